@@ -1,0 +1,28 @@
+# Everything here does its own set-up: see scripts/setup.
+
+.PHONY: setup demo test bench lint ci
+
+# The main job, live. ARGS="--help" tells what can be changed.
+demo: setup
+	@cargo run --quiet --example demo -- $(ARGS)
+
+# The whole suite, on a private server that ends with it, or on that of DBSEMAPHORE_TEST_URL.
+test: setup
+	cargo run --quiet --package stand -- cargo test --workspace $(ARGS)
+
+# Prints the figures that README.md quotes.
+bench: setup
+	cargo bench --bench scale
+
+lint: setup
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --no-default-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+
+# All that a change has to pass.
+ci: lint test
+	cargo run --quiet --example demo -- --seconds 6 src migrations tests
+
+setup:
+	@scripts/setup

@@ -1,0 +1,283 @@
+//! Runs the fleet, disturbs it, and judges.
+
+use crate::{
+    Fallible, jobs,
+    options::{Options, Task},
+    screen::Screen,
+};
+use diesel::{PgConnection, prelude::*, sql_types::BigInt};
+use diesel_dbsemaphore as sem;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use stand::{Database, Event, Reporter, Server, Witness};
+use std::{
+    env,
+    process::{Child, Command},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How large the semaphore was, and how many the witness counted inside meanwhile.
+struct Phase {
+    size: u32,
+    most: usize,
+}
+
+struct Victim {
+    ticket: i64,
+    died: Instant,
+    back_after: Option<Duration>,
+}
+
+struct Show<'a> {
+    database: &'a Database,
+    witness: Witness,
+    me: Reporter,
+    screen: Screen,
+    phases: Vec<Phase>,
+    victim: Option<Victim>,
+    jobs: usize,
+    done: usize,
+    doubles: usize,
+}
+
+pub(crate) fn run(options: &Options) -> Fallible<bool> {
+    let files = jobs::files(&options.folders)?;
+    if files.is_empty() {
+        return Err("no files there, so there is nothing to do".into());
+    }
+    let server = Server::start();
+    let database = server.create_database();
+    let mut conn = database.connect();
+    sem::run_migrations(&mut conn)?;
+    sem::make(&mut conn, "demo", options.tickets)?;
+    jobs::fill(&mut conn, &files)?;
+
+    let witness = Witness::new();
+    let pause = options.time * options.tickets / u32::try_from(files.len())?;
+    let mut workers = start_workers(
+        options.workers,
+        &Task {
+            url: database.url(),
+            witness: witness.path(),
+            pause: pause.min(Duration::from_secs(2)),
+        },
+    )?;
+    let mut screen = Screen::new();
+    screen.say(&format!(
+        "{} jobs, {} worker processes, at most {} at a time",
+        files.len(),
+        options.workers,
+        options.tickets
+    ));
+    let mut show = Show {
+        database: &database,
+        me: Reporter::new(&witness.path())?,
+        witness,
+        screen,
+        phases: vec![Phase {
+            size: options.tickets,
+            most: 0,
+        }],
+        victim: None,
+        jobs: files.len(),
+        done: 0,
+        doubles: 0,
+    };
+    show.play(&mut workers)?;
+    show.judge(&mut conn)
+}
+
+fn start_workers(count: u32, task: &Task) -> Fallible<Vec<Child>> {
+    (0..count)
+        .map(|_| {
+            let child = Command::new(env::current_exe()?)
+                .arg("--worker")
+                .args([&task.url, task.witness.to_str().unwrap_or_default()])
+                .arg(task.pause.as_micros().to_string())
+                .spawn()?;
+            Ok(child)
+        })
+        .collect()
+}
+
+impl Show<'_> {
+    /// Until all workers have ended. What happens on the way depends on how much is done.
+    fn play(&mut self, workers: &mut [Child]) -> Fallible<()> {
+        let database = self.database;
+        let first = self.phases[0].size;
+        let mut resizes = [(0.4, first + 2), (0.7, (first - 1).max(1))]
+            .into_iter()
+            .peekable();
+        thread::scope(|scope| {
+            loop {
+                let event = self.witness.next(Duration::from_millis(100));
+                if event.is_none() && all_ended(workers)? {
+                    self.end_phase();
+                    return Ok(());
+                }
+                self.hear(event);
+                let share = self.done as f64 / self.jobs as f64;
+                if let Some((_, size)) = resizes.next_if(|(at, _)| share >= *at) {
+                    self.screen.say(&format!("resizing to {size} ..."));
+                    let witness = Reporter::new(&self.witness.path())?;
+                    // Shrinking waits for holders, so it is somebody else's job.
+                    scope.spawn(move || resize(database, size, &witness));
+                }
+            }
+        })
+    }
+
+    fn hear(&mut self, event: Option<Event>) {
+        match event {
+            Some(Event::Entered(worker, tickets)) => {
+                self.doubles += self.witness.doubles().len();
+                self.is_back(&tickets);
+                if self.victim.is_none() && self.done * 5 >= self.jobs {
+                    self.kill(worker, tickets[0]);
+                }
+            }
+            Some(Event::Note(note)) => {
+                if let Some(size) = note.strip_prefix("size ") {
+                    self.end_phase();
+                    let size = size.parse().unwrap_or_default();
+                    self.screen.say(&format!("... at most {size} at a time"));
+                    self.phases.push(Phase { size, most: 0 });
+                } else if note == "done" {
+                    self.done += 1;
+                } else if let Some((worker, job)) = note
+                    .strip_prefix("job ")
+                    .and_then(|note| note.split_once(' '))
+                {
+                    self.screen
+                        .works_on(worker.parse().unwrap_or_default(), job);
+                }
+            }
+            Some(Event::Left(_) | Event::Killed(_)) | None => {}
+        }
+        let size = self.phases.last().map_or(0, |phase| phase.size);
+        self.screen
+            .draw(size, self.done, self.jobs, self.witness.processes());
+    }
+
+    fn kill(&mut self, worker: u32, ticket: i64) {
+        let told = self.me.killed(worker);
+        let killed = kill(Pid::from_raw(worker.cast_signed()), Signal::SIGKILL);
+        if told.is_ok() && killed.is_ok() {
+            self.screen.say(&format!(
+                "kill -9 of worker {worker}, which holds ticket {ticket} ..."
+            ));
+            self.victim = Some(Victim {
+                ticket,
+                died: Instant::now(),
+                back_after: None,
+            });
+        }
+    }
+
+    fn is_back(&mut self, tickets: &[i64]) {
+        let Some(victim) = &mut self.victim else {
+            return;
+        };
+        if victim.back_after.is_none() && tickets.contains(&victim.ticket) {
+            let after = victim.died.elapsed();
+            victim.back_after = Some(after);
+            self.screen.say(&format!(
+                "... ticket {} in use again after {:.1} ms",
+                victim.ticket,
+                after.as_secs_f64() * 1000.0
+            ));
+        }
+    }
+
+    fn end_phase(&mut self) {
+        let most = self.witness.take_most();
+        if let Some(phase) = self.phases.last_mut() {
+            phase.most = most;
+        }
+    }
+
+    /// Nothing here asks the crate.
+    fn judge(&mut self, conn: &mut PgConnection) -> Fallible<bool> {
+        self.screen.wipe();
+        let right = jobs::count_right(conn)?;
+        let tickets = number(conn, "SELECT count(*) AS number FROM dbsemaphore.ticket")?;
+        let free = number(
+            conn,
+            "WITH free AS (SELECT FROM dbsemaphore.ticket FOR UPDATE SKIP LOCKED) \
+             SELECT count(*) AS number FROM free",
+        )?;
+        let back = self.victim.as_ref().and_then(|victim| victim.back_after);
+
+        println!();
+        println!("jobs done right          {right} of {}", self.jobs);
+        for phase in &self.phases {
+            println!(
+                "holders at {} tickets     at most {}",
+                phase.size, phase.most
+            );
+        }
+        match back {
+            Some(after) => println!(
+                "a killed holder's ticket in use again after {} ms",
+                after.as_millis()
+            ),
+            None => println!("a killed holder's ticket was not seen again"),
+        }
+        println!("tickets leaked           {}", tickets - free);
+        let last = self.phases.last().map_or(0, |phase| phase.size);
+        Ok(right == self.jobs
+            && self.phases.len() == 3
+            && self
+                .phases
+                .iter()
+                .all(|phase| phase.most <= phase.size as usize)
+            && self.doubles == 0
+            && back.is_some()
+            && tickets == i64::from(last)
+            && tickets == free)
+    }
+}
+
+/// The new limit holds from before the semaphore grows, and from after it has shrunk.
+fn resize(database: &Database, size: u32, witness: &Reporter) {
+    let mut conn = database.connect();
+    let grows = sem::list(&mut conn).is_ok_and(|sizes| sizes["demo"] < size);
+    let note = format!("size {size}");
+    let outcome = if grows {
+        witness
+            .note(&note)
+            .map_err(Into::into)
+            .and_then(|()| Ok(sem::make(&mut conn, "demo", size)?))
+    } else {
+        sem::make(&mut conn, "demo", size)
+            .map_err(Into::into)
+            .and_then(|()| Ok(witness.note(&note)?))
+    };
+    let outcome: Fallible<()> = outcome;
+    if let Err(error) = outcome {
+        eprintln!("resizing failed: {error}");
+    }
+}
+
+fn all_ended(workers: &mut [Child]) -> Fallible<bool> {
+    for worker in workers {
+        if worker.try_wait()?.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn number(conn: &mut PgConnection, query: &str) -> QueryResult<i64> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = BigInt)]
+        number: i64,
+    }
+    diesel::sql_query(query)
+        .get_result(conn)
+        .map(|row: Row| row.number)
+}

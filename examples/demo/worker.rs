@@ -1,0 +1,40 @@
+//! A worker process. Everything that a user of the crate would write is in `run`.
+
+use crate::{Fallible, jobs, options::Task};
+use diesel::{Connection, PgConnection};
+use diesel_dbsemaphore::SemaphoreTicket;
+use stand::Reporter;
+use std::{path::Path, thread, time::Duration};
+
+pub(crate) fn run(task: &Task) -> Fallible<()> {
+    let me = std::process::id();
+    let witness = Reporter::new(&task.witness)?;
+    let mut for_tickets = PgConnection::establish(&task.url)?;
+    let mut for_work = PgConnection::establish(&task.url)?;
+    while jobs::count_open(&mut for_work)? > 0 {
+        let Some(ticket) = SemaphoreTicket::acquire(&mut for_tickets, "demo")? else {
+            thread::sleep(Duration::from_millis(5));
+            continue;
+        };
+        witness.entered(me, ticket.ticket().ids())?;
+        do_one(&mut for_work, task, &witness)?;
+        witness.left(me)?;
+        ticket.release()?;
+    }
+    Ok(())
+}
+
+/// If this process dies on the way, the job is free again, as the ticket is, and for the same reason.
+fn do_one(conn: &mut PgConnection, task: &Task, witness: &Reporter) -> Fallible<()> {
+    conn.transaction(|conn| {
+        let Some((id, path)) = jobs::take(conn)? else {
+            return Ok(());
+        };
+        witness.note(&format!("job {} {path}", std::process::id()))?;
+        let sha256 = jobs::hash(Path::new(&path))?;
+        thread::sleep(task.pause);
+        jobs::finish(conn, id, &sha256)?;
+        witness.note("done")?;
+        Ok(())
+    })
+}

@@ -1,0 +1,109 @@
+use crate::{
+    Error, Request, Result, Ticket,
+    diagnosis::Remedy,
+    query::{self, Acquired},
+    transaction,
+};
+use diesel::PgConnection;
+
+/// Acquires a ticket in the transaction that the connection is in; `None` when too few are free. It goes back when that
+/// transaction ends, by commit, rollback or a lost connection.
+///
+/// Within one transaction, asking again gives the same tickets: it makes sure that this transaction holds *at least* as
+/// many as asked for, and returns all that it holds of that semaphore. A rollback to a savepoint gives back what was
+/// taken after it. A refused request takes nothing.
+///
+/// One round trip. It doesn't wait for a ticket.
+///
+/// # Errors
+///
+/// [`NotInTransaction`](Error::NotInTransaction), [`UnknownSemaphore`](Error::UnknownSemaphore),
+/// [`InvalidName`](Error::InvalidName), [`InvalidTickets`](Error::InvalidTickets) leave the transaction as it was;
+/// [`Database`](Error::Database), what PostgreSQL raises, aborts it.
+///
+/// ```
+/// use diesel::Connection;
+/// use diesel_dbsemaphore as sem;
+/// # let database = stand::Database::create();
+/// # let mut conn = database.connect();
+/// # sem::run_migrations(&mut conn)?;
+/// # fn write_the_report(_: &mut diesel::PgConnection) -> sem::Result<()> { Ok(()) }
+///
+/// sem::ensure(&mut conn, "reports", 3)?;
+/// conn.transaction(|c| {
+///     let Some(_ticket) = sem::acquire(c, "reports")? else {
+///         return Ok(());              // three others are at it
+///     };
+///     write_the_report(c)
+/// })?;                                // the ticket is back
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+pub fn acquire<'a>(
+    conn: &mut PgConnection,
+    request: impl Into<Request<'a>>,
+) -> Result<Option<Ticket>> {
+    let request = request.into();
+    let tickets = request.checked()?;
+    if !transaction::is_open(conn)? {
+        return Err(Error::NotInTransaction);
+    }
+    attempt(conn, &request, tickets).map_err(|error| error.advise(Remedy::ToAcquire))
+}
+
+/// [`acquire`], with an error when too few tickets are free: [`Unavailable`](Error::Unavailable).
+///
+/// # Errors
+///
+/// [`Unavailable`](Error::Unavailable), which leaves the transaction as it was, and those of [`acquire`].
+///
+/// ```
+/// use diesel::Connection;
+/// use diesel_dbsemaphore as sem;
+/// # let database = stand::Database::create();
+/// # let mut conn = database.connect();
+/// # sem::run_migrations(&mut conn)?;
+/// # fn write_the_report(_: &mut diesel::PgConnection) -> sem::Result<()> { Ok(()) }
+///
+/// sem::ensure(&mut conn, "reports", 3)?;
+/// conn.transaction(|c| {
+///     let _ticket = sem::require(c, "reports")?;
+///     write_the_report(c)
+/// })?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+pub fn require<'a>(conn: &mut PgConnection, request: impl Into<Request<'a>>) -> Result<Ticket> {
+    let request = request.into();
+    or_unavailable(acquire(conn, request)?, &request)
+}
+
+pub(crate) fn or_unavailable<T>(granted: Option<T>, request: &Request<'_>) -> Result<T> {
+    granted.ok_or_else(|| Error::Unavailable {
+        name: request.semaphore().to_owned(),
+    })
+}
+
+/// Asks the server, in the open transaction, and says what its answer means. `tickets` is the checked number.
+pub(crate) fn attempt(
+    conn: &mut PgConnection,
+    request: &Request<'_>,
+    tickets: i32,
+) -> Result<Option<Ticket>> {
+    let name = request.semaphore();
+    match query::acquire(conn, name, tickets)? {
+        Acquired {
+            semaphore: None, ..
+        } => Err(Error::UnknownSemaphore {
+            name: name.to_owned(),
+        }),
+        Acquired {
+            semaphore: Some(semaphore),
+            tickets: Some(ids),
+            ..
+        } => Ok(Some(Ticket::new(name, semaphore, ids))),
+        // 0 is not too few: the semaphore is closed, and everybody is refused alike.
+        Acquired {
+            size: Some(size), ..
+        } if 0 < size && size < tickets => Err(request.too_many(size.unsigned_abs())),
+        Acquired { .. } => Ok(None),
+    }
+}

@@ -1,0 +1,121 @@
+use crate::{MAX_TICKETS, Ticket, diagnosis::CONNECTION_GONE};
+use diesel::result::Error as DieselError;
+
+/// A `Result` with this crate's [`Error`].
+///
+/// ```
+/// fn work() -> diesel_dbsemaphore::Result<()> {
+///     Ok(())
+/// }
+/// # work().unwrap();
+/// ```
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong. Each message names the culprit and, where there is one, the remedy.
+///
+/// Errors that the library finds itself leave the caller's transaction as it was. What PostgreSQL raises
+/// ([`Database`](Self::Database)) aborts it, as any failing statement does: the connection is usable again after the
+/// rollback.
+///
+/// ```
+/// use diesel_dbsemaphore::{self as sem, Error};
+/// # use diesel::Connection;
+/// # let database = stand::Database::create();
+/// # let mut conn = database.connect();
+/// # sem::run_migrations(&mut conn)?;
+///
+/// let refused = conn.transaction(|c| sem::require(c, "reprots"));
+/// assert!(matches!(&refused, Err(Error::UnknownSemaphore { name }) if name == "reprots"));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A ticket was asked for outside of a transaction; its row lock would be gone at once.
+    #[error(
+        "tickets are held by a transaction, and this connection is in none: call acquire inside \
+         conn.transaction(|conn| ..), or use SemaphoreTicket"
+    )]
+    NotInTransaction,
+
+    /// A [`SemaphoreTicket`](crate::SemaphoreTicket) was asked for on a connection that is inside a transaction.
+    #[error(
+        "a SemaphoreTicket opens a transaction of its own, and this connection is already inside one: give it another \
+         connection, or call acquire, which holds the ticket in the transaction that is there"
+    )]
+    AlreadyInTransaction,
+
+    /// There is no semaphore of that name.
+    #[error("there is no semaphore {name:?}: create it with ensure or make, or check its name")]
+    #[allow(missing_docs)]
+    UnknownSemaphore { name: String },
+
+    /// No semaphore can have that name. Names have 1 to 255 characters and no NUL.
+    #[error("{name:?} can't be the name of a semaphore: {reason}")]
+    #[allow(missing_docs)]
+    InvalidName { name: String, reason: &'static str },
+
+    /// No tickets were asked for, or more than `limit`: as many as the semaphore has, or can have.
+    #[error("semaphore {name:?}: {}", invalid_tickets(*.tickets, *.limit))]
+    #[allow(missing_docs)]
+    InvalidTickets {
+        name: String,
+        tickets: u32,
+        limit: u32,
+    },
+
+    /// Too few tickets are free.
+    #[error("semaphore {name:?} has no ticket free now: try again later")]
+    #[allow(missing_docs)]
+    Unavailable { name: String },
+
+    /// The ticket went back although the guard was still there; somebody else may hold it now.
+    #[error(
+        "ticket {ticket} was lost, somebody else may hold it now: stop the work that it guarded"
+    )]
+    #[allow(missing_docs)]
+    TicketLost {
+        ticket: Ticket,
+        source: Option<DieselError>,
+    },
+
+    /// The tables are missing in this database.
+    #[error(
+        "the tables of diesel-dbsemaphore are missing in this database: call run_migrations when the application starts"
+    )]
+    NotMigrated,
+
+    /// The pool had no connection to give.
+    #[cfg(feature = "r2d2")]
+    #[error("no connection to hold a ticket with: {0}")]
+    Pool(#[from] diesel::r2d2::PoolError),
+
+    /// A migration failed; none of them was applied.
+    #[error("the migrations of diesel-dbsemaphore failed: {0}")]
+    Migration(#[source] Box<dyn std::error::Error + Send + Sync>),
+
+    /// PostgreSQL, or Diesel, reported an error. With the remedy as the error's hint, where one is known.
+    #[error("{}", with_hint(.0))]
+    Database(#[from] DieselError),
+}
+
+fn invalid_tickets(tickets: u32, limit: u32) -> String {
+    match (tickets, limit) {
+        (0, _) => "0 tickets were asked for: ask for at least 1".to_owned(),
+        (_, MAX_TICKETS) => {
+            format!("{tickets} tickets are more than a semaphore can have ({MAX_TICKETS})")
+        }
+        _ => format!(
+            "{tickets} tickets were asked for, and it has only {limit}: ask for fewer, or enlarge it with make"
+        ),
+    }
+}
+
+fn with_hint(error: &DieselError) -> String {
+    let hint = match error {
+        DieselError::DatabaseError(_, information) => information.hint(),
+        DieselError::BrokenTransactionManager => Some(CONNECTION_GONE),
+        _ => None,
+    };
+    hint.map_or_else(|| error.to_string(), |hint| format!("{error} ({hint})"))
+}

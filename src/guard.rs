@@ -1,0 +1,273 @@
+use crate::{
+    Error, Request, Result, Ticket, TicketConnection, acquire, diagnosis::Remedy, query,
+    transaction,
+};
+use diesel::PgConnection;
+use std::fmt;
+
+/// A ticket that is held until this guard is dropped or released, with a transaction of its own.
+///
+/// The guard takes a connection, begins a transaction on it, acquires the ticket there, and rolls the transaction back
+/// at the end; so it can be used anywhere, whatever other connections do. The connection must not be inside a
+/// transaction, and it is busy as long as the guard lives: give it one of its own, best from a pool for tickets alone.
+///
+/// Acquiring takes two round trips, releasing one, and neither writes to the disk. Of the connection's settings, the
+/// guard overrides for its transaction `idle_in_transaction_session_timeout` (which would take the ticket behind the
+/// holder's back), `lock_timeout`, `statement_timeout` and the isolation level.
+///
+/// Dropping never panics, and it is one round trip: it may block as long as the network does. On a connection that is
+/// in `begin_test_transaction`, the guard uses a savepoint instead, so that tests can run without a commit.
+///
+/// If the guard is leaked (`std::mem::forget`), its transaction stays open until the connection is closed, which a pool
+/// does when the connection comes back to it.
+///
+/// ```
+/// use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
+/// # let database = stand::Database::create();
+/// # let mut conn = database.connect();
+/// # sem::run_migrations(&mut conn)?;
+///
+/// sem::ensure(&mut conn, "reports", 1)?;
+/// let ticket = SemaphoreTicket::require(conn, "reports")?;
+/// // .. the work ..
+/// let conn = ticket.release()?;       // or just drop(ticket)
+/// # drop(conn);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "the ticket goes back as soon as its guard is dropped"]
+pub struct SemaphoreTicket<C: TicketConnection> {
+    /// None only once `release` has taken it.
+    conn: Option<C>,
+    ticket: Ticket,
+    /// Set by a failed check. Nobody else can run a statement in the guard's transaction, so nothing else can end it
+    /// unseen: a lost session shows in the rollback.
+    lost: bool,
+}
+
+impl<C: TicketConnection> SemaphoreTicket<C> {
+    /// Acquires a ticket; `None` when too few are free. The connection goes back (it is dropped) unless a ticket was
+    /// acquired; pass `&mut conn` to keep it.
+    ///
+    /// It doesn't wait for a ticket.
+    ///
+    /// # Errors
+    ///
+    /// [`AlreadyInTransaction`](Error::AlreadyInTransaction) if the connection is inside a transaction, which stays as
+    /// it was; [`UnknownSemaphore`](Error::UnknownSemaphore), [`InvalidName`](Error::InvalidName),
+    /// [`InvalidTickets`](Error::InvalidTickets), [`NotMigrated`](Error::NotMigrated), [`Database`](Error::Database).
+    /// After any of them the connection is as it was before, unless it is the connection itself that broke.
+    ///
+    /// ```
+    /// use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
+    /// # let database = stand::Database::create();
+    /// # let (mut first, mut second) = (database.connect(), database.connect());
+    /// # sem::run_migrations(&mut first)?;
+    /// # sem::ensure(&mut first, "reports", 1)?;
+    /// let Some(ticket) = SemaphoreTicket::acquire(&mut first, "reports")? else {
+    ///     return Ok(());
+    /// };
+    /// assert!(SemaphoreTicket::acquire(&mut second, "reports")?.is_none());
+    /// drop(ticket);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn acquire<'a>(mut conn: C, request: impl Into<Request<'a>>) -> Result<Option<Self>> {
+        let request = request.into();
+        let tickets = request.checked()?;
+        let pg = conn.pg_connection();
+        transaction::begin_guard(pg).map_err(|error| error.advise(Remedy::ToAcquire))?;
+        match acquire::attempt(pg, &request, tickets) {
+            Ok(Some(ticket)) => Ok(Some(Self {
+                conn: Some(conn),
+                ticket,
+                lost: false,
+            })),
+            Ok(None) => {
+                transaction::rollback(pg)?;
+                Ok(None)
+            }
+            Err(error) => {
+                if let Err(error) = transaction::rollback(pg) {
+                    log::debug!("rollback after a failed acquire: {error}");
+                }
+                Err(error.diagnose(pg, Remedy::ToAcquire))
+            }
+        }
+    }
+
+    /// [`acquire`](Self::acquire), with an error when too few tickets are free.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`](Error::Unavailable), and those of [`acquire`](Self::acquire).
+    ///
+    /// ```
+    /// use diesel_dbsemaphore::{self as sem, Error, SemaphoreTicket};
+    /// # let database = stand::Database::create();
+    /// # let mut conn = database.connect();
+    /// # sem::run_migrations(&mut conn)?;
+    /// sem::ensure(&mut conn, "closed", 0)?;
+    /// let refused = SemaphoreTicket::require(&mut conn, "closed");
+    /// assert!(matches!(refused, Err(Error::Unavailable { name }) if name == "closed"));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn require<'a>(conn: C, request: impl Into<Request<'a>>) -> Result<Self> {
+        let request = request.into();
+        acquire::or_unavailable(Self::acquire(conn, request)?, &request)
+    }
+
+    /// What is held.
+    ///
+    /// ```
+    /// # use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
+    /// # let database = stand::Database::create();
+    /// # let mut conn = database.connect();
+    /// # sem::run_migrations(&mut conn)?;
+    /// # sem::ensure(&mut conn, "reports", 1)?;
+    /// let guard = SemaphoreTicket::require(&mut conn, "reports")?;
+    /// println!("working with ticket {}", guard.ticket());
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn ticket(&self) -> &Ticket {
+        &self.ticket
+    }
+
+    /// Asks the server whether the ticket is still held: one round trip, which may block as long as the network does.
+    ///
+    /// The answer is exact, for the moment at which the server gave it: a ticket that it still lists can't have gone
+    /// to anybody else.
+    ///
+    /// # Errors
+    ///
+    /// [`TicketLost`](Error::TicketLost), from then on at each call. A check that is itself cancelled or fails ends the
+    /// transaction, so the ticket is lost then, too.
+    ///
+    /// ```
+    /// # use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
+    /// # let database = stand::Database::create();
+    /// # let mut conn = database.connect();
+    /// # sem::run_migrations(&mut conn)?;
+    /// # sem::ensure(&mut conn, "reports", 1)?;
+    /// let mut guard = SemaphoreTicket::require(&mut conn, "reports")?;
+    /// for step in 0..3 {
+    ///     guard.check()?;     // don't go on without a ticket
+    ///     // .. the step ..
+    /// }
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn check(&mut self) -> Result<()> {
+        let (false, Some(conn)) = (self.lost, &mut self.conn) else {
+            return Err(self.loss(None));
+        };
+        let cause = match query::held(conn.pg_connection()) {
+            Ok(held) if self.ticket.is_listed_in(&held) => return Ok(()),
+            Ok(_) => None,
+            Err(error) => Some(error),
+        };
+        self.lost = true;
+        Err(self.loss(cause))
+    }
+
+    /// Gives the ticket back, and the connection, as dropping does, but reports what went wrong.
+    ///
+    /// # Errors
+    ///
+    /// [`TicketLost`](Error::TicketLost) if the ticket had gone before. The connection is dropped then.
+    ///
+    /// ```
+    /// # use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
+    /// # let database = stand::Database::create();
+    /// # let mut conn = database.connect();
+    /// # sem::run_migrations(&mut conn)?;
+    /// # sem::ensure(&mut conn, "reports", 1)?;
+    /// let guard = SemaphoreTicket::require(conn, "reports")?;
+    /// // .. the work ..
+    /// let conn = guard.release()?;    // an error says that somebody else may have been at it meanwhile
+    /// # drop(conn);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn release(mut self) -> Result<C> {
+        let rolled_back = self.roll_back();
+        match (self.conn.take(), rolled_back) {
+            (Some(conn), Ok(())) if !self.lost => Ok(conn),
+            (_, rolled_back) => Err(self.loss(rolled_back.err())),
+        }
+    }
+
+    /// The one end of a guard, for `release` and `drop`.
+    fn roll_back(&mut self) -> diesel::QueryResult<()> {
+        self.conn
+            .as_mut()
+            .map_or(Ok(()), |conn| transaction::rollback(conn.pg_connection()))
+    }
+
+    fn loss(&self, source: Option<diesel::result::Error>) -> Error {
+        Error::TicketLost {
+            ticket: self.ticket.clone(),
+            source,
+        }
+    }
+}
+
+impl<C: TicketConnection> Drop for SemaphoreTicket<C> {
+    fn drop(&mut self) {
+        if let Err(error) = self.roll_back() {
+            log::warn!(
+                "ticket {} was lost before it was released: {error}",
+                self.ticket
+            );
+        }
+    }
+}
+
+impl<C: TicketConnection> fmt::Debug for SemaphoreTicket<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SemaphoreTicket")
+            .field("ticket", &self.ticket)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Runs `work` with a ticket, held on a connection from the pool. The ticket and the connection go back when it returns
+/// or panics.
+///
+/// Give tickets a pool of their own: `work` that takes a second connection from the same pool may wait for one that
+/// other holders have, while they wait for its own. Checking out a connection takes up to the pool's
+/// `connection_timeout`.
+///
+/// # Errors
+///
+/// What `work` returns. If it succeeded and the ticket had been lost meanwhile: [`TicketLost`](Error::TicketLost). If it
+/// wasn't run: [`Unavailable`](Error::Unavailable) when too few tickets are free, [`Pool`](Error::Pool), or any error of
+/// [`SemaphoreTicket::acquire`].
+///
+/// ```
+/// use diesel_dbsemaphore as sem;
+/// # use diesel::r2d2::{ConnectionManager, Pool};
+/// # fn call_third_party() -> sem::Result<u16> { Ok(200) }
+/// # let database = stand::Database::create();
+/// # let ticket_pool = Pool::builder().max_size(2).build(ConnectionManager::new(database.url()))?;
+/// # sem::run_migrations(&mut *ticket_pool.get()?)?;
+/// # sem::ensure(&mut *ticket_pool.get()?, "third party", 1)?;
+///
+/// let status = sem::with_ticket(&ticket_pool, "third party", |_ticket| call_third_party())?;
+/// assert_eq!(status, 200);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[cfg(feature = "r2d2")]
+pub fn with_ticket<'a, T, E: From<Error>>(
+    pool: &diesel::r2d2::Pool<diesel::r2d2::ConnectionManager<PgConnection>>,
+    request: impl Into<Request<'a>>,
+    work: impl FnOnce(
+        &mut SemaphoreTicket<
+            diesel::r2d2::PooledConnection<diesel::r2d2::ConnectionManager<PgConnection>>,
+        >,
+    ) -> Result<T, E>,
+) -> Result<T, E> {
+    let request = request.into();
+    request.checked()?;
+    let conn = pool.get().map_err(Error::Pool)?;
+    let mut ticket = SemaphoreTicket::require(conn, request)?;
+    let done = work(&mut ticket)?;
+    ticket.release()?;
+    Ok(done)
+}

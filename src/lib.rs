@@ -1,0 +1,95 @@
+//! Counting semaphores on PostgreSQL row locks, for Diesel.
+//!
+//! A semaphore has `n` tickets, and each ticket is a row. Holding a ticket is holding the lock of its row, so at most
+//! `n` holders exist at any time, in all threads, processes and machines that use the database. When the transaction
+//! that took a ticket ends, however it ends (commit, rollback, panic, `kill -9`, a cable pulled), the lock is gone and
+//! the ticket is back: there is no counter that could drift, no lease to guess and nothing to clean up after a crash.
+//!
+//! ```
+//! use diesel_dbsemaphore as sem;
+//! # use diesel::r2d2::{ConnectionManager, Pool};
+//! # fn call_third_party() -> sem::Result<()> { Ok(()) }
+//! # let database = stand::Database::create();
+//! # let ticket_pool = Pool::builder().max_size(2).build(ConnectionManager::new(database.url()))?;
+//!
+//! let mut conn = ticket_pool.get()?;
+//! sem::run_migrations(&mut conn)?;        // at start-up
+//! sem::ensure(&mut conn, "reports", 3)?;  // at start-up
+//!
+//! sem::with_ticket(&ticket_pool, "reports", |_ticket| {
+//!     call_third_party()                  // at most 3 of us are here, over the whole fleet
+//! })?;
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Two ways to hold a ticket
+//!
+//! * **In your own transaction**: [`require`] (or [`acquire`]) on a connection that is inside a transaction. The ticket
+//!   goes back when that transaction ends. One round trip. For work that happens in that very transaction.
+//! * **A guard**: [`with_ticket`], or [`SemaphoreTicket`], which opens a transaction on a connection of its own and
+//!   rolls it back when it is dropped. For everything else: calls to others, work on other connections, long work.
+//!
+//! Prefer [`require`] and [`with_ticket`]: they make "none free" an error that `?` carries away. [`acquire`] answers
+//! with an [`Option`], and an ignored one compiles without a word. Bind what you get to a name, `let Some(_ticket)`:
+//! `let Some(_)`, and a guard inside `if acquire(..)?.is_some() { .. }`, give the ticket back before the work starts.
+//!
+//! # Waiting
+//!
+//! Nothing here waits for a ticket yet: a request is granted or refused at once. Only [`make`] to fewer tickets and
+//! [`destroy`] wait, for held tickets to come back.
+//!
+//! # What is not promised
+//!
+//! * Fairness among callers that try again and again.
+//! * That a semaphore of more than a few thousand tickets refuses only if all were held at one instant: they are looked
+//!   at one after another, and in a large and busy semaphore a ticket may come back behind the look. Smaller ones look
+//!   again until that is certain, within reason.
+//! * That a holder stops working when its session is gone. Ask with [`SemaphoreTicket::check`].
+//! * Under `REPEATABLE READ` and `SERIALIZABLE`, a call inside your transaction sees sizes as of its snapshot, and may
+//!   fail with a serialization error after a shrink. There are never more than `n` holders under any level. The guard
+//!   always uses `READ COMMITTED`.
+//! * A held ticket is an open transaction: in its database it holds back `VACUUM`. Where tickets are held for long,
+//!   give the tables a database of their own.
+//!
+//! # Rights
+//!
+//! To hold tickets, a role needs `USAGE` on the schema `dbsemaphore`, `SELECT` on its tables, and `UPDATE (lockable)` on
+//! `dbsemaphore.ticket`, a column that is never written. That is not enough to resize a semaphore or to move a ticket.
+//! To create and resize, a role needs `INSERT`, `UPDATE` and `DELETE` on both tables as well.
+//!
+//! # Features
+//!
+//! * `r2d2` (default): guards on connections from Diesel's r2d2 pools, and [`with_ticket`].
+
+mod acquire;
+mod connection;
+mod diagnosis;
+mod error;
+mod guard;
+mod limits;
+mod manage;
+mod migrations;
+mod query;
+mod request;
+#[allow(missing_docs)]
+pub mod schema;
+mod ticket;
+mod transaction;
+
+#[cfg(feature = "r2d2")]
+pub use crate::guard::with_ticket;
+pub use crate::{
+    acquire::{acquire, require},
+    connection::TicketConnection,
+    error::{Error, Result},
+    guard::SemaphoreTicket,
+    limits::{MAX_NAME_CHARS, MAX_TICKETS},
+    manage::{Semaphore, destroy, ensure, list, make},
+    migrations::{revert_migrations, run_migrations},
+    request::Request,
+    ticket::Ticket,
+};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,43 @@
+use crate::{Error, Result};
+
+/// The longest name that a semaphore can have, in characters.
+///
+/// ```
+/// assert_eq!(diesel_dbsemaphore::MAX_NAME_CHARS, 255);
+/// ```
+pub const MAX_NAME_CHARS: usize = 255;
+
+/// The largest number of tickets that a semaphore can have.
+///
+/// ```
+/// assert_eq!(diesel_dbsemaphore::MAX_TICKETS, 1_000_000);
+/// ```
+pub const MAX_TICKETS: u32 = 1_000_000;
+
+pub(crate) fn check_name(name: &str) -> Result<()> {
+    let reason = if name.is_empty() {
+        "it is empty"
+    } else if name.contains('\0') {
+        "it contains a NUL character"
+    } else if name.chars().count() > MAX_NAME_CHARS {
+        "it is longer than 255 characters"
+    } else {
+        return Ok(());
+    };
+    Err(Error::InvalidName {
+        name: name.to_owned(),
+        reason,
+    })
+}
+
+/// As what PostgreSQL counts in, too.
+pub(crate) fn check_tickets(name: &str, tickets: u32) -> Result<i32> {
+    match i32::try_from(tickets) {
+        Ok(count) if tickets <= MAX_TICKETS => Ok(count),
+        _ => Err(Error::InvalidTickets {
+            name: name.to_owned(),
+            tickets,
+            limit: MAX_TICKETS,
+        }),
+    }
+}

@@ -1,0 +1,125 @@
+//! Our tables live in a schema of their own, and so does the list of the migrations that made them. Diesel's harness
+//! finds that list through the search path and knows it by one name, so that it would use the application's: for as
+//! long as it runs, the search path is our schema, in one transaction and behind one lock.
+
+use crate::{Error, Result, diagnosis::Remedy, query, transaction};
+use diesel::{
+    PgConnection,
+    connection::SimpleConnection,
+    migration::{MigrationSource, MigrationVersion},
+    pg::Pg,
+    prelude::*,
+};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use std::collections::BTreeSet;
+
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
+
+/// The advisory lock that migrating processes take, "dbsemaph" as a number.
+const LOCK: i64 = i64::from_be_bytes(*b"dbsemaph");
+
+diesel::table! {
+    dbsemaphore.__diesel_schema_migrations (version) {
+        version -> Text,
+    }
+}
+
+/// Creates what this crate needs in the database, the schema `dbsemaphore`, or brings it up to date.
+///
+/// Call it when the application starts: any number of processes may do so at once, one does the work, and the others
+/// wait for it. With nothing to do, it takes no lock and needs no more rights than a holder of tickets has. All
+/// migrations are applied or none. The application's own migrations are not touched, nor is `search_path`.
+///
+/// # Errors
+///
+/// [`Migration`](Error::Migration), [`Database`](Error::Database). A role that may not create a schema gets one that
+/// says so.
+///
+/// ```
+/// # let database = stand::Database::create();
+/// # let mut conn = database.connect();
+/// diesel_dbsemaphore::run_migrations(&mut conn)?;
+/// diesel_dbsemaphore::run_migrations(&mut conn)?;     // nothing to do
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+pub fn run_migrations(conn: &mut PgConnection) -> Result<()> {
+    let run = is_pending(conn).and_then(|pending| {
+        if !pending {
+            return Ok(());
+        }
+        transaction::writing(conn, |conn| {
+            query::advisory_lock(conn, LOCK)?;
+            if !query::has_schema(conn)? {
+                conn.batch_execute("CREATE SCHEMA dbsemaphore")?;
+            }
+            in_schema(conn, |conn| {
+                conn.run_pending_migrations(MIGRATIONS).map(drop)
+            })
+        })
+    });
+    run.map_err(|error| error.advise(Remedy::ToMigrate))
+}
+
+/// Removes everything that [`run_migrations`] created, and with it all semaphores.
+///
+/// It waits for transactions that hold tickets, and they block nobody but it; but once it waits, so does everybody else
+/// who wants to use a semaphore. Without the tables it does nothing.
+///
+/// # Errors
+///
+/// [`Migration`](Error::Migration), [`Database`](Error::Database): also if there is something else in the schema
+/// `dbsemaphore`, or something that depends on its tables. Everything stays then.
+///
+/// ```
+/// # let database = stand::Database::create();
+/// # let mut conn = database.connect();
+/// diesel_dbsemaphore::run_migrations(&mut conn)?;
+/// diesel_dbsemaphore::revert_migrations(&mut conn)?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+pub fn revert_migrations(conn: &mut PgConnection) -> Result<()> {
+    let reverted = transaction::writing(conn, |conn| {
+        query::advisory_lock(conn, LOCK)?;
+        if !query::has_schema(conn)? {
+            return Ok(());
+        }
+        in_schema(conn, |conn| {
+            conn.revert_all_migrations(MIGRATIONS).map(drop)
+        })?;
+        conn.batch_execute(
+            "DROP TABLE dbsemaphore.__diesel_schema_migrations; DROP SCHEMA dbsemaphore",
+        )?;
+        Ok(())
+    });
+    reverted.map_err(|error| error.advise(Remedy::ToMigrate))
+}
+
+fn is_pending(conn: &mut PgConnection) -> Result<bool> {
+    let applied: BTreeSet<String> = transaction::reading(conn, |conn| {
+        if !query::has_table(conn, "__diesel_schema_migrations")? {
+            return Ok(BTreeSet::new());
+        }
+        let versions: Vec<String> = __diesel_schema_migrations::table
+            .select(__diesel_schema_migrations::version)
+            .load(conn)?;
+        Ok(versions.into_iter().collect())
+    })?;
+    let ours = MigrationSource::<Pg>::migrations(&MIGRATIONS).map_err(Error::Migration)?;
+    Ok(ours
+        .iter()
+        .any(|migration| !applied.contains(&version(migration.name().version()))))
+}
+
+fn version(version: MigrationVersion<'_>) -> String {
+    version.to_string()
+}
+
+fn in_schema(
+    conn: &mut PgConnection,
+    work: impl FnOnce(&mut PgConnection) -> diesel::migration::Result<()>,
+) -> Result<()> {
+    let before = query::swap_search_path(conn, "dbsemaphore, pg_temp")?;
+    work(conn).map_err(Error::Migration)?;
+    query::swap_search_path(conn, &before)?;
+    Ok(())
+}

@@ -1,0 +1,203 @@
+//! Every statement that the crate sends, and nothing else: no policy.
+
+use crate::schema::dbsemaphore::{semaphore, ticket};
+use diesel::{
+    pg::Pg,
+    prelude::*,
+    query_builder::{AstPass, Query, QueryFragment, QueryId},
+    sql_types::{Array, BigInt, Bool, Integer, Nullable, Text},
+};
+
+mod functions {
+    use diesel::sql_types::{BigInt, Bool, Integer, Text};
+
+    #[diesel::declare_sql_function]
+    extern "SQL" {
+        #[sql_name = "pg_catalog.current_setting"]
+        fn current_setting(name: Text, missing_ok: Bool) -> Nullable<Text>;
+        #[sql_name = "pg_catalog.set_config"]
+        fn set_config(name: Text, value: Text, is_local: Bool) -> Text;
+        // Those that return void are declared with any type, and executed without reading it.
+        #[sql_name = "pg_catalog.pg_advisory_xact_lock"]
+        fn pg_advisory_xact_lock(key: BigInt) -> Bool;
+        #[sql_name = "dbsemaphore.retire"]
+        fn retire(semaphore: BigInt, surplus: Integer) -> Bool;
+    }
+}
+
+/// What the server's function `dbsemaphore.acquire` answers.
+pub(crate) struct Acquired {
+    /// None: there is no such semaphore.
+    pub(crate) semaphore: Option<i64>,
+    /// None: too few were free.
+    pub(crate) tickets: Option<Vec<i64>>,
+    /// After a refusal of several: how many the semaphore has, counted up to the number asked for.
+    pub(crate) size: Option<i32>,
+}
+
+/// The one hot statement. A fragment of our own, because Diesel caches the prepared statements of these, and not those
+/// of `sql_query`.
+struct Acquire<'a> {
+    semaphore: &'a str,
+    tickets: i32,
+}
+
+impl QueryFragment<Pg> for Acquire<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("SELECT semaphore, tickets, size FROM dbsemaphore.acquire(");
+        out.push_bind_param::<Text, _>(self.semaphore)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Integer, _>(&self.tickets)?;
+        out.push_sql(")");
+        Ok(())
+    }
+}
+
+// By hand: the derive takes no lifetimes.
+impl QueryId for Acquire<'_> {
+    type QueryId = Acquire<'static>;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl Query for Acquire<'_> {
+    type SqlType = (Nullable<BigInt>, Nullable<Array<BigInt>>, Nullable<Integer>);
+}
+
+impl RunQueryDsl<PgConnection> for Acquire<'_> {}
+
+pub(crate) fn acquire(
+    conn: &mut PgConnection,
+    semaphore: &str,
+    tickets: i32,
+) -> QueryResult<Acquired> {
+    let (semaphore, tickets, size) = Acquire { semaphore, tickets }.get_result(conn)?;
+    Ok(Acquired {
+        semaphore,
+        tickets,
+        size,
+    })
+}
+
+/// What this transaction holds, as the server's function `dbsemaphore.acquire` noted it: ' semaphore=ticket,ticket' for
+/// each semaphore.
+pub(crate) fn held(conn: &mut PgConnection) -> QueryResult<String> {
+    let held: Option<String> =
+        diesel::select(functions::current_setting("dbsemaphore.held", true)).get_result(conn)?;
+    Ok(held.unwrap_or_default())
+}
+
+pub(crate) fn semaphore_id(conn: &mut PgConnection, name: &str) -> QueryResult<Option<i64>> {
+    semaphore::table
+        .filter(semaphore::name.eq(name))
+        .select(semaphore::id)
+        .first(conn)
+        .optional()
+}
+
+/// None if another transaction has just created it.
+pub(crate) fn create_semaphore(conn: &mut PgConnection, name: &str) -> QueryResult<Option<i64>> {
+    diesel::insert_into(semaphore::table)
+        .values(semaphore::name.eq(name))
+        .on_conflict(semaphore::name)
+        .do_nothing()
+        .returning(semaphore::id)
+        .get_result(conn)
+        .optional()
+}
+
+/// Keeps others from resizing this semaphore until the transaction ends, and nobody from anything else. It is an
+/// update, and not a lock alone, so that a resize whose snapshot is too old to see the last one fails.
+pub(crate) fn lock_semaphore(conn: &mut PgConnection, name: &str) -> QueryResult<Option<i64>> {
+    diesel::update(semaphore::table.filter(semaphore::name.eq(name)))
+        .set(semaphore::resized_at.eq(diesel::dsl::now))
+        .returning(semaphore::id)
+        .get_result(conn)
+        .optional()
+}
+
+pub(crate) fn count_tickets(conn: &mut PgConnection, semaphore_id: i64) -> QueryResult<i64> {
+    ticket::table
+        .filter(ticket::semaphore_id.eq(semaphore_id))
+        .count()
+        .get_result(conn)
+}
+
+/// Adds tickets in the lowest free slots, so that slots stay dense. There are enough of them below `size`.
+pub(crate) fn add_tickets(
+    conn: &mut PgConnection,
+    semaphore_id: i64,
+    size: i32,
+    missing: i64,
+) -> QueryResult<usize> {
+    diesel::sql_query(
+        "INSERT INTO dbsemaphore.ticket (semaphore_id, slot) \
+         SELECT $1, s.slot FROM pg_catalog.generate_series(0, $2 - 1) AS s (slot) \
+         WHERE NOT EXISTS ( \
+             SELECT FROM dbsemaphore.ticket t WHERE t.semaphore_id = $1 AND t.slot = s.slot) \
+         ORDER BY s.slot LIMIT $3",
+    )
+    .bind::<BigInt, _>(semaphore_id)
+    .bind::<Integer, _>(size)
+    .bind::<BigInt, _>(missing)
+    .execute(conn)
+}
+
+/// Waits until `surplus` tickets have come back, and deletes them.
+pub(crate) fn retire_tickets(
+    conn: &mut PgConnection,
+    semaphore_id: i64,
+    surplus: i32,
+) -> QueryResult<()> {
+    diesel::select(functions::retire(semaphore_id, surplus))
+        .execute(conn)
+        .map(drop)
+}
+
+pub(crate) fn delete_semaphore(conn: &mut PgConnection, semaphore_id: i64) -> QueryResult<usize> {
+    diesel::delete(semaphore::table.find(semaphore_id)).execute(conn)
+}
+
+pub(crate) fn sizes(conn: &mut PgConnection) -> QueryResult<Vec<(String, i64)>> {
+    semaphore::table
+        .left_join(ticket::table)
+        .group_by(semaphore::name)
+        .select((semaphore::name, diesel::dsl::count(ticket::id.nullable())))
+        .load(conn)
+}
+
+/// Whether the tables are there. Asks the catalog, which everybody may read.
+pub(crate) fn is_migrated(conn: &mut PgConnection) -> QueryResult<bool> {
+    has_table(conn, "semaphore")
+}
+
+pub(crate) fn has_table(conn: &mut PgConnection, name: &str) -> QueryResult<bool> {
+    diesel::select(diesel::dsl::sql::<Bool>(
+        "EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE n.nspname = 'dbsemaphore' AND c.relname = ",
+    )
+    .bind::<Text, _>(name)
+    .sql(")"))
+    .get_result(conn)
+}
+
+pub(crate) fn has_schema(conn: &mut PgConnection) -> QueryResult<bool> {
+    diesel::select(diesel::dsl::sql::<Bool>(
+        "EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'dbsemaphore')",
+    ))
+    .get_result(conn)
+}
+
+/// Until the transaction ends.
+pub(crate) fn advisory_lock(conn: &mut PgConnection, key: i64) -> QueryResult<()> {
+    diesel::select(functions::pg_advisory_xact_lock(key))
+        .execute(conn)
+        .map(drop)
+}
+
+/// Sets the search path until the transaction ends, and returns what it was.
+pub(crate) fn swap_search_path(conn: &mut PgConnection, path: &str) -> QueryResult<String> {
+    let before: Option<String> =
+        diesel::select(functions::current_setting("search_path", true)).get_result(conn)?;
+    diesel::select(functions::set_config("search_path", path, true)).get_result::<String>(conn)?;
+    Ok(before.unwrap_or_default())
+}

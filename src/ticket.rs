@@ -1,0 +1,144 @@
+use std::fmt;
+
+/// One ticket of a semaphore, or several that were acquired together.
+///
+/// This is plain data, a receipt: dropping it gives nothing back, keeping it holds nothing. The tickets are held by the
+/// transaction that acquired them, until it ends.
+///
+/// ```
+/// use diesel_dbsemaphore as sem;
+/// # use diesel::Connection;
+/// # let database = stand::Database::create();
+/// # let mut conn = database.connect();
+/// # sem::run_migrations(&mut conn)?;
+///
+/// sem::ensure(&mut conn, "reports", 3)?;
+/// let ticket = conn.transaction(|c| sem::require(c, "reports"))?;
+/// assert_eq!(ticket.to_string(), format!("reports#{}", ticket.ids()[0]));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Ticket {
+    semaphore: String,
+    semaphore_id: i64,
+    ids: Vec<i64>,
+}
+
+impl Ticket {
+    pub(crate) fn new(semaphore: &str, semaphore_id: i64, ids: Vec<i64>) -> Self {
+        Self {
+            semaphore: semaphore.to_owned(),
+            semaphore_id,
+            ids,
+        }
+    }
+
+    /// The name of the semaphore.
+    ///
+    /// ```
+    /// # use diesel_dbsemaphore as sem;
+    /// # use diesel::Connection;
+    /// # let database = stand::Database::create();
+    /// # let mut conn = database.connect();
+    /// # sem::run_migrations(&mut conn)?;
+    /// # sem::ensure(&mut conn, "reports", 3)?;
+    /// let ticket = conn.transaction(|c| sem::require(c, "reports"))?;
+    /// assert_eq!(ticket.semaphore(), "reports");
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn semaphore(&self) -> &str {
+        &self.semaphore
+    }
+
+    /// The tickets: values of the column `dbsemaphore.ticket.id`. At least one.
+    ///
+    /// While you hold it, nobody else holds a ticket with that id.
+    ///
+    /// ```
+    /// # use diesel_dbsemaphore as sem;
+    /// # use diesel::Connection;
+    /// # let database = stand::Database::create();
+    /// # let mut conn = database.connect();
+    /// # sem::run_migrations(&mut conn)?;
+    /// # sem::ensure(&mut conn, "reports", 3)?;
+    /// # conn.transaction(|c| {
+    /// let ticket = sem::require(c, "reports")?;
+    /// let again = sem::require(c, "reports")?;
+    /// assert_eq!(ticket.ids(), again.ids());
+    /// # sem::Result::Ok(()) })?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn ids(&self) -> &[i64] {
+        &self.ids
+    }
+
+    /// How many tickets these are.
+    ///
+    /// ```
+    /// # use diesel_dbsemaphore::{self as sem, Request};
+    /// # use diesel::Connection;
+    /// # let database = stand::Database::create();
+    /// # let mut conn = database.connect();
+    /// # sem::run_migrations(&mut conn)?;
+    /// # sem::ensure(&mut conn, "reports", 3)?;
+    /// # conn.transaction(|c| {
+    /// let ticket = sem::require(c, Request::new("reports").tickets(3))?;
+    /// assert_eq!(ticket.count(), 3);
+    /// # sem::Result::Ok(()) })?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn count(&self) -> u32 {
+        u32::try_from(self.ids.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether `held`, as read from the transaction, still lists all of these tickets.
+    pub(crate) fn is_listed_in(&self, held: &str) -> bool {
+        let entry = held.split_whitespace().find_map(|entry| {
+            let (semaphore, ids) = entry.split_once('=')?;
+            (semaphore.parse() == Ok(self.semaphore_id)).then_some(ids)
+        });
+        let listed: Vec<i64> = entry
+            .into_iter()
+            .flat_map(|ids| ids.split(',').filter_map(|id| id.parse().ok()))
+            .collect();
+        self.ids.iter().all(|id| listed.contains(id))
+    }
+}
+
+impl fmt::Display for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.semaphore)?;
+        for (position, id) in self.ids.iter().enumerate() {
+            let mark = if position == 0 { '#' } else { ',' };
+            write!(f, "{mark}{id}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_shown_with_its_ids() {
+        assert_eq!(
+            Ticket::new("reports", 1, vec![17]).to_string(),
+            "reports#17"
+        );
+        assert_eq!(
+            Ticket::new("reports", 1, vec![17, 4]).to_string(),
+            "reports#17,4"
+        );
+    }
+
+    #[test]
+    fn is_listed_only_if_all_of_it_is() {
+        let ticket = Ticket::new("reports", 7, vec![17, 4]);
+        assert!(ticket.is_listed_in(" 2=5 7=17,4"));
+        assert!(ticket.is_listed_in(" 7=4,9,17 8=1"));
+        assert!(!ticket.is_listed_in(" 7=17"));
+        assert!(!ticket.is_listed_in(" 77=17,4"));
+        assert!(!ticket.is_listed_in(""));
+    }
+}

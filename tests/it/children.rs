@@ -1,0 +1,153 @@
+//! Other processes: this test binary again, running one function of this module.
+
+use crate::tools::number;
+use diesel::{Connection, PgConnection};
+use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
+use stand::{Database, Reporter};
+use std::{
+    env,
+    io::{BufRead, BufReader, Write},
+    path::Path,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+const ROLE: &str = "DBSEMAPHORE_TEST_CHILD";
+const URL: &str = "DBSEMAPHORE_TEST_CHILD_URL";
+const WITNESS: &str = "DBSEMAPHORE_TEST_CHILD_WITNESS";
+const MARK: &str = "child: ";
+
+/// A process with which a test talks in lines. Killed when dropped.
+pub(crate) struct Process {
+    child: Child,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Process {
+    pub(crate) fn start(role: &str, database: &Database) -> Self {
+        Self::start_with(role, database, Path::new(""))
+    }
+
+    pub(crate) fn start_with(role: &str, database: &Database, witness: &Path) -> Self {
+        let mut child = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "children::child", "--nocapture"])
+            .env(ROLE, role)
+            .env(URL, database.url())
+            .env(WITNESS, witness)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdin = child.stdin.take().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        Self {
+            child,
+            stdin,
+            stdout,
+        }
+    }
+
+    pub(crate) fn says(&mut self) -> String {
+        let mut line = String::new();
+        loop {
+            line.clear();
+            assert!(
+                self.stdout.read_line(&mut line).unwrap() > 0,
+                "the child process ended without a word"
+            );
+            // libtest writes "test children::child ... " before the first line.
+            if let Some((_, said)) = line.trim_end().split_once(MARK) {
+                return said.to_owned();
+            }
+        }
+    }
+
+    pub(crate) fn tell(&mut self, word: &str) {
+        writeln!(self.stdin, "{word}").unwrap();
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Waits for its end, which has to be a good one.
+    pub(crate) fn finish(mut self) {
+        let mut rest = String::new();
+        while self.stdout.read_line(&mut rest).unwrap() > 0 {}
+        assert!(self.child.wait().unwrap().success(), "{rest}");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Not a test when run as one.
+#[test]
+fn child() {
+    let Ok(role) = env::var(ROLE) else { return };
+    let mut conn = PgConnection::establish(&env::var(URL).unwrap()).unwrap();
+    match role.as_str() {
+        "migrate" => {
+            say("ready");
+            listen();
+            sem::run_migrations(&mut conn).unwrap();
+            say("done");
+        }
+        "hold" => {
+            let outcome = SemaphoreTicket::acquire(&mut conn, "x").unwrap();
+            match &outcome {
+                Some(guard) => say(&guard.ticket().ids()[0].to_string()),
+                None => say("none"),
+            }
+            listen();
+        }
+        "hold in a transaction" => conn
+            .transaction::<_, sem::Error, _>(|c| {
+                let _ticket = sem::require(c, "x")?;
+                say("held");
+                listen();
+                Ok(())
+            })
+            .unwrap(),
+        "hammer" => hammer(&mut conn),
+        other => panic!("no such role: {other}"),
+    }
+}
+
+/// Takes and gives back tickets in a tight loop for a while, and tells the witness.
+fn hammer(conn: &mut PgConnection) {
+    let witness = Reporter::new(Path::new(&env::var(WITNESS).unwrap())).unwrap();
+    let me = std::process::id();
+    say("ready");
+    listen();
+    let mut rounds = 0;
+    let end = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < end {
+        let Some(mut guard) = SemaphoreTicket::acquire(&mut *conn, "x").unwrap() else {
+            std::thread::yield_now();
+            continue;
+        };
+        witness.entered(me, guard.ticket().ids()).unwrap();
+        guard.check().unwrap();
+        witness.left(me).unwrap();
+        guard.release().unwrap();
+        rounds += 1;
+    }
+    assert_eq!(number(conn, "SELECT 1"), 1);
+    say(&rounds.to_string());
+}
+
+fn say(word: &str) {
+    println!("{MARK}{word}");
+}
+
+/// Until the parent says something, or is gone.
+fn listen() {
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+}

@@ -1,0 +1,83 @@
+//! Many at once, watched by somebody who doesn't use the crate.
+
+use crate::{
+    children::Process,
+    tools::{database_with, free},
+};
+use diesel_dbsemaphore::SemaphoreTicket;
+use stand::Witness;
+use std::{
+    sync::{
+        Barrier,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+#[test]
+fn two_hundred_threads_on_five_tickets() {
+    let database = database_with(5);
+    let (inside, most, done) = (
+        AtomicUsize::new(0),
+        AtomicUsize::new(0),
+        AtomicUsize::new(0),
+    );
+    let start = Barrier::new(200);
+    thread::scope(|scope| {
+        for _ in 0..200 {
+            scope.spawn(|| {
+                let mut conn = database.connect();
+                start.wait();
+                let end = Instant::now() + Duration::from_secs(3);
+                while Instant::now() < end {
+                    let Some(guard) = SemaphoreTicket::acquire(&mut conn, "x").unwrap() else {
+                        thread::yield_now();
+                        continue;
+                    };
+                    most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    thread::yield_now();
+                    inside.fetch_sub(1, Ordering::SeqCst);
+                    drop(guard);
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    assert_eq!(most.into_inner(), 5, "after {} turns", done.into_inner());
+    assert_eq!(free(&database), 5);
+}
+
+#[test]
+fn thirty_two_processes_on_five_tickets() {
+    let database = database_with(5);
+    let mut witness = Witness::new();
+    let mut processes: Vec<_> = (0..32)
+        .map(|_| Process::start_with("hammer", &database, &witness.path()))
+        .collect();
+    for process in &mut processes {
+        assert_eq!(process.says(), "ready");
+    }
+    for process in &mut processes {
+        process.tell("go");
+    }
+    let mut entered = 0;
+    let listening = thread::spawn(move || {
+        // They hammer for three seconds; a silence of two is the end.
+        while let Some(event) = witness.next(Duration::from_secs(2)) {
+            if matches!(event, stand::Event::Entered(..)) {
+                entered += 1;
+            }
+            assert!(witness.doubles().is_empty(), "one ticket, two holders");
+        }
+        (witness.take_most(), entered)
+    });
+    let rounds: u64 = processes
+        .iter_mut()
+        .map(|process| process.says().parse::<u64>().unwrap())
+        .sum();
+    let (most, entered) = listening.join().unwrap();
+    assert_eq!(most, 5);
+    assert_eq!(entered, rounds);
+    assert_eq!(free(&database), 5);
+}

@@ -1,0 +1,217 @@
+//! `SemaphoreTicket`: a transaction of its own.
+
+use crate::tools::{backend_pid, database_with, free, number, terminate};
+use diesel::{Connection, PgConnection, connection::SimpleConnection};
+use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket};
+use std::error::Error as _;
+
+#[test]
+fn works_on_every_kind_of_connection() {
+    let database = database_with(1);
+    let pool = crate::tools::pool(&database, 1);
+    let owned: PgConnection = SemaphoreTicket::require(database.connect(), "x")
+        .unwrap()
+        .release()
+        .unwrap();
+    let boxed: Box<PgConnection> = SemaphoreTicket::require(Box::new(owned), "x")
+        .unwrap()
+        .release()
+        .unwrap();
+    let mut conn = *boxed;
+    drop(SemaphoreTicket::require(&mut conn, "x").unwrap());
+    drop(SemaphoreTicket::require(pool.get().unwrap(), "x").unwrap());
+    let mut pooled = pool.get().unwrap();
+    drop(SemaphoreTicket::require(&mut pooled, "x").unwrap());
+    drop(SemaphoreTicket::require(&mut *pooled, "x").unwrap());
+    assert_eq!(free(&database), 1);
+}
+
+#[test]
+fn is_send() {
+    fn send<T: Send>() {}
+    send::<SemaphoreTicket<PgConnection>>();
+    send::<
+        SemaphoreTicket<
+            diesel::r2d2::PooledConnection<diesel::r2d2::ConnectionManager<PgConnection>>,
+        >,
+    >();
+    send::<Error>();
+}
+
+#[test]
+fn does_not_show_its_connection() {
+    let database = database_with(1);
+    let guard = SemaphoreTicket::require(database.connect(), "x").unwrap();
+    let shown = format!("{guard:?}");
+    assert!(
+        shown.starts_with("SemaphoreTicket { ticket: Ticket {"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn check_and_release_of_a_held_ticket() {
+    let database = database_with(3);
+    let mut guard =
+        SemaphoreTicket::require(database.connect(), Request::new("x").tickets(2)).unwrap();
+    assert_eq!(guard.ticket().count(), 2);
+    guard.check().unwrap();
+    guard.check().unwrap();
+    assert_eq!(free(&database), 1);
+    let mut conn = guard.release().unwrap();
+    assert_eq!(free(&database), 3);
+    conn.begin_test_transaction().unwrap();
+}
+
+#[test]
+fn check_tells_of_a_loss_and_release_again() {
+    let database = database_with(1);
+    let mut conn = database.connect();
+    let pid = backend_pid(&mut conn);
+    let mut guard = SemaphoreTicket::require(&mut conn, "x").unwrap();
+    terminate(&database, pid);
+    assert_eq!(free(&database), 1);
+    let first = guard.check().unwrap_err();
+    assert!(matches!(&first, Error::TicketLost { ticket, .. } if ticket == guard.ticket()));
+    assert!(first.source().is_some());
+    assert!(first.to_string().contains("x#"), "{first}");
+    assert!(matches!(guard.check(), Err(Error::TicketLost { .. })));
+    assert!(matches!(guard.release(), Err(Error::TicketLost { .. })));
+}
+
+#[test]
+fn release_tells_of_a_loss_that_nobody_had_seen() {
+    let database = database_with(1);
+    let mut conn = database.connect();
+    let pid = backend_pid(&mut conn);
+    let guard = SemaphoreTicket::require(&mut conn, "x").unwrap();
+    terminate(&database, pid);
+    assert!(matches!(guard.release(), Err(Error::TicketLost { .. })));
+}
+
+/// A cancel that hits a check aborts the transaction, and so gives the ticket back.
+#[test]
+fn release_remembers_a_check_that_failed() {
+    let database = database_with(1);
+    let mut guard = SemaphoreTicket::require(Meddled::new(&database), "x").unwrap();
+    Meddled::meddle(&mut guard, "SELECT 1/0");
+    assert!(matches!(guard.check(), Err(Error::TicketLost { .. })));
+    assert_eq!(free(&database), 1);
+    assert!(matches!(guard.release(), Err(Error::TicketLost { .. })));
+}
+
+#[test]
+fn check_sees_a_transaction_that_was_exchanged() {
+    let database = database_with(1);
+    let mut guard = SemaphoreTicket::require(Meddled::new(&database), "x").unwrap();
+    Meddled::meddle(&mut guard, "ROLLBACK; BEGIN");
+    assert!(matches!(
+        guard.check(),
+        Err(Error::TicketLost { source: None, .. })
+    ));
+}
+
+/// A connection into which a test can get while a guard has it.
+struct Meddled(
+    std::rc::Rc<std::cell::RefCell<Option<String>>>,
+    PgConnection,
+);
+
+thread_local! {
+    static MEDDLING: std::rc::Rc<std::cell::RefCell<Option<String>>> = std::rc::Rc::default();
+}
+
+impl Meddled {
+    fn new(database: &stand::Database) -> Self {
+        Self(MEDDLING.with(std::rc::Rc::clone), database.connect())
+    }
+
+    /// Runs at the guard's next use of the connection.
+    fn meddle(_: &mut SemaphoreTicket<Self>, statement: &str) {
+        MEDDLING.with(|meddling| *meddling.borrow_mut() = Some(statement.to_owned()));
+    }
+}
+
+impl sem::TicketConnection for Meddled {
+    fn pg_connection(&mut self) -> &mut PgConnection {
+        if let Some(statement) = self.0.borrow_mut().take() {
+            let _ = self.1.batch_execute(&statement);
+        }
+        &mut self.1
+    }
+}
+
+#[test]
+fn overrides_settings_that_would_take_the_ticket_and_only_for_itself() {
+    let database = database_with(1);
+    let mut conn = database.connect();
+    let settings = "SET idle_in_transaction_session_timeout = '150ms'; SET statement_timeout = '15s'; \
+        SET lock_timeout = '14s'; SET default_transaction_isolation = 'serializable'; \
+        SET default_transaction_read_only = on";
+    conn.batch_execute(settings).unwrap();
+    let mut guard = SemaphoreTicket::require(&mut conn, "x").unwrap();
+    // This time is what the test is about.
+    std::thread::sleep(std::time::Duration::from_millis(600));
+    guard.check().unwrap();
+    guard.release().unwrap();
+    let sum = "SELECT sum(extract(milliseconds FROM current_setting(name)::interval)) FROM unnest(ARRAY[\
+        'idle_in_transaction_session_timeout', 'statement_timeout', 'lock_timeout']) AS name";
+    assert_eq!(number(&mut conn, sum), 29_150);
+}
+
+#[test]
+fn the_connection_is_as_it_was_after_a_refusal() {
+    let database = database_with(1);
+    let _holder = SemaphoreTicket::require(database.connect(), "x").unwrap();
+    let mut conn = database.connect();
+    for name in ["x", "unknown", ""] {
+        let _ = SemaphoreTicket::acquire(&mut conn, name);
+        conn.transaction::<_, Error, _>(|c| Ok(c.batch_execute("SELECT 1")?))
+            .unwrap();
+    }
+}
+
+#[test]
+fn with_ticket_returns_what_the_work_returns() {
+    let database = database_with(1);
+    let pool = crate::tools::pool(&database, 2);
+    let value: sem::Result<u32> = sem::with_ticket(&pool, "x", |guard| {
+        guard.check()?;
+        assert!(matches!(
+            sem::with_ticket(&pool, "x", |_| sem::Result::Ok(())),
+            Err(Error::Unavailable { .. })
+        ));
+        sem::Result::Ok(guard.ticket().count())
+    });
+    assert_eq!(value.unwrap(), 1);
+
+    let failed: Result<(), Box<dyn std::error::Error>> =
+        sem::with_ticket(&pool, "x", |_| Err("the work failed".into()));
+    assert_eq!(failed.unwrap_err().to_string(), "the work failed");
+    assert_eq!(free(&database), 1);
+}
+
+#[test]
+fn with_ticket_reports_a_loss_unless_the_work_failed() {
+    let database = database_with(1);
+    let pool = crate::tools::pool(&database, 1);
+    let lose = || {
+        let mut conn = database.connect();
+        conn.batch_execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE datname = current_database() AND state = 'idle in transaction'",
+        )
+        .unwrap();
+        crate::tools::eventually("the ticket is back", || free(&database) == 1);
+    };
+    let lost = sem::with_ticket(&pool, "x", |_| {
+        lose();
+        sem::Result::Ok(())
+    });
+    assert!(matches!(lost, Err(Error::TicketLost { .. })));
+    let failed: Result<(), Box<dyn std::error::Error>> = sem::with_ticket(&pool, "x", |_| {
+        lose();
+        Err("the work failed".into())
+    });
+    assert_eq!(failed.unwrap_err().to_string(), "the work failed");
+}

@@ -1,0 +1,17 @@
+//! The integration tests: one binary, a module for each topic. Each test has a database of its own.
+
+mod bad_input;
+mod children;
+mod comes_back;
+mod crowd;
+mod guard;
+mod isolation;
+mod low_level;
+mod manage;
+mod migrations;
+mod pool;
+mod rights;
+mod round_trips;
+mod savepoints;
+mod test_transactions;
+mod tools;

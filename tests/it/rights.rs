@@ -1,0 +1,117 @@
+//! What a role needs, and what it can do with no more.
+
+use crate::tools::database_with;
+use diesel::{Connection, PgConnection, connection::SimpleConnection};
+use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket};
+use stand::Database;
+
+const HOLDER: &str = "GRANT USAGE ON SCHEMA dbsemaphore TO {role}; \
+    GRANT SELECT ON ALL TABLES IN SCHEMA dbsemaphore TO {role}; \
+    GRANT UPDATE (lockable) ON dbsemaphore.ticket TO {role}";
+
+const MANAGER: &str = "GRANT USAGE ON SCHEMA dbsemaphore TO {role}; \
+    GRANT SELECT ON ALL TABLES IN SCHEMA dbsemaphore TO {role}; \
+    GRANT INSERT, UPDATE, DELETE ON dbsemaphore.semaphore, dbsemaphore.ticket TO {role}";
+
+fn connect_as(database: &mut Database, grants: &str) -> PgConnection {
+    let role = database.create_role("role");
+    let mut conn = database.connect();
+    conn.batch_execute(&grants.replace("{role}", &role))
+        .unwrap();
+    conn.batch_execute(&format!("SET SESSION AUTHORIZATION {role}"))
+        .unwrap();
+    conn
+}
+
+#[test]
+fn a_holder_can_hold() {
+    let mut database = database_with(3);
+    let conn = &mut connect_as(&mut database, HOLDER);
+    sem::run_migrations(conn).unwrap();
+    assert!(!sem::ensure(conn, "x", 1).unwrap());
+    assert_eq!(sem::list(conn).unwrap()["x"], 3);
+    let mut guard = SemaphoreTicket::require(&mut *conn, Request::new("x").tickets(2)).unwrap();
+    guard.check().unwrap();
+    guard.release().unwrap();
+    conn.transaction(|c| sem::require(c, "x")).unwrap();
+}
+
+#[test]
+fn a_holder_can_neither_resize_nor_move() {
+    let mut database = database_with(3);
+    let conn = &mut connect_as(&mut database, HOLDER);
+    for refused in [
+        sem::make(conn, "x", 5),
+        sem::make(conn, "x", 1),
+        sem::make(conn, "new", 1),
+        sem::ensure(conn, "new", 1).map(drop),
+        sem::destroy(conn, "x").map(drop),
+        sem::revert_migrations(conn),
+    ] {
+        let refused = refused.unwrap_err();
+        assert!(
+            matches!(refused, Error::Database(_) | Error::Migration(_)),
+            "{refused:?}"
+        );
+    }
+    for attempt in [
+        "UPDATE dbsemaphore.ticket SET semaphore_id = semaphore_id",
+        "UPDATE dbsemaphore.ticket SET slot = slot + 10",
+        "UPDATE dbsemaphore.ticket SET id = DEFAULT",
+        "UPDATE dbsemaphore.ticket SET lockable = true",
+        "UPDATE dbsemaphore.semaphore SET name = 'y'",
+        "DELETE FROM dbsemaphore.ticket",
+        "INSERT INTO dbsemaphore.ticket (semaphore_id, slot) VALUES (1, 99)",
+        "SELECT dbsemaphore.retire(1, 1)",
+    ] {
+        conn.batch_execute(attempt).expect_err(attempt);
+    }
+    assert_eq!(sem::list(conn).unwrap()["x"], 3);
+}
+
+#[test]
+fn a_manager_can_manage() {
+    let mut database = database_with(3);
+    let conn = &mut connect_as(&mut database, MANAGER);
+    sem::make(conn, "x", 5).unwrap();
+    sem::make(conn, "x", 1).unwrap();
+    sem::ensure(conn, "y", 2).unwrap();
+    assert!(sem::destroy(conn, "x").unwrap());
+}
+
+#[test]
+fn without_rights_the_error_says_which() {
+    for (grants, missing) in [
+        ("SELECT 1", "USAGE on schema dbsemaphore"),
+        (
+            "GRANT USAGE ON SCHEMA dbsemaphore TO {role}",
+            "SELECT on its tables",
+        ),
+        (
+            "GRANT USAGE ON SCHEMA dbsemaphore TO {role}; \
+             GRANT SELECT ON ALL TABLES IN SCHEMA dbsemaphore TO {role}",
+            "UPDATE (lockable) on dbsemaphore.ticket",
+        ),
+    ] {
+        let mut database = database_with(3);
+        let conn = &mut connect_as(&mut database, grants);
+        for refused in [
+            conn.transaction(|c| sem::require(c, "x")).unwrap_err(),
+            SemaphoreTicket::require(&mut *conn, "x").unwrap_err(),
+        ] {
+            assert!(matches!(refused, Error::Database(_)), "{refused:?}");
+            let message = refused.to_string();
+            assert!(message.contains("permission denied"), "{message}");
+            assert!(message.contains(missing), "{message}");
+        }
+        conn.batch_execute("SELECT 1").unwrap();
+    }
+}
+
+#[test]
+fn without_rights_migrations_say_so() {
+    let mut database = Database::create();
+    let conn = &mut connect_as(&mut database, "SELECT 1");
+    let refused = sem::run_migrations(conn).unwrap_err().to_string();
+    assert!(refused.contains("CREATE on the database"), "{refused}");
+}

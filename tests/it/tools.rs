@@ -1,0 +1,91 @@
+//! What several topics need. Nothing here uses the crate where a test wants to know what the crate did.
+
+use diesel::{
+    Connection, PgConnection, QueryableByName, RunQueryDsl,
+    connection::SimpleConnection,
+    r2d2::{ConnectionManager, Pool},
+    sql_types::BigInt,
+};
+use diesel_dbsemaphore as sem;
+use stand::Database;
+use std::time::{Duration, Instant};
+
+pub(crate) type PgPool = Pool<ConnectionManager<PgConnection>>;
+
+/// A database with the tables and one semaphore, "x".
+pub(crate) fn database_with(tickets: u32) -> Database {
+    let database = Database::create();
+    let mut conn = database.connect();
+    sem::run_migrations(&mut conn).unwrap();
+    sem::make(&mut conn, "x", tickets).unwrap();
+    database
+}
+
+pub(crate) fn pool(database: &Database, size: u32) -> PgPool {
+    Pool::builder()
+        .max_size(size)
+        .build(ConnectionManager::new(database.url()))
+        .unwrap()
+}
+
+/// The one number that a query returns.
+pub(crate) fn number(conn: &mut PgConnection, query: &str) -> i64 {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = BigInt)]
+        number: i64,
+    }
+    let row: Row = diesel::sql_query(format!("SELECT ({query})::bigint AS number"))
+        .get_result(conn)
+        .unwrap();
+    row.number
+}
+
+/// How many tickets of "x" nobody holds, by locking them for a moment. Not by the crate.
+pub(crate) fn free(database: &Database) -> i64 {
+    let mut conn = database.connect();
+    conn.test_transaction::<_, diesel::result::Error, _>(|conn| {
+        Ok(number(
+            conn,
+            "WITH free AS (SELECT FROM dbsemaphore.ticket t WHERE semaphore_id = \
+                 (SELECT id FROM dbsemaphore.semaphore WHERE name = 'x') FOR UPDATE SKIP LOCKED) \
+             SELECT count(*) FROM free",
+        ))
+    })
+}
+
+/// Waits for what the server does in its own time, such as noticing that a client is gone.
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !holds() {
+        assert!(Instant::now() < end, "not within 30 s: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Waits until a session sleeps on a lock of this type, as `pg_locks` names it.
+pub(crate) fn until_waiting_for(database: &Database, locktype: &str) {
+    let mut conn = database.connect();
+    eventually("somebody waits", || {
+        number(
+            &mut conn,
+            &format!("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = '{locktype}'"),
+        ) > 0
+    });
+}
+
+pub(crate) fn backend_pid(conn: &mut PgConnection) -> i64 {
+    number(conn, "SELECT pg_backend_pid()")
+}
+
+pub(crate) fn terminate(database: &Database, pid: i64) {
+    let mut conn = database.connect();
+    conn.batch_execute(&format!("SELECT pg_terminate_backend({pid})"))
+        .unwrap();
+    eventually("the session is gone", || {
+        number(
+            &mut conn,
+            &format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}"),
+        ) == 0
+    });
+}

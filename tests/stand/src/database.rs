@@ -1,0 +1,100 @@
+use crate::Server;
+use diesel::{Connection, PgConnection, connection::SimpleConnection};
+use std::{
+    env,
+    sync::{
+        LazyLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+use url::Url;
+
+/// The server of `DBSEMAPHORE_TEST_URL`, or a private one, which lives as long as this process.
+static SERVER: LazyLock<(Option<Server>, String)> = LazyLock::new(|| {
+    if let Ok(url) = env::var("DBSEMAPHORE_TEST_URL") {
+        return (None, url);
+    }
+    let server = Server::start();
+    let url = server.url();
+    (Some(server), url)
+});
+
+/// A database of its own for one test, dropped at the end with all sessions that are still in it.
+#[derive(Debug)]
+pub struct Database {
+    server_url: String,
+    name: String,
+    roles: Vec<String>,
+}
+
+impl Database {
+    /// On the server that all tests share.
+    pub fn create() -> Self {
+        Self::create_on(&SERVER.1)
+    }
+
+    pub(crate) fn create_on(server_url: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "dbsemaphore_test_{}_{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
+        let database = Self {
+            server_url: server_url.to_owned(),
+            name,
+            roles: Vec::new(),
+        };
+        // A process that was killed may have left one of the same name on a server that outlived it.
+        database.on_server(&format!(
+            "DROP DATABASE IF EXISTS {} WITH (FORCE)",
+            database.name
+        ));
+        database.on_server(&format!("CREATE DATABASE {}", database.name));
+        database
+    }
+
+    /// A role without any rights, who can log in here; dropped with the database.
+    pub fn create_role(&mut self, label: &str) -> String {
+        let role = format!("{}_{label}", self.name);
+        self.on_server(&format!("DROP ROLE IF EXISTS {role}"));
+        self.on_server(&format!("CREATE ROLE {role} LOGIN"));
+        self.roles.push(role.clone());
+        role
+    }
+
+    /// For connecting to it.
+    pub fn url(&self) -> String {
+        let mut url = Url::parse(&self.server_url).expect("the URL of a PostgreSQL server");
+        url.set_path(&self.name);
+        url.into()
+    }
+
+    /// A new connection.
+    pub fn connect(&self) -> PgConnection {
+        PgConnection::establish(&self.url()).expect("a connection to a new database")
+    }
+
+    fn on_server(&self, statement: &str) {
+        PgConnection::establish(&self.server_url)
+            .expect("a connection to the server for tests")
+            .batch_execute(statement)
+            .unwrap_or_else(|error| panic!("{statement}: {error}"));
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        // A test may have stopped its server for good.
+        let Ok(mut server) = PgConnection::establish(&self.server_url) else {
+            return;
+        };
+        let drop_all = std::iter::once(format!("DROP DATABASE {} WITH (FORCE)", self.name))
+            .chain(self.roles.iter().map(|role| format!("DROP ROLE {role}")));
+        for statement in drop_all {
+            if let Err(error) = server.batch_execute(&statement) {
+                eprintln!("{statement}: {error}");
+            }
+        }
+    }
+}

@@ -1,0 +1,242 @@
+use crate::{Database, folder::Folder, programs};
+use diesel::{Connection, PgConnection};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::{Gid, Pid, Uid, User},
+};
+use std::{
+    fs::{self, File},
+    io::Read,
+    net::TcpListener,
+    os::unix::{fs::chown, process::CommandExt},
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How a server is stopped; PostgreSQL's names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Ends all sessions and shuts down in good order.
+    Fast,
+    /// Shuts down without saying good-bye; recovers at the next start.
+    Immediate,
+    /// SIGKILL of the postmaster. Its other processes notice and end by themselves.
+    Kill,
+}
+
+/// A private PostgreSQL server in a folder of its own, on a Unix socket and a loopback port.
+///
+/// Gone when dropped, or when the process ends, however it ends.
+#[derive(Debug)]
+pub struct Server {
+    /// The last one to be dropped: it ends the server.
+    folder: Folder,
+    port: u16,
+    settings: Vec<String>,
+    owner: Option<(Uid, Gid)>,
+    postmaster: Child,
+}
+
+impl Server {
+    /// With durability switched off, for tests that start and throw away many databases.
+    pub fn start() -> Self {
+        Self::start_with(&[
+            "fsync=off",
+            "synchronous_commit=off",
+            "full_page_writes=off",
+        ])
+    }
+
+    /// With these settings (`name=value`) beside those that every server here has.
+    pub fn start_with(settings: &[&str]) -> Self {
+        let programs = programs::folder();
+        let folder = Folder::create();
+        // PostgreSQL refuses to run as root. Debian's package has made a user for it.
+        let owner = Uid::effective().is_root().then(|| {
+            let user = User::from_name("postgres")
+                .expect("a look at the users")
+                .expect("as root, PostgreSQL is started as the user postgres, which does not exist here");
+            (user.uid, user.gid)
+        });
+        if let Some((uid, gid)) = owner {
+            chown(folder.path(), Some(uid.as_raw()), Some(gid.as_raw()))
+                .expect("chown of the folder");
+        }
+        let data = folder.path().join("data");
+        let made = as_owner(&programs.join("initdb"), owner)
+            .args(["--username=postgres", "--auth-local=trust"])
+            .args(["--auth-host=reject", "--no-locale", "--encoding=UTF8"])
+            .args(["--no-sync", "-D"])
+            .arg(&data)
+            .output()
+            .expect("initdb");
+        assert!(
+            made.status.success(),
+            "initdb failed: {}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+        fs::write(
+            data.join("pg_hba.conf"),
+            "local all all trust\nhost all all 127.0.0.1/32 trust\n",
+        )
+        .expect("pg_hba.conf");
+
+        let port = TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| listener.local_addr())
+            .expect("a free port")
+            .port();
+        let settings: Vec<String> = [
+            "listen_addresses=127.0.0.1".to_owned(),
+            format!("port={port}"),
+            format!("unix_socket_directories={}", folder.path().display()),
+            "max_connections=400".to_owned(),
+            "shared_buffers=128MB".to_owned(),
+            "max_wal_size=2GB".to_owned(),
+        ]
+        .into_iter()
+        .chain(settings.iter().map(|&setting| setting.to_owned()))
+        .collect();
+        let postmaster = launch(&programs, folder.path(), owner, &settings);
+        let mut server = Self {
+            folder,
+            port,
+            settings,
+            owner,
+            postmaster,
+        };
+        server.wait_until_ready();
+        server
+    }
+
+    /// A new database on this server.
+    pub fn create_database(&self) -> Database {
+        Database::create_on(&self.url())
+    }
+
+    /// The URL of the database `postgres`, for a superuser, by the Unix socket.
+    pub fn url(&self) -> String {
+        format!(
+            "postgres:///postgres?host={}&port={}&user=postgres",
+            self.folder.path().display(),
+            self.port
+        )
+    }
+
+    /// The port on the loopback address.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The process id of the postmaster.
+    pub fn pid(&self) -> u32 {
+        self.postmaster.id()
+    }
+
+    /// Stops the server, and returns once it is down.
+    pub fn stop(&mut self, how: Stop) {
+        let signal = match how {
+            Stop::Fast => Signal::SIGINT,
+            Stop::Immediate => Signal::SIGQUIT,
+            Stop::Kill => Signal::SIGKILL,
+        };
+        let pid = Pid::from_raw(i32::try_from(self.pid()).expect("a pid"));
+        kill(pid, signal).expect("a signal to the postmaster");
+        self.postmaster.wait().expect("the end of the postmaster");
+    }
+
+    /// Starts a server that was stopped, with its data, and returns once it takes connections.
+    pub fn start_again(&mut self) {
+        self.postmaster = launch(
+            &programs::folder(),
+            self.folder.path(),
+            self.owner,
+            &self.settings,
+        );
+        self.wait_until_ready();
+    }
+
+    /// Stops it, and starts it again.
+    pub fn restart(&mut self, how: Stop) {
+        self.stop(how);
+        self.start_again();
+    }
+
+    fn wait_until_ready(&mut self) {
+        let url = self.url();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while let Err(error) = PgConnection::establish(&url) {
+            let ended = self.postmaster.try_wait().expect("a look at postgres");
+            if ended.is_some() && self.orphans_are_leaving() {
+                self.postmaster = launch(
+                    &programs::folder(),
+                    self.folder.path(),
+                    self.owner,
+                    &self.settings,
+                );
+            } else if ended.is_some() || Instant::now() > deadline {
+                panic!("PostgreSQL does not start: {error}\n{}", self.log());
+            }
+            // There is nothing to wait on: PostgreSQL tells nobody when it is ready.
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// After `Stop::Kill` the postmaster's children need a moment to end; until then a new one refuses to start.
+    fn orphans_are_leaving(&self) -> bool {
+        self.log()
+            .lines()
+            .last()
+            .is_some_and(|line| line.contains("HINT:  Terminate any old server processes"))
+    }
+
+    /// What the server wrote into its log.
+    pub fn log(&self) -> String {
+        let mut text = String::new();
+        File::open(self.folder.path().join("log"))
+            .and_then(|mut log| log.read_to_string(&mut text))
+            .expect("the server's log");
+        text
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.folder.abandon();
+        // Before it is reaped, the janitor goes on seeing the postmaster.
+        let _ = self.postmaster.wait();
+    }
+}
+
+fn launch(programs: &Path, folder: &Path, owner: Option<(Uid, Gid)>, settings: &[String]) -> Child {
+    let log = || {
+        File::options()
+            .create(true)
+            .append(true)
+            .open(folder.join("log"))
+            .expect("the server's log")
+    };
+    as_owner(&programs.join("postgres"), owner)
+        .arg("-D")
+        .arg(folder.join("data"))
+        .args(settings.iter().flat_map(|setting| ["-c", setting]))
+        .stdout(log())
+        .stderr(log())
+        .spawn()
+        .expect("postgres")
+}
+
+fn as_owner(program: &Path, owner: Option<(Uid, Gid)>) -> Command {
+    let mut command = Command::new(program);
+    // A group of its own, so that Ctrl-C leaves the end of the server to the janitor.
+    command
+        .process_group(0)
+        .current_dir("/")
+        .stdin(Stdio::null());
+    if let Some((uid, gid)) = owner {
+        command.uid(uid.as_raw()).gid(gid.as_raw());
+    }
+    command.env_remove("PGDATA");
+    command
+}

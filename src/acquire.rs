@@ -47,7 +47,7 @@ pub fn acquire<'a>(
     if !transaction::is_open(conn)? {
         return Err(Error::NotInTransaction);
     }
-    attempt(conn, &request, tickets).map_err(|error| error.advise(Remedy::ToAcquire))
+    attempt(conn, &request, tickets).map_err(|error| error.advise(Remedy::Acquire))
 }
 
 /// [`acquire`], with an error when too few tickets are free: [`Unavailable`](Error::Unavailable).

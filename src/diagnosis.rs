@@ -14,24 +14,24 @@ pub(crate) const CONNECTION_GONE: &str =
 /// hand on the SQLSTATE, and an aborted transaction can't be asked.
 #[derive(Clone, Copy)]
 pub(crate) enum Remedy {
-    ToAcquire,
-    ToManage,
-    ToMigrate,
+    Acquire,
+    Manage,
+    Migrate,
 }
 
 impl Remedy {
     fn text(self) -> &'static str {
         match self {
-            Remedy::ToAcquire => {
+            Remedy::Acquire => {
                 "if the tables are missing, call run_migrations when the application starts; if rights are missing, the \
                  role needs USAGE on schema dbsemaphore, SELECT on its tables and UPDATE (lockable) on \
                  dbsemaphore.ticket; if an earlier error aborted this transaction, roll it back first"
             }
-            Remedy::ToManage => {
+            Remedy::Manage => {
                 "if rights are missing, the role needs USAGE on schema dbsemaphore and SELECT, INSERT, UPDATE and \
                  DELETE on its tables; if an earlier error aborted this transaction, roll it back first"
             }
-            Remedy::ToMigrate => {
+            Remedy::Migrate => {
                 "if rights are missing, the role needs CREATE on the database for the first migration, has to own schema \
                  dbsemaphore for later ones, and needs USAGE on it and SELECT on its tables when there is nothing to do; \
                  if an earlier error aborted this transaction, roll it back first"

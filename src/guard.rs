@@ -74,7 +74,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
         let request = request.into();
         let tickets = request.checked()?;
         let pg = conn.pg_connection();
-        transaction::begin_guard(pg).map_err(|error| error.advise(Remedy::ToAcquire))?;
+        transaction::begin_guard(pg).map_err(|error| error.advise(Remedy::Acquire))?;
         match acquire::attempt(pg, &request, tickets) {
             Ok(Some(ticket)) => Ok(Some(Self {
                 conn: Some(conn),
@@ -89,7 +89,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
                 if let Err(error) = transaction::rollback(pg) {
                     log::debug!("rollback after a failed acquire: {error}");
                 }
-                Err(error.diagnose(pg, Remedy::ToAcquire))
+                Err(error.diagnose(pg, Remedy::Acquire))
             }
         }
     }

@@ -59,7 +59,7 @@ pub fn ensure(conn: &mut PgConnection, name: &str, tickets: u32) -> Result<bool>
             None => transaction::writing(conn, |conn| create(conn, name, size)),
         },
     );
-    ensured.map_err(|error| error.diagnose(conn, Remedy::ToManage))
+    ensured.map_err(|error| error.diagnose(conn, Remedy::Manage))
 }
 
 /// Creates a semaphore of that many tickets, or resizes the one of that name to them.
@@ -99,7 +99,7 @@ pub fn make(conn: &mut PgConnection, name: &str, tickets: u32) -> Result<()> {
             // Somebody else has created it between the two; under a snapshot that can't see it, PostgreSQL raises.
         }
     });
-    made.map_err(|error| error.diagnose(conn, Remedy::ToManage))
+    made.map_err(|error| error.diagnose(conn, Remedy::Manage))
 }
 
 /// Removes a semaphore, as soon as all its tickets have come back. Returns whether there was one.
@@ -131,7 +131,7 @@ pub fn destroy(conn: &mut PgConnection, name: &str) -> Result<bool> {
         query::delete_semaphore(conn, id)?;
         Ok(true)
     });
-    destroyed.map_err(|error| error.diagnose(conn, Remedy::ToManage))
+    destroyed.map_err(|error| error.diagnose(conn, Remedy::Manage))
 }
 
 /// All semaphores, with the number of their tickets, free or not.
@@ -153,7 +153,7 @@ pub fn destroy(conn: &mut PgConnection, name: &str) -> Result<bool> {
 /// ```
 pub fn list(conn: &mut PgConnection) -> Result<BTreeMap<String, u32>> {
     let sizes = transaction::reading(conn, |conn| Ok(query::sizes(conn)?))
-        .map_err(|error| error.diagnose(conn, Remedy::ToManage))?;
+        .map_err(|error| error.diagnose(conn, Remedy::Manage))?;
     Ok(sizes
         .into_iter()
         .map(|(name, size)| (name, u32::try_from(size).unwrap_or(u32::MAX)))

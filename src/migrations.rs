@@ -57,7 +57,7 @@ pub fn run_migrations(conn: &mut PgConnection) -> Result<()> {
             })
         })
     });
-    run.map_err(|error| error.advise(Remedy::ToMigrate))
+    run.map_err(|error| error.advise(Remedy::Migrate))
 }
 
 /// Removes everything that [`run_migrations`] created, and with it all semaphores.
@@ -91,7 +91,7 @@ pub fn revert_migrations(conn: &mut PgConnection) -> Result<()> {
         )?;
         Ok(())
     });
-    reverted.map_err(|error| error.advise(Remedy::ToMigrate))
+    reverted.map_err(|error| error.advise(Remedy::Migrate))
 }
 
 fn is_pending(conn: &mut PgConnection) -> Result<bool> {

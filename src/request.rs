@@ -12,10 +12,10 @@ use crate::{Error, Result, limits};
 /// # sem::run_migrations(&mut conn)?;
 ///
 /// sem::ensure(&mut conn, "licences", 3)?;
-/// conn.transaction(|c| {
+/// conn.transaction::<_, sem::Error, _>(|c| {
 ///     let two = sem::require(c, Request::new("licences").tickets(2))?;
 ///     assert_eq!(two.count(), 2);
-///     sem::Result::Ok(())
+///     Ok(())
 /// })?;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```

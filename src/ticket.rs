@@ -61,11 +61,11 @@ impl Ticket {
     /// # let mut conn = database.connect();
     /// # sem::run_migrations(&mut conn)?;
     /// # sem::ensure(&mut conn, "reports", 3)?;
-    /// # conn.transaction(|c| {
+    /// # conn.transaction::<_, sem::Error, _>(|c| {
     /// let ticket = sem::require(c, "reports")?;
     /// let again = sem::require(c, "reports")?;
     /// assert_eq!(ticket.ids(), again.ids());
-    /// # sem::Result::Ok(()) })?;
+    /// # Ok(()) })?;
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn ids(&self) -> &[i64] {
@@ -81,10 +81,10 @@ impl Ticket {
     /// # let mut conn = database.connect();
     /// # sem::run_migrations(&mut conn)?;
     /// # sem::ensure(&mut conn, "reports", 3)?;
-    /// # conn.transaction(|c| {
+    /// # conn.transaction::<_, sem::Error, _>(|c| {
     /// let ticket = sem::require(c, Request::new("reports").tickets(3))?;
     /// assert_eq!(ticket.count(), 3);
-    /// # sem::Result::Ok(()) })?;
+    /// # Ok(()) })?;
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn count(&self) -> u32 {

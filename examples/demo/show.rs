@@ -163,9 +163,9 @@ impl Show<'_> {
     }
 
     fn kill(&mut self, worker: u32, ticket: i64) {
+        let Ok(pid) = worker.try_into() else { return };
         let told = self.me.killed(worker);
-        let killed = kill(Pid::from_raw(worker.cast_signed()), Signal::SIGKILL);
-        if told.is_ok() && killed.is_ok() {
+        if told.is_ok() && kill(Pid::from_raw(pid), Signal::SIGKILL).is_ok() {
             self.screen.say(&format!(
                 "kill -9 of worker {worker}, which holds ticket {ticket} ..."
             ));

@@ -17,24 +17,28 @@ pub(crate) fn run(task: &Task) -> Fallible<()> {
             continue;
         };
         witness.entered(me, ticket.ticket().ids())?;
-        do_one(&mut for_work, task, &witness)?;
+        let worked = do_one(&mut for_work, task, &witness)?;
         witness.left(me)?;
         ticket.release()?;
+        if !worked {
+            // The others have the last jobs, and may yet die over them.
+            thread::sleep(Duration::from_millis(50));
+        }
     }
     Ok(())
 }
 
 /// If this process dies on the way, the job is free again, as the ticket is, and for the same reason.
-fn do_one(conn: &mut PgConnection, task: &Task, witness: &Reporter) -> Fallible<()> {
+fn do_one(conn: &mut PgConnection, task: &Task, witness: &Reporter) -> Fallible<bool> {
     conn.transaction(|conn| {
         let Some((id, path)) = jobs::take(conn)? else {
-            return Ok(());
+            return Ok(false);
         };
         witness.note(&format!("job {} {path}", std::process::id()))?;
         let sha256 = jobs::hash(Path::new(&path))?;
         thread::sleep(task.pause);
         jobs::finish(conn, id, &sha256)?;
         witness.note("done")?;
-        Ok(())
+        Ok(true)
     })
 }

@@ -32,54 +32,49 @@ COMMENT ON COLUMN dbsemaphore.ticket.slot IS 'Numbers the tickets of a semaphore
 COMMENT ON COLUMN dbsemaphore.ticket.lockable IS 'Always null. UPDATE on this column alone is the right to acquire tickets.';
 
 -- Locks up to `wanted` free tickets and returns their ids, fewer if fewer are free. Tickets in `already` don't count.
+-- `slots` is one more than the semaphore's highest slot.
 --
--- SKIP LOCKED steps over held tickets one by one, so where it starts decides what it costs. Starting at a random slot
--- is enough for a small semaphore; in a large one a long run of held neighbours would still be walked through. There,
--- handfuls of random slots come first, each four times the last, and only then the sweep over all slots.
+-- SKIP LOCKED steps over held tickets one by one, so where it starts decides what it costs. In a small semaphore, all
+-- slots are looked at, from a random one and round. In a large one, that would walk through long runs of held
+-- neighbours; so handfuls of random slots come first, each four times the last.
 --
--- A sweep alone isn't enough to say "none free": while it looks at one ticket, one that it has passed may come back, and
--- the one that it would have come to may go. So it says that only if, from before a sweep until after it, each ticket
--- had the same holder (`xmax`): then all were held when the sweep began. In a large and busy semaphore that would take
--- for ever; there, one sweep has to do.
+-- A sweep alone isn't enough to say "none free": while it looks at one ticket, one that it has passed may come back,
+-- and the one that it would have come to may go. So it says that only if, from before a sweep until after it, each
+-- ticket had the same holder (`xmax`): then all were held when the sweep began. In a large and busy semaphore that
+-- would take for ever; there, one sweep has to do.
 --
--- NO KEY UPDATE is the weakest lock that excludes itself: a foreign key of the application's
--- that points at a ticket neither blocks on it nor takes it out of service.
+-- NO KEY UPDATE is the weakest lock that excludes itself: a foreign key of the application's that points at a ticket
+-- neither blocks on it nor takes it out of service.
 --
 -- Only called from functions that fix the planner's settings; see `acquire`.
-CREATE FUNCTION dbsemaphore.lock_free(semaphore bigint, wanted integer, already bigint[]) RETURNS bigint[]
+CREATE FUNCTION dbsemaphore.lock_free(semaphore bigint, slots integer, wanted integer, already bigint[])
+RETURNS bigint[]
 LANGUAGE plpgsql AS $$
 DECLARE
-    slots integer;
-    start integer;
+    start integer := floor(random() * slots);
     handful integer := 16;
-    rounds integer;
+    rounds integer := least(10000 / slots, 100);
+    taken bigint[] := '{}';
     was_held text;
     now_held text;
-    taken bigint[] := '{}';
 BEGIN
-    SELECT t.slot + 1 INTO slots
-    FROM dbsemaphore.ticket t WHERE t.semaphore_id = semaphore ORDER BY t.slot DESC LIMIT 1;
-    IF NOT FOUND THEN
-        RETURN taken;
-    END IF;
-
-    WHILE handful <= slots / 8 AND wanted <= handful / 8 LOOP
+    WHILE cardinality(taken) < wanted AND handful <= slots / 8 AND wanted <= handful / 8 LOOP
         taken := taken || ARRAY(
-            SELECT t.id FROM dbsemaphore.ticket t
-            WHERE t.semaphore_id = semaphore
-              AND t.slot = ANY (ARRAY(SELECT floor(random() * slots)::integer FROM generate_series(1, handful)))
-              AND t.id <> ALL (already || taken)
-            LIMIT wanted - cardinality(taken)
-            FOR NO KEY UPDATE SKIP LOCKED);
-        IF cardinality(taken) >= wanted THEN
-            RETURN taken;
+            SELECT t.id
+            FROM (SELECT floor(random() * slots)::integer AS slot FROM generate_series(1, handful)) AS r,
+                LATERAL (
+                    SELECT t.id FROM dbsemaphore.ticket t
+                    WHERE t.semaphore_id = semaphore AND t.slot = r.slot AND t.id <> ALL (already || taken)
+                    FOR NO KEY UPDATE SKIP LOCKED) AS t
+            LIMIT wanted - cardinality(taken));
+        IF wanted > 1 THEN
+            -- A slot that came up twice gave its ticket twice: SKIP LOCKED doesn't skip locks of one's own.
+            taken := ARRAY(SELECT DISTINCT t FROM unnest(taken) AS t);
         END IF;
         handful := handful * 4;
     END LOOP;
 
-    rounds := least(10000 / slots, 100);
-    LOOP
-        start := floor(random() * slots);
+    WHILE cardinality(taken) < wanted LOOP
         taken := taken || ARRAY(
             SELECT t.id FROM dbsemaphore.ticket t
             WHERE t.semaphore_id = semaphore AND t.slot >= start AND t.id <> ALL (already || taken)
@@ -94,10 +89,11 @@ BEGIN
                 LIMIT wanted - cardinality(taken)
                 FOR NO KEY UPDATE SKIP LOCKED);
         END IF;
-        EXIT WHEN cardinality(taken) >= wanted OR rounds <= 0;
+        EXIT WHEN rounds <= 0;
         rounds := rounds - 1;
-        now_held := (SELECT string_agg(t.xmax::text, ',' ORDER BY t.slot)
-                     FROM dbsemaphore.ticket t WHERE t.semaphore_id = semaphore);
+        now_held := (SELECT string_agg(t.xmax::text, ',')
+                     FROM (SELECT o.xmax FROM dbsemaphore.ticket o
+                           WHERE o.semaphore_id = semaphore ORDER BY o.slot) AS t);
         EXIT WHEN now_held = was_held;
         was_held := now_held;
     END LOOP;
@@ -114,39 +110,46 @@ $$;
 -- semaphore: a setting made with SET LOCAL follows transactions and savepoints exactly as row locks do.
 --
 -- The planner's settings are fixed because a plan outlives the table it was made for: one made when there were three
--- tickets would scan the whole table when there are a hundred thousand.
+-- tickets would scan the whole table when there are a hundred thousand. They leave it only the index on semaphore and
+-- slot: each look at tickets either is ordered by slot, which another index would need a sort for, or gives one slot.
 CREATE FUNCTION dbsemaphore.acquire(
     semaphore_name text, wanted integer, OUT semaphore bigint, OUT tickets bigint[], OUT size integer)
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET enable_bitmapscan = off SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     held text := current_setting('dbsemaphore.held', true);
     already bigint[] := '{}';
-    missing integer;
+    missing integer := wanted;
+    slots integer;
 BEGIN
-    SELECT s.id INTO semaphore FROM dbsemaphore.semaphore s WHERE s.name = semaphore_name;
-    IF NOT FOUND THEN
+    SELECT s.id, (SELECT t.slot + 1 FROM dbsemaphore.ticket t WHERE t.semaphore_id = s.id ORDER BY t.slot DESC LIMIT 1)
+    INTO semaphore, slots
+    FROM dbsemaphore.semaphore s WHERE s.name = semaphore_name;
+    IF semaphore IS NULL THEN
         RETURN;
     END IF;
 
     IF held <> '' THEN
         already := coalesce(
             string_to_array(substring(held FROM ' ' || semaphore || '=([0-9,]+)'), ',')::bigint[], already);
-    END IF;
-    missing := wanted - cardinality(already);
-    IF missing <= 0 THEN
-        tickets := already;
-        RETURN;
+        missing := wanted - cardinality(already);
+        IF missing <= 0 THEN
+            tickets := already;
+            RETURN;
+        END IF;
     END IF;
 
-    IF missing = 1 THEN
-        tickets := already || dbsemaphore.lock_free(semaphore, 1, already);
+    IF slots IS NULL THEN
+        size := 0;
+        RETURN;
+    ELSIF missing = 1 THEN
+        tickets := already || dbsemaphore.lock_free(semaphore, slots, 1, already);
     ELSE
         -- Too few are given back by rolling back to where none of them was taken.
         BEGIN
-            tickets := already || dbsemaphore.lock_free(semaphore, missing, already);
+            tickets := already || dbsemaphore.lock_free(semaphore, slots, missing, already);
             IF cardinality(tickets) < wanted THEN
                 RAISE EXCEPTION USING ERRCODE = 'DBS00';
             END IF;
@@ -159,7 +162,7 @@ BEGIN
         tickets := NULL;
         IF wanted > 1 THEN
             SELECT count(*) INTO size
-            FROM (SELECT FROM dbsemaphore.ticket t WHERE t.semaphore_id = semaphore LIMIT wanted) AS counted;
+            FROM (SELECT FROM dbsemaphore.ticket t WHERE t.semaphore_id = semaphore ORDER BY t.slot LIMIT wanted) AS t;
         END IF;
         RETURN;
     END IF;
@@ -180,7 +183,7 @@ $$;
 CREATE FUNCTION dbsemaphore.retire(semaphore bigint, surplus integer) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET enable_bitmapscan = off SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     patience interval := current_setting('lock_timeout')::interval;

@@ -1,5 +1,7 @@
 //! The integration tests: one binary, a module for each topic. Each test has a database of its own.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod bad_input;
 mod children;
 mod comes_back;

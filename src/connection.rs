@@ -60,12 +60,3 @@ impl<C: TicketConnection + ?Sized> TicketConnection for Box<C> {
         (**self).pg_connection()
     }
 }
-
-#[cfg(feature = "r2d2")]
-impl TicketConnection
-    for diesel::r2d2::PooledConnection<diesel::r2d2::ConnectionManager<PgConnection>>
-{
-    fn pg_connection(&mut self) -> &mut PgConnection {
-        self
-    }
-}

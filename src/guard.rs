@@ -2,7 +2,6 @@ use crate::{
     Error, Request, Result, Ticket, TicketConnection, acquire, diagnosis::Remedy, query,
     transaction,
 };
-use diesel::PgConnection;
 use std::fmt;
 
 /// A ticket that is held until this guard is dropped or released, with a transaction of its own.
@@ -225,49 +224,4 @@ impl<C: TicketConnection> fmt::Debug for SemaphoreTicket<C> {
             .field("ticket", &self.ticket)
             .finish_non_exhaustive()
     }
-}
-
-/// Runs `work` with a ticket, held on a connection from the pool. The ticket and the connection go back when it returns
-/// or panics.
-///
-/// Give tickets a pool of their own: `work` that takes a second connection from the same pool may wait for one that
-/// other holders have, while they wait for its own. Checking out a connection takes up to the pool's
-/// `connection_timeout`.
-///
-/// # Errors
-///
-/// What `work` returns. If it succeeded and the ticket had been lost meanwhile: [`TicketLost`](Error::TicketLost). If it
-/// wasn't run: [`Unavailable`](Error::Unavailable) when too few tickets are free, [`Pool`](Error::Pool), or any error of
-/// [`SemaphoreTicket::acquire`].
-///
-/// ```
-/// use diesel_dbsemaphore as sem;
-/// # use diesel::r2d2::{ConnectionManager, Pool};
-/// # fn call_third_party() -> sem::Result<u16> { Ok(200) }
-/// # let database = stand::Database::create();
-/// # let ticket_pool = Pool::builder().max_size(2).build(ConnectionManager::new(database.url()))?;
-/// # sem::run_migrations(&mut *ticket_pool.get()?)?;
-/// # sem::ensure(&mut *ticket_pool.get()?, "third party", 1)?;
-///
-/// let status = sem::with_ticket(&ticket_pool, "third party", |_ticket| call_third_party())?;
-/// assert_eq!(status, 200);
-/// # Ok::<_, Box<dyn std::error::Error>>(())
-/// ```
-#[cfg(feature = "r2d2")]
-pub fn with_ticket<'a, T, E: From<Error>>(
-    pool: &diesel::r2d2::Pool<diesel::r2d2::ConnectionManager<PgConnection>>,
-    request: impl Into<Request<'a>>,
-    work: impl FnOnce(
-        &mut SemaphoreTicket<
-            diesel::r2d2::PooledConnection<diesel::r2d2::ConnectionManager<PgConnection>>,
-        >,
-    ) -> Result<T, E>,
-) -> Result<T, E> {
-    let request = request.into();
-    request.checked()?;
-    let conn = pool.get().map_err(Error::Pool)?;
-    let mut ticket = SemaphoreTicket::require(conn, request)?;
-    let done = work(&mut ticket)?;
-    ticket.release()?;
-    Ok(done)
 }

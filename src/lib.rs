@@ -10,15 +10,34 @@
 //! # use diesel::r2d2::{ConnectionManager, Pool};
 //! # fn call_third_party() -> sem::Result<()> { Ok(()) }
 //! # let database = stand::Database::create();
-//! # let ticket_pool = Pool::builder().max_size(2).build(ConnectionManager::new(database.url()))?;
+//! # let database_url = database.url();
 //!
+//! let ticket_pool = Pool::builder().max_size(5).build(ConnectionManager::new(database_url))?;
 //! let mut conn = ticket_pool.get()?;
-//! sem::run_migrations(&mut conn)?;        // at start-up
-//! sem::ensure(&mut conn, "reports", 3)?;  // at start-up
+//! sem::run_migrations(&mut conn)?;                // when the application starts, in every process
+//! sem::ensure(&mut conn, "third party", 3)?;      // 3 tickets, unless it is there already
+//! drop(conn);
 //!
-//! sem::with_ticket(&ticket_pool, "reports", |_ticket| {
-//!     call_third_party()                  // at most 3 of us are here, over the whole fleet
-//! })?;
+//! sem::with_ticket(&ticket_pool, "third party", |_ticket| {
+//!     call_third_party()                          // at most 3 of us are here, over the whole fleet
+//! })?;                                            // Err(Error::Unavailable { .. }) when 3 others are
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Or in a transaction of your own:
+//!
+//! ```
+//! # use diesel::Connection;
+//! # use diesel_dbsemaphore as sem;
+//! # let database = stand::Database::create();
+//! # let mut conn = database.connect();
+//! # sem::run_migrations(&mut conn)?;
+//! # sem::ensure(&mut conn, "reports", 3)?;
+//! # fn write_the_report(_: &mut diesel::PgConnection) -> Result<(), sem::Error> { Ok(()) }
+//! conn.transaction::<_, sem::Error, _>(|conn| {
+//!     let _ticket = sem::require(conn, "reports")?;
+//!     write_the_report(conn)
+//! })?;                                            // committed or rolled back: the ticket is back
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -69,6 +88,8 @@ mod guard;
 mod limits;
 mod manage;
 mod migrations;
+#[cfg(feature = "r2d2")]
+mod pool;
 mod query;
 mod request;
 #[allow(missing_docs)]
@@ -77,7 +98,7 @@ mod ticket;
 mod transaction;
 
 #[cfg(feature = "r2d2")]
-pub use crate::guard::with_ticket;
+pub use crate::pool::with_ticket;
 pub use crate::{
     acquire::{acquire, require},
     connection::TicketConnection,
@@ -89,7 +110,3 @@ pub use crate::{
     request::Request,
     ticket::Ticket,
 };
-
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;

@@ -12,6 +12,7 @@ mod low_level;
 mod manage;
 mod migrations;
 mod pool;
+mod readme;
 mod rights;
 mod round_trips;
 mod savepoints;

@@ -1,0 +1,53 @@
+use crate::{Error, Request, Result, SemaphoreTicket, TicketConnection};
+use diesel::{
+    PgConnection,
+    r2d2::{ConnectionManager, Pool, PooledConnection},
+};
+
+type Pooled = PooledConnection<ConnectionManager<PgConnection>>;
+
+impl TicketConnection for Pooled {
+    fn pg_connection(&mut self) -> &mut PgConnection {
+        self
+    }
+}
+
+/// Runs `work` with a ticket, held on a connection from the pool. The ticket and the connection go back when it returns
+/// or panics.
+///
+/// Give tickets a pool of their own: `work` that takes a second connection from the same pool may wait for one that
+/// other holders have, while they wait for its own. Checking out a connection takes up to the pool's
+/// `connection_timeout`.
+///
+/// # Errors
+///
+/// What `work` returns. If it succeeded and the ticket had been lost meanwhile: [`TicketLost`](Error::TicketLost). If it
+/// wasn't run: [`Unavailable`](Error::Unavailable) when too few tickets are free, [`Pool`](Error::Pool), or any error of
+/// [`SemaphoreTicket::acquire`].
+///
+/// ```
+/// use diesel_dbsemaphore as sem;
+/// # use diesel::r2d2::{ConnectionManager, Pool};
+/// # fn call_third_party() -> sem::Result<u16> { Ok(200) }
+/// # let database = stand::Database::create();
+/// # let ticket_pool = Pool::builder().max_size(2).build(ConnectionManager::new(database.url()))?;
+/// # sem::run_migrations(&mut *ticket_pool.get()?)?;
+/// # sem::ensure(&mut *ticket_pool.get()?, "third party", 1)?;
+///
+/// let status = sem::with_ticket(&ticket_pool, "third party", |_ticket| call_third_party())?;
+/// assert_eq!(status, 200);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+pub fn with_ticket<'a, T, E: From<Error>>(
+    pool: &Pool<ConnectionManager<PgConnection>>,
+    request: impl Into<Request<'a>>,
+    work: impl FnOnce(&mut SemaphoreTicket<Pooled>) -> Result<T, E>,
+) -> Result<T, E> {
+    let request = request.into();
+    request.checked()?;
+    let conn = pool.get().map_err(Error::Pool)?;
+    let mut ticket = SemaphoreTicket::require(conn, request)?;
+    let done = work(&mut ticket)?;
+    ticket.release()?;
+    Ok(done)
+}

@@ -13,6 +13,7 @@ test: setup
 # Prints the figures that README.md quotes.
 bench: setup
 	cargo bench --bench scale
+	cargo bench --bench line
 
 lint: setup
 	cargo fmt --all --check

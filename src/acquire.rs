@@ -1,6 +1,7 @@
 use crate::{
     Error, Request, Result, Ticket,
     diagnosis::Remedy,
+    line::{self, Deadline},
     query::{self, Acquired},
     transaction,
 };
@@ -13,7 +14,7 @@ use diesel::PgConnection;
 /// many as asked for, and returns all that it holds of that semaphore. A rollback to a savepoint gives back what was
 /// taken after it. A refused request takes nothing.
 ///
-/// One round trip. It doesn't wait for a ticket.
+/// One round trip, if it need not wait. A request that [waits](Request::wait) does so in line, see [`waiting`](crate::waiting).
 ///
 /// # Errors
 ///
@@ -47,7 +48,12 @@ pub fn acquire<'a>(
     if !transaction::is_open(conn)? {
         return Err(Error::NotInTransaction);
     }
-    attempt(conn, &request, tickets).map_err(|error| error.advise(Remedy::Acquire))
+    let deadline = Deadline::of(&request);
+    let granted = match (attempt(conn, &request, tickets), deadline) {
+        (Ok(None), Some(deadline)) => line::wait_in_savepoint(conn, &request, tickets, deadline),
+        (granted, _) => granted,
+    };
+    granted.map_err(|error| error.advise(Remedy::Acquire))
 }
 
 /// [`acquire`], with an error when too few tickets are free: [`Unavailable`](Error::Unavailable).
@@ -82,14 +88,24 @@ pub(crate) fn or_unavailable<T>(granted: Option<T>, request: &Request<'_>) -> Re
     })
 }
 
-/// Asks the server, in the open transaction, and says what its answer means. `tickets` is the checked number.
+/// Asks the server once, in the open transaction. `tickets` is the checked number.
 pub(crate) fn attempt(
     conn: &mut PgConnection,
     request: &Request<'_>,
     tickets: i32,
 ) -> Result<Option<Ticket>> {
+    let answer = query::acquire(conn, request.semaphore(), tickets)?;
+    interpret(answer, request, tickets)
+}
+
+/// What the server's answer means.
+pub(crate) fn interpret(
+    answer: Acquired,
+    request: &Request<'_>,
+    tickets: i32,
+) -> Result<Option<Ticket>> {
     let name = request.semaphore();
-    match query::acquire(conn, name, tickets)? {
+    match answer {
         Acquired {
             semaphore: None, ..
         } => Err(Error::UnknownSemaphore {

@@ -1,6 +1,8 @@
 use crate::{
-    Error, Request, Result, Ticket, TicketConnection, acquire, diagnosis::Remedy, query,
-    transaction,
+    Error, Request, Result, Ticket, TicketConnection, acquire,
+    diagnosis::Remedy,
+    line::{self, Deadline},
+    query, transaction,
 };
 use std::fmt;
 
@@ -47,7 +49,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
     /// Acquires a ticket; `None` when too few are free. The connection goes back (it is dropped) unless a ticket was
     /// acquired; pass `&mut conn` to keep it.
     ///
-    /// It doesn't wait for a ticket.
+    /// Waits only if the request says so, see [`waiting`](crate::waiting).
     ///
     /// # Errors
     ///
@@ -73,8 +75,14 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
         let request = request.into();
         let tickets = request.checked()?;
         let pg = conn.pg_connection();
-        transaction::begin_guard(pg).map_err(|error| error.advise(Remedy::Acquire))?;
-        match acquire::attempt(pg, &request, tickets) {
+        let deadline = Deadline::of(&request);
+        transaction::begin_guard(pg, deadline.is_some())
+            .map_err(|error| error.diagnose(pg, Remedy::Acquire))?;
+        let granted = match deadline {
+            Some(deadline) => line::wait(pg, &request, tickets, deadline),
+            None => acquire::attempt(pg, &request, tickets),
+        };
+        match granted {
             Ok(Some(ticket)) => Ok(Some(Self {
                 conn: Some(conn),
                 ticket,
@@ -85,7 +93,9 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
                 Ok(None)
             }
             Err(error) => {
-                if let Err(error) = transaction::rollback(pg) {
+                if deadline.is_some() {
+                    transaction::abandon_guard(pg);
+                } else if let Err(error) = transaction::rollback(pg) {
                     log::debug!("rollback after a failed acquire: {error}");
                 }
                 Err(error.diagnose(pg, Remedy::Acquire))

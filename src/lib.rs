@@ -54,12 +54,26 @@
 //!
 //! # Waiting
 //!
-//! Nothing here waits for a ticket yet: a request is granted or refused at once. Only [`make`] to fewer tickets and
-//! [`destroy`] wait, for held tickets to come back.
+//! A request is granted or refused at once, unless it says how long it can wait:
+//!
+//! ```
+//! use diesel_dbsemaphore::{self as sem, Request, SemaphoreTicket};
+//! use std::time::Duration;
+//! # let database = stand::Database::create();
+//! # let mut conn = database.connect();
+//! # sem::run_migrations(&mut conn)?;
+//! # sem::ensure(&mut conn, "reports", 3)?;
+//! let request = Request::new("reports").wait(Duration::from_secs(30));
+//! let ticket = SemaphoreTicket::require(conn, request)?;
+//! # drop(ticket);
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Waiters stand in line, first come, first served, and sleep until it is their turn: see [`waiting`].
 //!
 //! # What is not promised
 //!
-//! * Fairness among callers that try again and again.
+//! * Fairness among callers that try again and again instead of waiting in line.
 //! * That a semaphore of more than a few thousand tickets refuses only if all were held at one instant: they are looked
 //!   at one after another, and in a large and busy semaphore a ticket may come back behind the look. Smaller ones look
 //!   again until that is certain, within reason.
@@ -86,6 +100,7 @@ mod diagnosis;
 mod error;
 mod guard;
 mod limits;
+mod line;
 mod manage;
 mod migrations;
 #[cfg(feature = "r2d2")]
@@ -96,6 +111,7 @@ mod request;
 pub mod schema;
 mod ticket;
 mod transaction;
+pub mod waiting;
 
 #[cfg(feature = "r2d2")]
 pub use crate::pool::with_ticket;

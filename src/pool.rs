@@ -1,8 +1,12 @@
-use crate::{Error, Request, Result, SemaphoreTicket, TicketConnection};
+use crate::{Error, Request, Result, SemaphoreTicket, TicketConnection, line::Deadline};
 use diesel::{
     PgConnection,
     r2d2::{ConnectionManager, Pool, PooledConnection},
 };
+use std::time::Duration;
+
+/// r2d2 adds it to its clock, which panics when that overflows.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 type Pooled = PooledConnection<ConnectionManager<PgConnection>>;
 
@@ -17,7 +21,7 @@ impl TicketConnection for Pooled {
 ///
 /// Give tickets a pool of their own: `work` that takes a second connection from the same pool may wait for one that
 /// other holders have, while they wait for its own. Checking out a connection takes up to the pool's
-/// `connection_timeout`.
+/// `connection_timeout`; for a request that [waits](Request::wait) for a time, that time counts for both.
 ///
 /// # Errors
 ///
@@ -45,7 +49,12 @@ pub fn with_ticket<'a, T, E: From<Error>>(
 ) -> Result<T, E> {
     let request = request.into();
     request.checked()?;
-    let conn = pool.get().map_err(Error::Pool)?;
+    let deadline = Deadline::of(&request);
+    let left = || deadline.and_then(Deadline::left);
+    let conn = left()
+        .map_or_else(|| pool.get(), |left| pool.get_timeout(left.min(LONGEST)))
+        .map_err(Error::Pool)?;
+    let request = left().map_or(request, |left| request.wait(left));
     let mut ticket = SemaphoreTicket::require(conn, request)?;
     let done = work(&mut ticket)?;
     ticket.release()?;

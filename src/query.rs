@@ -20,6 +20,10 @@ mod functions {
         // Those that return void are declared with any type, and executed without reading it.
         #[sql_name = "pg_catalog.pg_advisory_xact_lock"]
         fn pg_advisory_xact_lock(key: BigInt) -> Bool;
+        #[sql_name = "dbsemaphore.leave"]
+        fn leave() -> Bool;
+        #[sql_name = "dbsemaphore.attend_client"]
+        fn attend_client() -> Text;
         #[sql_name = "dbsemaphore.retire"]
         fn retire(semaphore: BigInt, surplus: Integer) -> Bool;
     }
@@ -35,12 +39,20 @@ pub(crate) struct Acquired {
     pub(crate) size: Option<i32>,
 }
 
-/// The one hot statement. A fragment of our own, because Diesel caches the prepared statements of these, and not those
-/// of `sql_query`.
+/// The hot statements. Fragments of our own, because Diesel caches the prepared statements of these, and not those of
+/// `sql_query`.
 struct Acquire<'a> {
     semaphore: &'a str,
     tickets: i32,
 }
+
+struct Wait<'a> {
+    semaphore: &'a str,
+    tickets: i32,
+    milliseconds: Option<i64>,
+}
+
+type Answer = (Nullable<BigInt>, Nullable<Array<BigInt>>, Nullable<Integer>);
 
 impl QueryFragment<Pg> for Acquire<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
@@ -53,29 +65,95 @@ impl QueryFragment<Pg> for Acquire<'_> {
     }
 }
 
+impl QueryFragment<Pg> for Wait<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("SELECT semaphore, tickets, size FROM dbsemaphore.wait(");
+        out.push_bind_param::<Text, _>(self.semaphore)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Integer, _>(&self.tickets)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Nullable<BigInt>, _>(&self.milliseconds)?;
+        out.push_sql(")");
+        Ok(())
+    }
+}
+
 // By hand: the derive takes no lifetimes.
 impl QueryId for Acquire<'_> {
     type QueryId = Acquire<'static>;
     const HAS_STATIC_QUERY_ID: bool = true;
 }
 
+impl QueryId for Wait<'_> {
+    type QueryId = Wait<'static>;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
 impl Query for Acquire<'_> {
-    type SqlType = (Nullable<BigInt>, Nullable<Array<BigInt>>, Nullable<Integer>);
+    type SqlType = Answer;
+}
+
+impl Query for Wait<'_> {
+    type SqlType = Answer;
 }
 
 impl RunQueryDsl<PgConnection> for Acquire<'_> {}
+impl RunQueryDsl<PgConnection> for Wait<'_> {}
+
+type Row = (Option<i64>, Option<Vec<i64>>, Option<i32>);
+
+impl From<Row> for Acquired {
+    fn from((semaphore, tickets, size): Row) -> Self {
+        Self {
+            semaphore,
+            tickets,
+            size,
+        }
+    }
+}
 
 pub(crate) fn acquire(
     conn: &mut PgConnection,
     semaphore: &str,
     tickets: i32,
 ) -> QueryResult<Acquired> {
-    let (semaphore, tickets, size) = Acquire { semaphore, tickets }.get_result(conn)?;
-    Ok(Acquired {
+    let row: Row = Acquire { semaphore, tickets }.get_result(conn)?;
+    Ok(row.into())
+}
+
+/// Blocks for as long as that; None is for ever.
+pub(crate) fn wait(
+    conn: &mut PgConnection,
+    semaphore: &str,
+    tickets: i32,
+    milliseconds: Option<i64>,
+) -> QueryResult<Acquired> {
+    let row: Row = Wait {
         semaphore,
         tickets,
-        size,
-    })
+        milliseconds,
+    }
+    .get_result(conn)?;
+    Ok(row.into())
+}
+
+/// Gives back the places in line that an error may have left behind.
+pub(crate) fn leave(conn: &mut PgConnection) -> QueryResult<()> {
+    diesel::select(functions::leave()).execute(conn).map(drop)
+}
+
+/// Until the transaction ends, the server looks each second whether its client is still there. Returns how often it did
+/// before.
+pub(crate) fn attend_client(conn: &mut PgConnection) -> QueryResult<String> {
+    let before = functions::current_setting("client_connection_check_interval", true);
+    let (before, _): (Option<String>, String) =
+        diesel::select((before, functions::attend_client())).get_result(conn)?;
+    Ok(before.unwrap_or_default())
+}
+
+pub(crate) fn restore_client_check(conn: &mut PgConnection, before: &str) -> QueryResult<()> {
+    let restore = functions::set_config("client_connection_check_interval", before, true);
+    diesel::select(restore).execute(conn).map(drop)
 }
 
 /// What this transaction holds, as the server's function `dbsemaphore.acquire` noted it: ' semaphore=ticket,ticket' for

@@ -1,4 +1,5 @@
 use crate::{Error, Result, limits};
+use std::time::Duration;
 
 /// What is asked for: tickets of a semaphore.
 ///
@@ -24,6 +25,14 @@ use crate::{Error, Result, limits};
 pub struct Request<'a> {
     semaphore: &'a str,
     tickets: u32,
+    patience: Patience,
+}
+
+/// How long to wait when too few tickets are free.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Patience {
+    AtMost(Duration),
+    Forever,
 }
 
 impl<'a> Request<'a> {
@@ -37,6 +46,7 @@ impl<'a> Request<'a> {
         Self {
             semaphore,
             tickets: 1,
+            patience: Patience::AtMost(Duration::ZERO),
         }
     }
 
@@ -50,6 +60,41 @@ impl<'a> Request<'a> {
     /// ```
     pub const fn tickets(self, tickets: u32) -> Self {
         Self { tickets, ..self }
+    }
+
+    /// Waits in line for at most this long when too few are free.
+    ///
+    /// Never less, by the caller's clock; a zero duration doesn't wait. When the time is over, the answer is as if the
+    /// request had not waited: `None` from `acquire`, [`Error::Unavailable`] from `require`.
+    ///
+    /// ```
+    /// use diesel_dbsemaphore::Request;
+    /// use std::time::Duration;
+    /// let request = Request::new("reports").wait(Duration::from_secs(30));
+    /// # let _ = request;
+    /// ```
+    pub const fn wait(self, limit: Duration) -> Self {
+        Self {
+            patience: Patience::AtMost(limit),
+            ..self
+        }
+    }
+
+    /// Waits in line until it is granted, or the semaphore is destroyed.
+    ///
+    /// ```
+    /// let request = diesel_dbsemaphore::Request::new("imports").wait_forever();
+    /// # let _ = request;
+    /// ```
+    pub const fn wait_forever(self) -> Self {
+        Self {
+            patience: Patience::Forever,
+            ..self
+        }
+    }
+
+    pub(crate) fn patience(&self) -> Patience {
+        self.patience
     }
 
     pub(crate) fn semaphore(&self) -> &'a str {

@@ -14,13 +14,19 @@ const BEGIN_GUARD: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
      SET LOCAL lock_timeout = 0; \
      SET LOCAL statement_timeout = 0";
 
+/// Rides along with it when the guard is going to wait.
+const ATTEND_CLIENT: &str = "; SELECT dbsemaphore.attend_client()";
+
+/// How often something that has to be done is tried again when it is cancelled.
+pub(crate) const TRIES: usize = 20;
+
 pub(crate) fn is_open(conn: &mut PgConnection) -> Result<bool> {
     let status = AnsiTransactionManager::transaction_manager_status_mut(conn);
     Ok(status.transaction_depth()?.is_some())
 }
 
 /// Opens the transaction of a guard: its own, or a savepoint in the transaction of a test.
-pub(crate) fn begin_guard(conn: &mut PgConnection) -> Result<()> {
+pub(crate) fn begin_guard(conn: &mut PgConnection, waits: bool) -> Result<()> {
     if is_open(conn)? {
         // Not broken although inside a transaction: Diesel says that only of `begin_test_transaction`.
         if AnsiTransactionManager::is_broken_transaction_manager(conn) {
@@ -28,13 +34,43 @@ pub(crate) fn begin_guard(conn: &mut PgConnection) -> Result<()> {
         }
         return Ok(AnsiTransactionManager::begin_transaction(conn)?);
     }
-    AnsiTransactionManager::begin_transaction_sql(conn, BEGIN_GUARD).map_err(|error| {
+    let waiting = format!("{BEGIN_GUARD}{ATTEND_CLIENT}");
+    let sql = if waits { &waiting } else { BEGIN_GUARD };
+    AnsiTransactionManager::begin_transaction_sql(conn, sql).map_err(|error| {
         // BEGIN may have worked and a SET failed, by a cancel say. Diesel knows nothing of that transaction.
         if let Err(error) = conn.batch_execute("ROLLBACK") {
             log::debug!("rollback after a failed BEGIN: {error}");
         }
         error.into()
     })
+}
+
+/// Ends the transaction of a guard that failed while it waited, and gives back its place in line, in one message: behind
+/// a pooler, the next one could go to another session.
+pub(crate) fn abandon_guard(conn: &mut PgConnection) {
+    const LEAVE: &str = "SELECT dbsemaphore.leave()";
+    let ended = if AnsiTransactionManager::is_broken_transaction_manager(conn) {
+        conn.batch_execute(&format!("ROLLBACK; {LEAVE}"))
+    } else {
+        rollback(conn).and_then(|()| conn.batch_execute(LEAVE))
+    };
+    if ended.is_ok() || (0..TRIES).any(|_| conn.batch_execute(LEAVE).is_ok()) {
+        return;
+    }
+    give_up(conn);
+}
+
+/// The connection is in a state that nobody else should find it in: a pool will close it.
+pub(crate) fn give_up(conn: &mut PgConnection) {
+    AnsiTransactionManager::transaction_manager_status_mut(conn).set_in_error();
+}
+
+pub(crate) fn begin_savepoint(conn: &mut PgConnection) -> Result<()> {
+    Ok(AnsiTransactionManager::begin_transaction(conn)?)
+}
+
+pub(crate) fn release_savepoint(conn: &mut PgConnection) -> Result<()> {
+    Ok(AnsiTransactionManager::commit_transaction(conn)?)
 }
 
 pub(crate) fn rollback(conn: &mut PgConnection) -> QueryResult<()> {

@@ -107,6 +107,11 @@ fn child() {
             }
             listen();
         }
+        "wait" => {
+            say("waiting");
+            let request = sem::Request::new("x").wait_forever();
+            drop(SemaphoreTicket::require(&mut conn, request).unwrap());
+        }
         "hold in a transaction" => conn
             .transaction::<_, sem::Error, _>(|c| {
                 let _ticket = sem::require(c, "x")?;

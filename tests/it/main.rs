@@ -8,6 +8,7 @@ mod comes_back;
 mod crowd;
 mod guard;
 mod isolation;
+mod line;
 mod low_level;
 mod manage;
 mod migrations;

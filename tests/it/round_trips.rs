@@ -95,6 +95,20 @@ fn a_refused_guard_takes_three() {
 }
 
 #[test]
+fn a_wait_that_need_not_wait_takes_no_more() {
+    let database = database_with(1);
+    let mut conn = database.connect();
+    let request = Request::new("x").wait_forever();
+    drop(SemaphoreTicket::require(&mut conn, request).unwrap());
+    conn.transaction(|c| sem::require(c, request)).unwrap();
+    let wire = Wire::tap(&mut conn);
+    drop(SemaphoreTicket::require(&mut conn, request).unwrap());
+    assert_eq!(wire.take().len(), 3);
+    conn.transaction(|c| sem::require(c, request)).unwrap();
+    assert_eq!(wire.take(), ["BEGIN", ACQUIRE, "COMMIT"]);
+}
+
+#[test]
 fn a_check_takes_one() {
     let database = database_with(1);
     let mut conn = database.connect();

@@ -74,6 +74,19 @@ pub(crate) fn until_waiting_for(database: &Database, locktype: &str) {
     });
 }
 
+/// Waits until so many stand in line for tickets of this database, the head among them.
+pub(crate) fn until_in_line(database: &Database, waiters: i64) {
+    let mut conn = database.connect();
+    let standing = format!(
+        "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database \
+         WHERE d.datname = current_database() AND locktype = 'advisory' AND classid = {}",
+        u32::from_be_bytes(*b"dbst")
+    );
+    eventually("so many stand in line", || {
+        number(&mut conn, &standing) == waiters
+    });
+}
+
 pub(crate) fn backend_pid(conn: &mut PgConnection) -> i64 {
     number(conn, "SELECT pg_backend_pid()")
 }

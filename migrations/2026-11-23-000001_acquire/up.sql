@@ -1,36 +1,3 @@
--- A ticket is a row; holding it is holding its row lock. Nothing here is ever updated to say who holds what: the rows
--- are the count, the locks are the truth, and PostgreSQL gives both back when a transaction ends, however it ends.
-
-CREATE TABLE dbsemaphore.semaphore (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    -- "C": names are equal when their bytes are, whatever collation the database has or gets by an upgrade.
-    name text COLLATE "C" NOT NULL UNIQUE CHECK (char_length(name) BETWEEN 1 AND 255),
-    -- Written by every `make`: under REPEATABLE READ this makes a resize that didn't see the one before it fail with a
-    -- serialization error instead of counting rows it can't see.
-    resized_at timestamptz NOT NULL DEFAULT now()
-);
-
-CREATE TABLE dbsemaphore.ticket (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    semaphore_id bigint NOT NULL REFERENCES dbsemaphore.semaphore (id),
-    -- Numbers a semaphore's tickets from 0, nearly without gaps, so that a random one is taken by one index look-up.
-    slot integer NOT NULL CHECK (slot >= 0),
-    -- Never written. UPDATE on this column alone is the right to lock a ticket, without the right to change one.
-    lockable boolean CHECK (lockable IS NULL),
-    UNIQUE (semaphore_id, slot)
-);
-
--- What follows becomes the documentation of the Rust module `schema`.
-COMMENT ON TABLE dbsemaphore.semaphore IS 'Counting semaphores. Create and resize them with this crate only.';
-COMMENT ON COLUMN dbsemaphore.semaphore.id IS 'What `ticket.semaphore_id` refers to.';
-COMMENT ON COLUMN dbsemaphore.semaphore.name IS 'The name, 1 to 255 characters.';
-COMMENT ON COLUMN dbsemaphore.semaphore.resized_at IS 'When it was last created, or asked to be resized.';
-COMMENT ON TABLE dbsemaphore.ticket IS 'One row a ticket. Whoever holds the lock of the row holds the ticket.';
-COMMENT ON COLUMN dbsemaphore.ticket.id IS 'What `Ticket::ids` returns. Never used again after the ticket was retired.';
-COMMENT ON COLUMN dbsemaphore.ticket.semaphore_id IS 'The semaphore. How many tickets refer to it is its size.';
-COMMENT ON COLUMN dbsemaphore.ticket.slot IS 'Numbers the tickets of a semaphore from 0, for finding a free one fast.';
-COMMENT ON COLUMN dbsemaphore.ticket.lockable IS 'Always null. UPDATE on this column alone is the right to acquire tickets.';
-
 -- Locks up to `wanted` free tickets and returns their ids, fewer if fewer are free. Tickets in `already` don't count.
 -- `slots` is one more than the semaphore's highest slot.
 --
@@ -101,13 +68,46 @@ BEGIN
 END
 $$;
 
+-- What a transaction holds is remembered in the setting `dbsemaphore.held`, as ' semaphore=ticket,ticket' for each
+-- semaphore: a setting made with SET LOCAL follows transactions and savepoints exactly as row locks do.
+CREATE FUNCTION dbsemaphore.recall(semaphore bigint) RETURNS bigint[]
+LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN coalesce(
+        string_to_array(
+            substring(current_setting('dbsemaphore.held', true) FROM ' ' || semaphore || '=([0-9,]+)'), ',')::bigint[],
+        '{}');
+END
+$$;
+
+CREATE FUNCTION dbsemaphore.remember(semaphore bigint, tickets bigint[]) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    held text := current_setting('dbsemaphore.held', true);
+BEGIN
+    IF held <> '' THEN
+        held := regexp_replace(held, ' ' || semaphore || '=[0-9,]+', '');
+    END IF;
+    PERFORM set_config(
+        'dbsemaphore.held', concat(held, ' ', semaphore, '=', array_to_string(tickets, ',')), true);
+END
+$$;
+
+-- The advisory locks of a semaphore's line: whoever holds the turnstile is at its head; the barrier is explained at
+-- `acquire`. The upper half of the key is ours, "dbst" and "dbsb" in ASCII; the lower half is the semaphore's id.
+CREATE FUNCTION dbsemaphore.turnstile(semaphore bigint) RETURNS bigint
+LANGUAGE sql IMMUTABLE AS $$ SELECT x'6462737400000000'::bigint | (semaphore & x'ffffffff'::bigint) $$;
+
+CREATE FUNCTION dbsemaphore.barrier(semaphore bigint) RETURNS bigint
+LANGUAGE sql IMMUTABLE AS $$ SELECT x'6462736200000000'::bigint | (semaphore & x'ffffffff'::bigint) $$;
+
 -- Makes sure that this transaction holds at least `wanted` tickets, all or nothing, without waiting.
 --
 -- `semaphore` is null when there is no such semaphore; `tickets` are all that the transaction now holds of it, null
 -- when too few are free; `size` is, after a refusal of several, how many there are at all (counted up to `wanted`).
 --
--- What a transaction holds is remembered in the setting `dbsemaphore.held`, as ' semaphore=ticket,ticket' for each
--- semaphore: a setting made with SET LOCAL follows transactions and savepoints exactly as row locks do.
+-- While a waiter at the head of the line has looked and found too few, it holds the barrier, and nobody overtakes it.
+-- The look at the barrier is one expression, so that no cancel comes between the lock and the unlock.
 --
 -- The planner's settings are fixed because a plan outlives the table it was made for: one made when there were three
 -- tickets would scan the whole table when there are a hundred thousand. They leave it only the index on semaphore and
@@ -132,8 +132,7 @@ BEGIN
     END IF;
 
     IF held <> '' THEN
-        already := coalesce(
-            string_to_array(substring(held FROM ' ' || semaphore || '=([0-9,]+)'), ',')::bigint[], already);
+        already := dbsemaphore.recall(semaphore);
         missing := wanted - cardinality(already);
         IF missing <= 0 THEN
             tickets := already;
@@ -144,6 +143,9 @@ BEGIN
     IF slots IS NULL THEN
         size := 0;
         RETURN;
+    ELSIF (CASE WHEN pg_try_advisory_lock_shared(dbsemaphore.barrier(semaphore))
+                THEN NOT pg_advisory_unlock_shared(dbsemaphore.barrier(semaphore)) ELSE true END) THEN
+        tickets := already;
     ELSIF missing = 1 THEN
         tickets := already || dbsemaphore.lock_free(semaphore, slots, 1, already);
     ELSE
@@ -167,56 +169,6 @@ BEGIN
         RETURN;
     END IF;
 
-    IF cardinality(already) > 0 THEN
-        held := regexp_replace(held, ' ' || semaphore || '=[0-9,]+', '');
-    END IF;
-    PERFORM set_config(
-        'dbsemaphore.held', concat(held, ' ', semaphore, '=', array_to_string(tickets, ',')), true);
-END
-$$;
-
--- Deletes `surplus` tickets: free ones first, then others as they come back. While it waits, what it has deleted can't
--- be acquired, and if it fails, all of it is back. Waits at most the caller's `lock_timeout` in all.
---
--- It sleeps on the row lock of one held ticket, in slices, because another one may come back sooner; slices grow until
--- they are longer than `deadlock_timeout`, so that PostgreSQL gets to see a deadlock.
-CREATE FUNCTION dbsemaphore.retire(semaphore bigint, surplus integer) RETURNS void
-LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET plan_cache_mode = force_generic_plan
-AS $$
-DECLARE
-    patience interval := current_setting('lock_timeout')::interval;
-    since timestamptz := clock_timestamp();
-    longest interval := current_setting('deadlock_timeout')::interval + interval '500 ms';
-    slice interval := interval '20 ms';
-    retired integer;
-BEGIN
-    LOOP
-        DELETE FROM dbsemaphore.ticket t WHERE t.id = ANY (ARRAY(
-            SELECT f.id FROM dbsemaphore.ticket f WHERE f.semaphore_id = semaphore
-            ORDER BY f.slot DESC LIMIT surplus FOR UPDATE SKIP LOCKED));
-        GET DIAGNOSTICS retired = ROW_COUNT;
-        surplus := surplus - retired;
-        EXIT WHEN surplus <= 0;
-
-        IF patience > interval '0' THEN
-            IF clock_timestamp() >= since + patience THEN
-                RAISE EXCEPTION 'canceling statement due to lock timeout'
-                    USING ERRCODE = 'lock_not_available',
-                          DETAIL = format('%s tickets more would have to come back.', surplus);
-            END IF;
-            slice := least(slice, since + patience - clock_timestamp());
-        END IF;
-        BEGIN
-            PERFORM set_config('lock_timeout', greatest(1, (extract(epoch FROM slice) * 1000)::integer)::text, true);
-            PERFORM FROM dbsemaphore.ticket t WHERE t.semaphore_id = semaphore
-                ORDER BY t.slot DESC LIMIT 1 FOR UPDATE;
-        EXCEPTION WHEN lock_not_available THEN
-            NULL;
-        END;
-        PERFORM set_config('lock_timeout', (extract(epoch FROM patience) * 1000)::bigint::text, true);
-        slice := least(slice * 2, longest);
-    END LOOP;
+    PERFORM dbsemaphore.remember(semaphore, tickets);
 END
 $$;

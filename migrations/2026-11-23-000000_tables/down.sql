@@ -1,0 +1,2 @@
+DROP TABLE dbsemaphore.ticket;
+DROP TABLE dbsemaphore.semaphore;

@@ -1,0 +1,32 @@
+-- A ticket is a row; holding it is holding its row lock. Nothing here is ever updated to say who holds what: the rows
+-- are the count, the locks are the truth, and PostgreSQL gives both back when a transaction ends, however it ends.
+
+CREATE TABLE dbsemaphore.semaphore (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    -- "C": names are equal when their bytes are, whatever collation the database has or gets by an upgrade.
+    name text COLLATE "C" NOT NULL UNIQUE CHECK (char_length(name) BETWEEN 1 AND 255),
+    -- Written by every `make`: under REPEATABLE READ this makes a resize that didn't see the one before it fail with a
+    -- serialization error instead of counting rows it can't see.
+    resized_at timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE dbsemaphore.ticket (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    semaphore_id bigint NOT NULL REFERENCES dbsemaphore.semaphore (id),
+    -- Numbers a semaphore's tickets from 0, nearly without gaps, so that a random one is taken by one index look-up.
+    slot integer NOT NULL CHECK (slot >= 0),
+    -- Never written. UPDATE on this column alone is the right to lock a ticket, without the right to change one.
+    lockable boolean CHECK (lockable IS NULL),
+    UNIQUE (semaphore_id, slot)
+);
+
+-- What follows becomes the documentation of the Rust module `schema`.
+COMMENT ON TABLE dbsemaphore.semaphore IS 'Counting semaphores. Create and resize them with this crate only.';
+COMMENT ON COLUMN dbsemaphore.semaphore.id IS 'What `ticket.semaphore_id` refers to.';
+COMMENT ON COLUMN dbsemaphore.semaphore.name IS 'The name, 1 to 255 characters.';
+COMMENT ON COLUMN dbsemaphore.semaphore.resized_at IS 'When it was last created, or asked to be resized.';
+COMMENT ON TABLE dbsemaphore.ticket IS 'One row a ticket. Whoever holds the lock of the row holds the ticket.';
+COMMENT ON COLUMN dbsemaphore.ticket.id IS 'What `Ticket::ids` returns. Never used again after the ticket was retired.';
+COMMENT ON COLUMN dbsemaphore.ticket.semaphore_id IS 'The semaphore. How many tickets refer to it is its size.';
+COMMENT ON COLUMN dbsemaphore.ticket.slot IS 'Numbers the tickets of a semaphore from 0, for finding a free one fast.';
+COMMENT ON COLUMN dbsemaphore.ticket.lockable IS 'Always null. UPDATE on this column alone is the right to acquire tickets.';

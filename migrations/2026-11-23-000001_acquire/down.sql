@@ -1,0 +1,6 @@
+DROP FUNCTION dbsemaphore.acquire(text, integer);
+DROP FUNCTION dbsemaphore.barrier(bigint);
+DROP FUNCTION dbsemaphore.turnstile(bigint);
+DROP FUNCTION dbsemaphore.remember(bigint, bigint[]);
+DROP FUNCTION dbsemaphore.recall(bigint);
+DROP FUNCTION dbsemaphore.lock_free(bigint, integer, integer, bigint[]);

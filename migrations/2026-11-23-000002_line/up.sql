@@ -1,0 +1,213 @@
+-- The line. PostgreSQL's own lock queue is the line, and the turnstile, a session-level advisory lock, is what it queues
+-- for: whoever holds it is at the head, and only the head looks for tickets, or keeps some while it waits for more.
+-- A transaction-level lock can't be the turnstile, because it can't be given back before the transaction ends. So it
+-- has to be given back on every way out, and when that is itself cancelled, by the client: see `leave`.
+
+-- Gives back every turnstile and barrier that this session holds. For the way out after an error: a cancel that comes
+-- at the moment of the grant leaves the lock granted, though the statement that asked for it failed.
+CREATE FUNCTION dbsemaphore.leave() RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM pg_advisory_unlock(l.classid::bigint << 32 | l.objid::bigint)
+    FROM pg_locks l
+    WHERE l.locktype = 'advisory' AND l.granted AND l.pid = pg_backend_pid() AND l.objsubid = 1
+      AND l.classid IN (x'64627374'::integer, x'64627362'::integer)
+      AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
+END
+$$;
+
+-- Lets the server look each second whether the client of this transaction is still there, so that a dead one leaves the
+-- line. A server on Windows can't look, and would refuse. In force from the next statement on.
+CREATE FUNCTION dbsemaphore.attend_client() RETURNS text
+LANGUAGE sql AS $$
+    SELECT CASE WHEN version() ~* 'mingw|msvc|visual c' THEN ''
+                ELSE set_config('client_connection_check_interval', '1s', true) END
+$$;
+
+-- Sleeps on the row lock of a ticket that somebody holds, for at most `patience`. Returns its id if it came back to us,
+-- and null otherwise. With no ticket to sleep on, it just sleeps.
+CREATE FUNCTION dbsemaphore.await_one(semaphore bigint, slots integer, already bigint[], patience interval)
+RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+    start integer := coalesce(floor(random() * slots), 0);
+    got bigint;
+BEGIN
+    -- Refused at once rather than never, should there be no time left: 0 would mean for ever.
+    PERFORM set_config('lock_timeout', greatest(1, ceil(extract(epoch FROM patience) * 1000))::bigint::text, true);
+    SELECT t.id INTO got FROM dbsemaphore.ticket t
+    WHERE t.semaphore_id = semaphore AND t.slot >= start AND t.id <> ALL (already)
+    ORDER BY t.slot LIMIT 1 FOR NO KEY UPDATE;
+    IF got IS NULL THEN
+        SELECT t.id INTO got FROM dbsemaphore.ticket t
+        WHERE t.semaphore_id = semaphore AND t.slot < start AND t.id <> ALL (already)
+        ORDER BY t.slot LIMIT 1 FOR NO KEY UPDATE;
+    END IF;
+    IF got IS NULL THEN
+        PERFORM pg_sleep(least(0.5, extract(epoch FROM patience)));
+    END IF;
+    RETURN got;
+EXCEPTION WHEN lock_not_available THEN
+    RETURN NULL;
+END
+$$;
+
+-- Stands in line until it has locked `wanted` tickets beside those in `already`, and returns their ids; null, and
+-- nothing locked, when `deadline` comes first or there can't be as many. Raises lock_not_available at `give_up`, which is
+-- the caller's lock_timeout. Null for either is never. `from_top`: those with the highest slots.
+CREATE FUNCTION dbsemaphore.stand_in_line(
+    semaphore bigint, wanted integer, already bigint[], deadline timestamptz, give_up timestamptz, from_top boolean)
+RETURNS bigint[]
+LANGUAGE plpgsql AS $$
+DECLARE
+    turnstile bigint := dbsemaphore.turnstile(semaphore);
+    barrier bigint := dbsemaphore.barrier(semaphore);
+    callers_lock_timeout text := current_setting('lock_timeout');
+    over timestamptz := least(deadline, give_up);
+    since timestamptz;
+    barred boolean;
+    slots integer;
+    size integer;
+    one bigint;
+    taken bigint[];
+BEGIN
+    LOOP
+        taken := '{}';
+        barred := false;
+        BEGIN
+            PERFORM set_config('lock_timeout', CASE WHEN over IS NULL THEN '0' ELSE
+                least(2147483647, greatest(1, ceil(extract(epoch FROM over - clock_timestamp()) * 1000)))::bigint::text
+                END, true);
+            PERFORM pg_advisory_lock(turnstile);
+            since := clock_timestamp();
+            LOOP
+                slots := (SELECT t.slot + 1 FROM dbsemaphore.ticket t
+                          WHERE t.semaphore_id = semaphore ORDER BY t.slot DESC LIMIT 1);
+                IF slots IS NULL THEN
+                    NULL;
+                ELSIF from_top THEN
+                    taken := taken || ARRAY(
+                        SELECT t.id FROM dbsemaphore.ticket t
+                        WHERE t.semaphore_id = semaphore AND t.id <> ALL (already || taken)
+                        ORDER BY t.slot DESC
+                        LIMIT wanted - cardinality(taken)
+                        FOR NO KEY UPDATE SKIP LOCKED);
+                ELSE
+                    taken := taken || dbsemaphore.lock_free(
+                        semaphore, slots, wanted - cardinality(taken), already || taken);
+                END IF;
+                EXIT WHEN cardinality(taken) >= wanted;
+
+                -- Closed, it lets everybody wait. Those who want more than there are can't be served.
+                size := (SELECT count(*) FROM (
+                    SELECT FROM dbsemaphore.ticket t WHERE t.semaphore_id = semaphore
+                    ORDER BY t.slot LIMIT wanted + cardinality(already)) AS t);
+                IF clock_timestamp() >= over
+                    OR (size > 0 AND size < wanted + cardinality(already))
+                    OR NOT EXISTS (SELECT FROM dbsemaphore.semaphore s WHERE s.id = semaphore)
+                THEN
+                    RAISE EXCEPTION USING ERRCODE = 'DBS00';
+                END IF;
+                IF NOT barred THEN
+                    -- Those who pass hold it for as long as one expression takes.
+                    PERFORM set_config('lock_timeout', '0', true);
+                    PERFORM pg_advisory_lock(barrier);
+                    barred := true;
+                END IF;
+                -- With several tickets, any of them may come back, and so the one slept on is changed, the less often
+                -- the longer it takes. With one there is nothing to change to: then PostgreSQL gets to see a deadlock.
+                one := dbsemaphore.await_one(semaphore, slots, already || taken, least(
+                    over - clock_timestamp(),
+                    CASE WHEN slots = 1 THEN current_setting('deadlock_timeout')::interval + interval '0.4 s'
+                         ELSE least(interval '0.4 s', interval '1 ms' + (clock_timestamp() - since) / 10) END));
+                IF one IS NOT NULL THEN
+                    taken := taken || one;
+                END IF;
+            END LOOP;
+            PERFORM set_config('lock_timeout', callers_lock_timeout, true);
+            PERFORM CASE WHEN barred THEN pg_advisory_unlock(barrier) END, pg_advisory_unlock(turnstile);
+            RETURN taken;
+        EXCEPTION
+            WHEN SQLSTATE 'DBS00' OR lock_not_available THEN
+                PERFORM dbsemaphore.leave();
+                IF clock_timestamp() >= give_up AND (deadline IS NULL OR give_up < deadline) THEN
+                    RAISE EXCEPTION 'canceling statement due to lock timeout' USING ERRCODE = 'lock_not_available';
+                END IF;
+                RETURN NULL;
+            WHEN deadlock_detected THEN
+                PERFORM dbsemaphore.leave();
+                -- PostgreSQL chose its victim among all in the cycle. One that holds nothing isn't what it is about.
+                IF current_setting('dbsemaphore.held', true) <> '' THEN
+                    RAISE;
+                END IF;
+            WHEN OTHERS OR query_canceled THEN
+                PERFORM dbsemaphore.leave();
+                RAISE;
+        END;
+    END LOOP;
+END
+$$;
+
+-- `acquire`, waiting in line for at most that many milliseconds, for ever if it is null. It answers likewise.
+CREATE FUNCTION dbsemaphore.wait(
+    semaphore_name text, wanted integer, milliseconds bigint,
+    OUT semaphore bigint, OUT tickets bigint[], OUT size integer)
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    deadline timestamptz := clock_timestamp() + milliseconds * interval '1 ms';
+    give_up timestamptz := clock_timestamp() + nullif(current_setting('lock_timeout')::interval, interval '0');
+    already bigint[];
+    taken bigint[];
+BEGIN
+    SELECT a.semaphore, a.tickets, a.size INTO semaphore, tickets, size
+    FROM dbsemaphore.acquire(semaphore_name, wanted) AS a;
+    IF semaphore IS NULL OR tickets IS NOT NULL OR (size > 0 AND size < wanted) THEN
+        RETURN;
+    END IF;
+
+    already := dbsemaphore.recall(semaphore);
+    taken := dbsemaphore.stand_in_line(
+        semaphore, wanted - cardinality(already), already, deadline, give_up, false);
+    IF taken IS NOT NULL THEN
+        tickets := already || taken;
+        PERFORM dbsemaphore.remember(semaphore, tickets);
+    ELSE
+        -- Out of time, or the semaphore isn't what it was.
+        semaphore := (SELECT s.id FROM dbsemaphore.semaphore s WHERE s.name = semaphore_name);
+        size := (SELECT count(*) FROM (
+            SELECT FROM dbsemaphore.ticket t WHERE t.semaphore_id = semaphore ORDER BY t.slot LIMIT wanted) AS t);
+    END IF;
+END
+$$;
+
+-- Deletes `surplus` tickets, for which it stands in line like any other waiter; those that it has got so far can't be
+-- acquired meanwhile. Tickets that this transaction holds itself are retired last, and without waiting: they stay its
+-- own until it ends. Waits at most the caller's lock_timeout in all; if it fails, all tickets are back.
+CREATE FUNCTION dbsemaphore.retire(semaphore bigint, surplus integer) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    give_up timestamptz := clock_timestamp() + nullif(current_setting('lock_timeout')::interval, interval '0');
+    own bigint[] := dbsemaphore.recall(semaphore);
+    others integer := (SELECT count(*) FROM (
+        SELECT t.id FROM dbsemaphore.ticket t WHERE t.semaphore_id = semaphore ORDER BY t.slot) AS t
+        WHERE t.id <> ALL (own));
+    gone bigint[] := '{}';
+BEGIN
+    IF others > 0 THEN
+        gone := dbsemaphore.stand_in_line(semaphore, least(surplus, others), own, NULL, give_up, true);
+    END IF;
+    IF gone IS NULL THEN
+        RAISE EXCEPTION 'tickets of semaphore % have disappeared while it was resized', semaphore;
+    END IF;
+    gone := gone || own[1:surplus - others];
+    DELETE FROM dbsemaphore.ticket t WHERE t.id = ANY (gone);
+END
+$$;

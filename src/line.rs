@@ -1,0 +1,114 @@
+//! Waiting, the client's side. The line itself is on the server: see the migration `line`.
+
+use crate::{Request, Result, Ticket, acquire, query, request::Patience, transaction};
+use diesel::PgConnection;
+use std::time::{Duration, Instant};
+
+/// Until when a request waits, by our clock, which nobody can set back.
+#[derive(Clone, Copy)]
+pub(crate) enum Deadline {
+    Never,
+    After(Instant, Duration),
+}
+
+impl Deadline {
+    /// None if the request doesn't wait at all.
+    pub(crate) fn of(request: &Request<'_>) -> Option<Self> {
+        match request.patience() {
+            Patience::Forever => Some(Deadline::Never),
+            Patience::AtMost(Duration::ZERO) => None,
+            Patience::AtMost(limit) => Some(Deadline::After(Instant::now(), limit)),
+        }
+    }
+
+    /// None for ever.
+    pub(crate) fn left(self) -> Option<Duration> {
+        match self {
+            Deadline::Never => None,
+            Deadline::After(began, limit) => Some(limit.saturating_sub(began.elapsed())),
+        }
+    }
+
+    /// As PostgreSQL counts: rounded up, and clamped to what its clock can be added to.
+    fn left_for_server(self) -> Option<i64> {
+        const TEN_YEARS: i64 = 10 * 365 * 24 * 3600 * 1000;
+        self.left().map(|left| {
+            let millis = left.as_nanos().div_ceil(1_000_000);
+            i64::try_from(millis).unwrap_or(TEN_YEARS).min(TEN_YEARS)
+        })
+    }
+}
+
+/// Waits in line, in a transaction in which a failure does no harm. After an error, `leave` has to follow, or
+/// `transaction::abandon_guard`.
+pub(crate) fn wait(
+    conn: &mut PgConnection,
+    request: &Request<'_>,
+    tickets: i32,
+    deadline: Deadline,
+) -> Result<Option<Ticket>> {
+    loop {
+        let left = deadline.left_for_server();
+        let answer = query::wait(conn, request.semaphore(), tickets, left)?;
+        let granted = acquire::interpret(answer, request, tickets)?;
+        // The server's clock may be fast, or have been set, and the semaphore may have been made anew.
+        if granted.is_some() || deadline.left() == Some(Duration::ZERO) {
+            return Ok(granted);
+        }
+    }
+}
+
+/// Waits in the caller's transaction, which goes on whatever happens: what fails, fails in a savepoint.
+pub(crate) fn wait_in_savepoint(
+    conn: &mut PgConnection,
+    request: &Request<'_>,
+    tickets: i32,
+    deadline: Deadline,
+) -> Result<Option<Ticket>> {
+    transaction::begin_savepoint(conn)?;
+    let waited = attended(conn, |conn| wait(conn, request, tickets, deadline));
+    if let Ok(Some(_)) = waited {
+        transaction::release_savepoint(conn)?;
+        return waited;
+    }
+    // Takes with it what the wait has changed; of a loss of the connection, `waited` tells already.
+    let rolled_back = transaction::rollback(conn);
+    if waited.is_err() {
+        leave(conn);
+    } else {
+        rolled_back?;
+    }
+    waited
+}
+
+/// Lets the server look after its client while it waits, so that a dead one leaves the line. It has to be told by a
+/// statement of its own.
+fn attended<T>(
+    conn: &mut PgConnection,
+    work: impl FnOnce(&mut PgConnection) -> Result<Option<T>>,
+) -> Result<Option<T>> {
+    let before = query::attend_client(conn)?;
+    let done = work(conn)?;
+    if done.is_some() {
+        query::restore_client_check(conn, &before)?;
+    }
+    Ok(done)
+}
+
+/// Makes sure that this session keeps no place in a line, after an error: the server gives it back by itself, unless a
+/// second cancel keeps it from doing so.
+fn leave(conn: &mut PgConnection) {
+    for _ in 0..transaction::TRIES {
+        let left = transaction::begin_savepoint(conn)
+            .and_then(|()| Ok(query::leave(conn)?))
+            .and_then(|()| transaction::release_savepoint(conn));
+        match left {
+            Ok(()) => return,
+            Err(error) => log::debug!("leaving the line: {error}"),
+        }
+        if transaction::rollback(conn).is_err() {
+            break;
+        }
+    }
+    transaction::give_up(conn);
+}

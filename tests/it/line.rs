@@ -1,0 +1,456 @@
+//! Waiting in line.
+
+use crate::{
+    children::Process,
+    tools::{backend_pid, database_with, eventually, free, number, pool, terminate, until_in_line},
+};
+use diesel::{Connection, PgConnection, connection::SimpleConnection};
+use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket};
+use stand::Database;
+use std::{
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn hold(database: &Database, tickets: u32) -> SemaphoreTicket<PgConnection> {
+    SemaphoreTicket::require(database.connect(), Request::new("x").tickets(tickets)).unwrap()
+}
+
+/// Nothing of the line is left in the server.
+fn assert_line_is_gone(database: &Database) {
+    let mut conn = database.connect();
+    let locks = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database \
+        WHERE d.datname = current_database() AND locktype = 'advisory'";
+    eventually("no advisory lock is left", || number(&mut conn, locks) == 0);
+}
+
+#[test]
+fn a_waiter_gets_the_ticket_that_comes_back() {
+    let database = database_with(1);
+    let holder = hold(&database, 1);
+    thread::scope(|scope| {
+        let guard = scope.spawn(|| {
+            SemaphoreTicket::require(database.connect(), Request::new("x").wait_forever()).unwrap()
+        });
+        until_in_line(&database, 1);
+        assert!(!guard.is_finished());
+        holder.release().unwrap();
+        let mut guard = guard.join().unwrap();
+        guard.check().unwrap();
+        assert_eq!(free(&database), 0);
+    });
+    assert_line_is_gone(&database);
+}
+
+#[test]
+fn a_waiter_in_a_transaction_goes_on_in_it() {
+    let database = database_with(1);
+    let holder = hold(&database, 1);
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| {
+            let mut conn = database.connect();
+            conn.batch_execute(
+                "SET lock_timeout = '50s'; SET client_connection_check_interval = '7s'",
+            )
+            .unwrap();
+            conn.transaction::<_, Error, _>(|c| {
+                c.batch_execute("CREATE TEMPORARY TABLE before (id int)")?;
+                let ticket = sem::require(c, Request::new("x").wait(LONG))?;
+                assert_eq!(sem::require(c, "x")?, ticket);
+                c.batch_execute("SELECT * FROM before")?;
+                let settings = "SELECT (current_setting('lock_timeout') = '50s' \
+                    AND current_setting('client_connection_check_interval') = '7s')::int";
+                assert_eq!(number(c, settings), 1);
+                assert_eq!(free(&database), 0);
+                Ok(())
+            })
+            .unwrap();
+        });
+        until_in_line(&database, 1);
+        drop(holder);
+        waiter.join().unwrap();
+    });
+    assert_eq!(free(&database), 1);
+    assert_line_is_gone(&database);
+}
+
+/// Fifty waiters, who join one after another, as the server sees it.
+#[test]
+fn first_come_first_served() {
+    for tickets in [1, 3, 10] {
+        let database = database_with(tickets);
+        let holders: Vec<_> = (0..tickets).map(|_| hold(&database, 1)).collect();
+        let (served, order) = mpsc::channel();
+        thread::scope(|scope| {
+            for number in 0..50 {
+                let (database, served) = (&database, served.clone());
+                scope.spawn(move || {
+                    let request = if number % 2 == 0 {
+                        Request::new("x").wait_forever()
+                    } else {
+                        Request::new("x").wait(LONG)
+                    };
+                    let mut conn = database.connect();
+                    let guard = SemaphoreTicket::require(&mut conn, request).unwrap();
+                    served.send((number, guard.ticket().clone())).unwrap();
+                });
+                until_in_line(database, number + 1);
+            }
+            drop(holders);
+        });
+        drop(served);
+        let order: Vec<i64> = order.iter().map(|(number, _)| number).collect();
+        assert_eq!(order.len(), 50);
+        // Those who hold at the same time may report in another order than they were served in.
+        for (place, number) in order.iter().enumerate() {
+            let apart = (place as i64 - number).unsigned_abs();
+            assert!(apart < u64::from(tickets), "{tickets} tickets: {order:?}");
+        }
+        assert_line_is_gone(&database);
+    }
+}
+
+#[test]
+fn who_does_not_wait_does_not_overtake() {
+    let database = database_with(3);
+    let two = hold(&database, 2);
+    thread::scope(|scope| {
+        let large = scope.spawn(|| {
+            let request = Request::new("x").tickets(3).wait(LONG);
+            SemaphoreTicket::require(database.connect(), request).unwrap()
+        });
+        until_in_line(&database, 1);
+        eventually("the head has looked", || {
+            SemaphoreTicket::acquire(database.connect(), "x")
+                .unwrap()
+                .is_none()
+        });
+        drop(two);
+        let large = large.join().unwrap();
+        assert_eq!(large.ticket().count(), 3);
+        assert!(
+            SemaphoreTicket::acquire(database.connect(), "x")
+                .unwrap()
+                .is_none()
+        );
+    });
+    assert_eq!(free(&database), 3);
+    assert_line_is_gone(&database);
+}
+
+#[test]
+fn time_is_up_not_too_early_and_not_for_zero() {
+    let database = database_with(1);
+    let _holder = hold(&database, 1);
+    let mut conn = database.connect();
+    for limit in [0, 1, 30, 250] {
+        let limit = Duration::from_millis(limit) + Duration::from_nanos(u64::from(limit > 0));
+        let request = Request::new("x").wait(limit);
+        let began = Instant::now();
+        assert!(
+            SemaphoreTicket::acquire(&mut conn, request)
+                .unwrap()
+                .is_none()
+        );
+        assert!(began.elapsed() >= limit);
+        let began = Instant::now();
+        conn.transaction::<_, Error, _>(|c| {
+            assert!(sem::acquire(c, request)?.is_none());
+            c.batch_execute("SELECT 1")?;
+            Ok(())
+        })
+        .unwrap();
+        assert!(began.elapsed() >= limit);
+    }
+    let refused =
+        SemaphoreTicket::require(&mut conn, Request::new("x").wait(Duration::from_nanos(1)));
+    assert!(matches!(refused, Err(Error::Unavailable { .. })));
+    assert_line_is_gone(&database);
+}
+
+#[test]
+fn an_endless_time_is_not_refused() {
+    let database = database_with(1);
+    let pool = pool(&database, 2);
+    let request = Request::new("x").wait(Duration::MAX);
+    sem::with_ticket::<_, Error>(&pool, request, |_| Ok(())).unwrap();
+    let holder = hold(&database, 1);
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| sem::with_ticket::<_, Error>(&pool, request, |_| Ok(())));
+        until_in_line(&database, 1);
+        drop(holder);
+        waiter.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn the_callers_limits_are_obeyed_and_the_transaction_survives() {
+    let database = database_with(1);
+    let _holder = hold(&database, 1);
+    let mut conn = database.connect();
+    for setting in ["lock_timeout", "statement_timeout"] {
+        conn.batch_execute(&format!("RESET ALL; SET {setting} = '80ms'"))
+            .unwrap();
+        conn.transaction::<_, Error, _>(|c| {
+            let refused = sem::acquire(c, Request::new("x").wait(LONG)).unwrap_err();
+            assert!(matches!(refused, Error::Database(_)), "{refused:?}");
+            assert!(refused.to_string().contains("timeout"), "{refused}");
+            c.batch_execute("SELECT 1")?;
+            Ok(())
+        })
+        .unwrap();
+        // The guard's own limit counts, not these.
+        let request = Request::new("x").wait(Duration::from_millis(200));
+        assert!(
+            SemaphoreTicket::acquire(&mut conn, request)
+                .unwrap()
+                .is_none()
+        );
+    }
+    assert_line_is_gone(&database);
+}
+
+/// Each way out, at the head of the line and behind it; who is behind moves up.
+#[test]
+fn every_way_of_leaving_the_line() {
+    let database = database_with(1);
+    type Leave = fn(&Database, i64);
+    let leave: [(&str, Leave); 3] = [
+        ("terminated", terminate),
+        ("cancelled", |database, pid| {
+            signal(database, &format!("pg_cancel_backend({pid})"))
+        }),
+        ("cancelled three times", |database, pid| {
+            for _ in 0..3 {
+                signal(database, &format!("pg_cancel_backend({pid})"));
+            }
+        }),
+    ];
+    for (what, leave) in leave {
+        for place in [0, 1] {
+            for in_transaction in [false, true] {
+                let holder = hold(&database, 1);
+                let (tell, told) = mpsc::channel();
+                thread::scope(|scope| {
+                    let mut waiters = Vec::new();
+                    let mut pids = Vec::new();
+                    for number in 0..3 {
+                        let (database, tell) = (&database, tell.clone());
+                        waiters
+                            .push(scope.spawn(move || wait_once(database, &tell, in_transaction)));
+                        pids.push(told.recv().unwrap());
+                        until_in_line(database, number + 1);
+                    }
+                    leave(&database, pids[place]);
+                    until_in_line(&database, 2);
+                    drop(holder);
+                    for (number, waiter) in waiters.into_iter().enumerate() {
+                        let outcome = waiter.join().unwrap();
+                        assert_eq!(outcome.is_err(), number == place, "{what}: {outcome:?}");
+                    }
+                });
+                assert_eq!(free(&database), 1, "{what}");
+                assert_line_is_gone(&database);
+            }
+        }
+    }
+}
+
+fn signal(database: &Database, call: &str) {
+    database
+        .connect()
+        .batch_execute(&format!("SELECT {call}"))
+        .unwrap();
+}
+
+/// Waits, and afterwards, if the connection lives, waits again on it, in vain.
+fn wait_once(
+    database: &Database,
+    tell: &mpsc::Sender<i64>,
+    in_transaction: bool,
+) -> sem::Result<()> {
+    let mut conn = database.connect();
+    tell.send(backend_pid(&mut conn)).unwrap();
+    let request = Request::new("x").wait(LONG);
+    let outcome = if in_transaction {
+        conn.transaction(|c| sem::require(c, request).map(drop))
+    } else {
+        SemaphoreTicket::require(&mut conn, request).map(drop)
+    };
+    let alive = matches!(&outcome, Ok(())) || !format!("{outcome:?}").contains("terminating");
+    if alive {
+        // The last of several cancels may hit what comes next.
+        eventually("the connection waits again", || {
+            let again = Request::new("x").wait(Duration::from_millis(1));
+            SemaphoreTicket::acquire(&mut conn, again).is_ok()
+        });
+    }
+    outcome
+}
+
+#[test]
+fn a_killed_process_leaves_the_line() {
+    let database = database_with(1);
+    let holder = hold(&database, 1);
+    let mut processes: Vec<_> = (0..2).map(|_| Process::start("wait", &database)).collect();
+    for process in &mut processes {
+        assert_eq!(process.says(), "waiting");
+    }
+    until_in_line(&database, 2);
+    for mut process in processes {
+        process.kill();
+    }
+    // Its backend sleeps on a lock and has to look for its client by itself.
+    let began = Instant::now();
+    until_in_line(&database, 0);
+    assert!(began.elapsed() < Duration::from_secs(20));
+    drop(holder);
+    assert_eq!(free(&database), 1);
+    assert_line_is_gone(&database);
+}
+
+#[test]
+fn resizing_and_destroying_reach_the_line() {
+    let database = database_with(0);
+    let mut conn = database.connect();
+    thread::scope(|scope| {
+        let waiter = |tickets: u32| {
+            let database = &database;
+            move || {
+                let request = Request::new("x").tickets(tickets).wait(LONG);
+                SemaphoreTicket::require(database.connect(), request)
+                    .map(|mut guard| guard.check().unwrap())
+            }
+        };
+        let closed = scope.spawn(waiter(1));
+        until_in_line(&database, 1);
+        sem::make(&mut conn, "x", 1).unwrap();
+        closed.join().unwrap().unwrap();
+
+        let holder = hold(&database, 1);
+        let grown = scope.spawn(waiter(1));
+        until_in_line(&database, 1);
+        sem::make(&mut conn, "x", 2).unwrap();
+        grown.join().unwrap().unwrap();
+        drop(holder);
+
+        let holder = hold(&database, 2);
+        let before = scope.spawn(waiter(2));
+        until_in_line(&database, 1);
+        let shrink = scope.spawn(|| sem::make(&mut database.connect(), "x", 1).unwrap());
+        until_in_line(&database, 2);
+        let too_large = scope.spawn(waiter(2));
+        until_in_line(&database, 3);
+        drop(holder);
+        before.join().unwrap().unwrap();
+        shrink.join().unwrap();
+        assert!(matches!(
+            too_large.join().unwrap(),
+            Err(Error::InvalidTickets { limit: 1, .. })
+        ));
+
+        let holder = hold(&database, 1);
+        let destroy = scope.spawn(|| sem::destroy(&mut database.connect(), "x").unwrap());
+        until_in_line(&database, 1);
+        let orphan = scope.spawn(waiter(1));
+        until_in_line(&database, 2);
+        drop(holder);
+        assert!(destroy.join().unwrap());
+        assert!(matches!(
+            orphan.join().unwrap(),
+            Err(Error::UnknownSemaphore { .. })
+        ));
+    });
+    assert_line_is_gone(&database);
+}
+
+#[test]
+fn a_shrink_by_a_holder_takes_its_own_tickets_last() {
+    let database = database_with(3);
+    let mut conn = database.connect();
+    conn.batch_execute("SET statement_timeout = '20s'").unwrap();
+    let other = hold(&database, 1);
+    conn.transaction::<_, Error, _>(|c| {
+        let mine = sem::require(c, "x")?;
+        sem::make(c, "x", 2)?;
+        assert_eq!(sem::require(c, "x")?, mine);
+        drop(other);
+        sem::make(c, "x", 0)?;
+        assert_eq!(
+            sem::require(c, "x")?,
+            mine,
+            "its own until the transaction ends"
+        );
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(sem::list(&mut conn).unwrap()["x"], 0);
+}
+
+#[test]
+fn a_deadlock_ends_in_an_error() {
+    let database = database_with(1);
+    sem::make(&mut database.connect(), "y", 1).unwrap();
+    let both_hold = std::sync::Barrier::new(2);
+    let outcomes: Vec<_> = thread::scope(|scope| {
+        [("x", "y"), ("y", "x")]
+            .map(|(first, second)| {
+                let (database, both_hold) = (&database, &both_hold);
+                scope.spawn(move || {
+                    database.connect().transaction::<_, Error, _>(|c| {
+                        sem::require(c, first)?;
+                        both_hold.wait();
+                        sem::require(c, Request::new(second).wait(LONG)).map(drop)
+                    })
+                })
+            })
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
+    });
+    let failed: Vec<_> = outcomes
+        .iter()
+        .filter_map(|outcome| outcome.as_ref().err())
+        .collect();
+    assert_eq!(failed.len(), 1, "{outcomes:?}");
+    assert!(failed[0].to_string().contains("deadlock"), "{}", failed[0]);
+    assert_eq!(free(&database), 1);
+    assert_line_is_gone(&database);
+}
+
+#[test]
+fn a_large_request_is_served_among_many_small_ones() {
+    let database = database_with(3);
+    let (stop, served) = (
+        std::sync::atomic::AtomicBool::new(false),
+        std::sync::atomic::AtomicU32::new(0),
+    );
+    use std::sync::atomic::Ordering::Relaxed;
+    thread::scope(|scope| {
+        for _ in 0..20 {
+            scope.spawn(|| {
+                let mut conn = database.connect();
+                while !stop.load(Relaxed) {
+                    drop(
+                        SemaphoreTicket::require(&mut conn, Request::new("x").wait(LONG)).unwrap(),
+                    );
+                    served.fetch_add(1, Relaxed);
+                }
+            });
+        }
+        eventually("they are at it", || served.load(Relaxed) > 100);
+        let before = served.load(Relaxed);
+        let large = Request::new("x").tickets(3).wait(LONG);
+        let guard = SemaphoreTicket::require(database.connect(), large).unwrap();
+        let meanwhile = served.load(Relaxed) - before;
+        drop(guard);
+        stop.store(true, Relaxed);
+        // All 20 may be before it in the line, and some connect while it does.
+        assert!(meanwhile < 200, "{meanwhile} were served before it");
+    });
+    assert_eq!(free(&database), 3);
+    assert_line_is_gone(&database);
+}

@@ -11,7 +11,7 @@
 //!
 //! The head sleeps, too, on the row lock of a held ticket: when that one comes back, PostgreSQL wakes the head with the
 //! ticket in its hand. With several tickets another one may come back first, so the head changes the row it sleeps on:
-//! after a millisecond at first, then after a tenth of the time it has been waiting, at most after 0.4 seconds. With one
+//! after a millisecond at first, then after a twentieth of the time it has been waiting, at most after 0.4 seconds. With one
 //! ticket there is nothing to change to; it looks up after PostgreSQL's `deadlock_timeout` plus 0.4 seconds, to see
 //! whether the semaphore has grown.
 //!

@@ -8,19 +8,20 @@
 -- A sweep alone isn't enough to say "none free": while it looks at one ticket, one that it has passed may come back,
 -- and the one that it would have come to may go. So it says that only if, from before a sweep until after it, each
 -- ticket had the same holder (`xmax`): then all were held when the sweep began. In a large and busy semaphore that
--- would take for ever; there, one sweep has to do.
+-- would take for ever; there, one sweep has to do, and also for those who don't need to be `certain`.
 --
 -- NO KEY UPDATE is the weakest lock that excludes itself: a foreign key of the application's that points at a ticket
 -- neither blocks on it nor takes it out of service.
 --
 -- Only called from functions that fix the planner's settings; see `acquire`.
-CREATE FUNCTION dbsemaphore.lock_free(semaphore bigint, slots integer, wanted integer, already bigint[])
+CREATE FUNCTION dbsemaphore.lock_free(
+    semaphore bigint, slots integer, wanted integer, already bigint[], certain boolean)
 RETURNS bigint[]
 LANGUAGE plpgsql AS $$
 DECLARE
     start integer := floor(random() * slots);
     handful integer := 16;
-    rounds integer := least(10000 / slots, 100);
+    rounds integer := CASE WHEN certain THEN least(10000 / slots, 100) ELSE 0 END;
     taken bigint[] := '{}';
     was_held text;
     now_held text;
@@ -116,7 +117,8 @@ CREATE FUNCTION dbsemaphore.acquire(
     semaphore_name text, wanted integer, OUT semaphore bigint, OUT tickets bigint[], OUT size integer)
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+SET jit = off SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     held text := current_setting('dbsemaphore.held', true);
@@ -147,11 +149,11 @@ BEGIN
                 THEN NOT pg_advisory_unlock_shared(dbsemaphore.barrier(semaphore)) ELSE true END) THEN
         tickets := already;
     ELSIF missing = 1 THEN
-        tickets := already || dbsemaphore.lock_free(semaphore, slots, 1, already);
+        tickets := already || dbsemaphore.lock_free(semaphore, slots, 1, already, true);
     ELSE
         -- Too few are given back by rolling back to where none of them was taken.
         BEGIN
-            tickets := already || dbsemaphore.lock_free(semaphore, slots, missing, already);
+            tickets := already || dbsemaphore.lock_free(semaphore, slots, missing, already, true);
             IF cardinality(tickets) < wanted THEN
                 RAISE EXCEPTION USING ERRCODE = 'DBS00';
             END IF;

@@ -21,32 +21,43 @@ $$;
 -- Lets the server look each second whether the client of this transaction is still there, so that a dead one leaves the
 -- line. A server on Windows can't look, and would refuse. In force from the next statement on.
 CREATE FUNCTION dbsemaphore.attend_client() RETURNS text
-LANGUAGE sql AS $$
-    SELECT CASE WHEN version() ~* 'mingw|msvc|visual c' THEN ''
-                ELSE set_config('client_connection_check_interval', '1s', true) END
+LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN CASE WHEN version() ~* 'mingw|msvc|visual c' THEN ''
+                ELSE set_config('client_connection_check_interval', '1s', true) END;
+END
 $$;
 
 -- Sleeps on the row lock of a ticket that somebody holds, for at most `patience`. Returns its id if it came back to us,
 -- and null otherwise. With no ticket to sleep on, it just sleeps.
-CREATE FUNCTION dbsemaphore.await_one(semaphore bigint, slots integer, already bigint[], patience interval)
+--
+-- In a small semaphore, the first `turn` is for the ticket that has been held longest, the next one for the second, and
+-- so round: the likeliest to come back first, without trusting in it. In a large one any will do.
+CREATE FUNCTION dbsemaphore.await_one(
+    semaphore bigint, slots integer, already bigint[], turn integer, patience interval)
 RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
-    start integer := coalesce(floor(random() * slots), 0);
+    start integer;
     got bigint;
 BEGIN
-    -- Refused at once rather than never, should there be no time left: 0 would mean for ever.
+    -- Not 0, should no time be left: that would mean for ever.
     PERFORM set_config('lock_timeout', greatest(1, ceil(extract(epoch FROM patience) * 1000))::bigint::text, true);
-    SELECT t.id INTO got FROM dbsemaphore.ticket t
-    WHERE t.semaphore_id = semaphore AND t.slot >= start AND t.id <> ALL (already)
-    ORDER BY t.slot LIMIT 1 FOR NO KEY UPDATE;
-    IF got IS NULL THEN
+    IF slots <= 64 THEN
         SELECT t.id INTO got FROM dbsemaphore.ticket t
-        WHERE t.semaphore_id = semaphore AND t.slot < start AND t.id <> ALL (already)
+        WHERE t.semaphore_id = semaphore AND t.slot = (
+            SELECT o.slot FROM dbsemaphore.ticket o
+            WHERE o.semaphore_id = semaphore AND o.id <> ALL (already)
+            ORDER BY age(o.xmax) DESC OFFSET turn % greatest(1, slots - cardinality(already)) LIMIT 1)
+        FOR NO KEY UPDATE;
+    ELSE
+        start := floor(random() * slots);
+        SELECT t.id INTO got FROM dbsemaphore.ticket t
+        WHERE t.semaphore_id = semaphore AND t.slot >= start AND t.id <> ALL (already)
         ORDER BY t.slot LIMIT 1 FOR NO KEY UPDATE;
     END IF;
     IF got IS NULL THEN
-        PERFORM pg_sleep(least(0.5, extract(epoch FROM patience)));
+        PERFORM pg_sleep(least(0.4, extract(epoch FROM patience)));
     END IF;
     RETURN got;
 EXCEPTION WHEN lock_not_available THEN
@@ -69,64 +80,70 @@ DECLARE
     since timestamptz;
     barred boolean;
     slots integer;
-    size integer;
+    turn integer;
     one bigint;
     taken bigint[];
 BEGIN
     LOOP
         taken := '{}';
         barred := false;
+        turn := 0;
         BEGIN
-            PERFORM set_config('lock_timeout', CASE WHEN over IS NULL THEN '0' ELSE
-                least(2147483647, greatest(1, ceil(extract(epoch FROM over - clock_timestamp()) * 1000)))::bigint::text
-                END, true);
+            IF over IS NOT NULL THEN
+                PERFORM set_config('lock_timeout', least(2147483647, greatest(1,
+                    ceil(extract(epoch FROM over - clock_timestamp()) * 1000)))::bigint::text, true);
+            END IF;
             PERFORM pg_advisory_lock(turnstile);
             since := clock_timestamp();
             LOOP
                 slots := (SELECT t.slot + 1 FROM dbsemaphore.ticket t
                           WHERE t.semaphore_id = semaphore ORDER BY t.slot DESC LIMIT 1);
-                IF slots IS NULL THEN
-                    NULL;
-                ELSIF from_top THEN
+                IF from_top OR slots <= 64 THEN
                     taken := taken || ARRAY(
                         SELECT t.id FROM dbsemaphore.ticket t
                         WHERE t.semaphore_id = semaphore AND t.id <> ALL (already || taken)
                         ORDER BY t.slot DESC
                         LIMIT wanted - cardinality(taken)
                         FOR NO KEY UPDATE SKIP LOCKED);
-                ELSE
+                ELSIF slots IS NOT NULL THEN
                     taken := taken || dbsemaphore.lock_free(
-                        semaphore, slots, wanted - cardinality(taken), already || taken);
+                        semaphore, slots, wanted - cardinality(taken), already || taken, false);
                 END IF;
                 EXIT WHEN cardinality(taken) >= wanted;
 
-                -- Closed, it lets everybody wait. Those who want more than there are can't be served.
-                size := (SELECT count(*) FROM (
-                    SELECT FROM dbsemaphore.ticket t WHERE t.semaphore_id = semaphore
-                    ORDER BY t.slot LIMIT wanted + cardinality(already)) AS t);
-                IF clock_timestamp() >= over
-                    OR (size > 0 AND size < wanted + cardinality(already))
-                    OR NOT EXISTS (SELECT FROM dbsemaphore.semaphore s WHERE s.id = semaphore)
-                THEN
-                    RAISE EXCEPTION USING ERRCODE = 'DBS00';
-                END IF;
                 IF NOT barred THEN
+                    -- Closed, it lets everybody wait; those who want more than there are can't be served. This need not
+                    -- be asked twice, since shrinking and destroying stand in the same line.
+                    IF (CASE WHEN slots IS NULL
+                             THEN NOT EXISTS (SELECT FROM dbsemaphore.semaphore s WHERE s.id = semaphore)
+                             ELSE wanted + cardinality(already) > 1 AND wanted + cardinality(already) > (
+                                SELECT count(*) FROM (
+                                    SELECT FROM dbsemaphore.ticket t WHERE t.semaphore_id = semaphore
+                                    ORDER BY t.slot LIMIT wanted + cardinality(already)) AS t) END)
+                    THEN
+                        RAISE EXCEPTION USING ERRCODE = 'DBS00';
+                    END IF;
                     -- Those who pass hold it for as long as one expression takes.
-                    PERFORM set_config('lock_timeout', '0', true);
                     PERFORM pg_advisory_lock(barrier);
                     barred := true;
                 END IF;
+                IF clock_timestamp() >= over THEN
+                    RAISE EXCEPTION USING ERRCODE = 'DBS00';
+                END IF;
                 -- With several tickets, any of them may come back, and so the one slept on is changed, the less often
                 -- the longer it takes. With one there is nothing to change to: then PostgreSQL gets to see a deadlock.
-                one := dbsemaphore.await_one(semaphore, slots, already || taken, least(
+                one := dbsemaphore.await_one(semaphore, slots, already || taken, turn, least(
                     over - clock_timestamp(),
                     CASE WHEN slots = 1 THEN current_setting('deadlock_timeout')::interval + interval '0.4 s'
-                         ELSE least(interval '0.4 s', interval '1 ms' + (clock_timestamp() - since) / 10) END));
+                         ELSE least(interval '0.4 s', greatest(interval '2 ms', (clock_timestamp() - since) / 20)) END));
+                turn := turn + 1;
                 IF one IS NOT NULL THEN
                     taken := taken || one;
                 END IF;
             END LOOP;
-            PERFORM set_config('lock_timeout', callers_lock_timeout, true);
+            IF current_setting('lock_timeout') <> callers_lock_timeout THEN
+                PERFORM set_config('lock_timeout', callers_lock_timeout, true);
+            END IF;
             PERFORM CASE WHEN barred THEN pg_advisory_unlock(barrier) END, pg_advisory_unlock(turnstile);
             RETURN taken;
         EXCEPTION
@@ -156,7 +173,8 @@ CREATE FUNCTION dbsemaphore.wait(
     OUT semaphore bigint, OUT tickets bigint[], OUT size integer)
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+SET jit = off SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     deadline timestamptz := clock_timestamp() + milliseconds * interval '1 ms';
@@ -191,7 +209,8 @@ $$;
 CREATE FUNCTION dbsemaphore.retire(semaphore bigint, surplus integer) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+SET jit = off SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     give_up timestamptz := clock_timestamp() + nullif(current_setting('lock_timeout')::interval, interval '0');

@@ -47,14 +47,12 @@ impl Error {
             return self;
         };
         let advice = match kind {
-            DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand => {
-                CONNECTION_GONE
-            }
             DatabaseErrorKind::ReadOnlyTransaction => {
                 "tickets are row locks, which need a READ WRITE transaction on the primary server"
             }
             DatabaseErrorKind::SerializationFailure => {
-                "the semaphore was resized after this transaction took its snapshot: run it again, or use READ COMMITTED"
+                "something, such as the size of the semaphore, was changed after this transaction took its snapshot: \
+                 roll back and run it again, or use READ COMMITTED"
             }
             DatabaseErrorKind::Unknown if raised.hint().is_none() => remedy.text(),
             _ => return Error::Database(DieselError::DatabaseError(kind, raised)),

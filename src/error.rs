@@ -1,5 +1,5 @@
 use crate::{MAX_TICKETS, Ticket, diagnosis::CONNECTION_GONE};
-use diesel::result::Error as DieselError;
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
 /// A `Result` with this crate's [`Error`].
 ///
@@ -112,7 +112,11 @@ fn invalid_tickets(tickets: u32, limit: u32) -> String {
 }
 
 fn with_hint(error: &DieselError) -> String {
+    use DatabaseErrorKind::{ClosedConnection, UnableToSendCommand};
     let hint = match error {
+        DieselError::DatabaseError(ClosedConnection | UnableToSendCommand, _) => {
+            Some(CONNECTION_GONE)
+        }
         DieselError::DatabaseError(_, information) => information.hint(),
         DieselError::BrokenTransactionManager => Some(CONNECTION_GONE),
         _ => None,

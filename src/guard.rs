@@ -88,10 +88,10 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
                 ticket,
                 lost: false,
             })),
-            Ok(None) => {
-                transaction::rollback(pg)?;
-                Ok(None)
-            }
+            Ok(None) => match transaction::rollback(pg) {
+                Ok(()) => Ok(None),
+                Err(error) => Err(Error::from(error).advise(Remedy::Acquire)),
+            },
             Err(error) => {
                 if deadline.is_some() {
                     transaction::abandon_guard(pg);

@@ -161,7 +161,7 @@ pub fn list(conn: &mut PgConnection) -> Result<BTreeMap<String, u32>> {
 }
 
 fn create(conn: &mut PgConnection, name: &str, size: i32) -> Result<bool> {
-    let Some(id) = query::create_semaphore(conn, name)? else {
+    let Some(id) = query::create_semaphore(conn, name, size)? else {
         return Ok(false);
     };
     query::add_tickets(conn, id, size, size.into())?;
@@ -177,5 +177,6 @@ fn resize(conn: &mut PgConnection, id: i64, size: i32) -> Result<()> {
         let surplus = i32::try_from(-missing).unwrap_or(i32::MAX);
         query::retire_tickets(conn, id, surplus)?;
     }
+    query::note_slots(conn, id, size)?;
     Ok(())
 }

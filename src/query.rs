@@ -172,10 +172,14 @@ pub(crate) fn semaphore_id(conn: &mut PgConnection, name: &str) -> QueryResult<O
         .optional()
 }
 
-/// None if another transaction has just created it.
-pub(crate) fn create_semaphore(conn: &mut PgConnection, name: &str) -> QueryResult<Option<i64>> {
+/// None if another transaction has just created it. Its tickets are still to be added.
+pub(crate) fn create_semaphore(
+    conn: &mut PgConnection,
+    name: &str,
+    size: i32,
+) -> QueryResult<Option<i64>> {
     diesel::insert_into(semaphore::table)
-        .values(semaphore::name.eq(name))
+        .values((semaphore::name.eq(name), semaphore::slots.eq(size)))
         .on_conflict(semaphore::name)
         .do_nothing()
         .returning(semaphore::id)
@@ -229,6 +233,25 @@ pub(crate) fn retire_tickets(
     diesel::select(functions::retire(semaphore_id, surplus))
         .execute(conn)
         .map(drop)
+}
+
+/// Writes down in which slots tickets are to be looked for, after `size` of them are left.
+pub(crate) fn note_slots(
+    conn: &mut PgConnection,
+    semaphore_id: i64,
+    size: i32,
+) -> QueryResult<usize> {
+    let last: Option<i32> = ticket::table
+        .filter(ticket::semaphore_id.eq(semaphore_id))
+        .select(diesel::dsl::max(ticket::slot))
+        .get_result(conn)?;
+    let slots = last.map_or(0, |last| last + 1);
+    diesel::update(semaphore::table.find(semaphore_id))
+        .set((
+            semaphore::slots.eq(slots),
+            semaphore::dense.eq(slots / 4 <= size),
+        ))
+        .execute(conn)
 }
 
 pub(crate) fn delete_semaphore(conn: &mut PgConnection, semaphore_id: i64) -> QueryResult<usize> {

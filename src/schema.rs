@@ -10,6 +10,10 @@ pub mod dbsemaphore {
             name -> Text,
             /// When it was last created, or asked to be resized.
             resized_at -> Timestamptz,
+            /// One more than the highest slot of its tickets. Not their number.
+            slots -> Int4,
+            /// Whether many of the slots have a ticket.
+            dense -> Bool,
         }
     }
 

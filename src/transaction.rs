@@ -5,11 +5,12 @@ use crate::{Error, Result};
 use diesel::{
     Connection, PgConnection,
     connection::{AnsiTransactionManager, SimpleConnection, TransactionManager},
-    result::QueryResult,
+    result::{Error as DieselError, QueryResult},
 };
 
-/// One round trip. The settings last as long as the transaction.
-const BEGIN_GUARD: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
+/// One round trip. The settings last as long as the transaction. DEFERRABLE can't be said once a transaction has run a
+/// query, and so this fails inside one that was opened by raw SQL, which Diesel doesn't know of.
+const BEGIN_GUARD: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE NOT DEFERRABLE; \
      SET LOCAL idle_in_transaction_session_timeout = 0; \
      SET LOCAL lock_timeout = 0; \
      SET LOCAL statement_timeout = 0";
@@ -41,7 +42,13 @@ pub(crate) fn begin_guard(conn: &mut PgConnection, waits: bool) -> Result<()> {
         if let Err(error) = conn.batch_execute("ROLLBACK") {
             log::debug!("rollback after a failed BEGIN: {error}");
         }
-        error.into()
+        match &error {
+            // Messages are translated, but not what one would write in SQL.
+            DieselError::DatabaseError(_, raised) if raised.message().contains("DEFERRABLE") => {
+                Error::AlreadyInTransaction
+            }
+            _ => error.into(),
+        }
     })
 }
 

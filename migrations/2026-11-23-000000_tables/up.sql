@@ -7,7 +7,11 @@ CREATE TABLE dbsemaphore.semaphore (
     name text COLLATE "C" NOT NULL UNIQUE CHECK (char_length(name) BETWEEN 1 AND 255),
     -- Written by every `make`: under REPEATABLE READ this makes a resize that didn't see the one before it fail with a
     -- serialization error instead of counting rows it can't see.
-    resized_at timestamptz NOT NULL DEFAULT now()
+    resized_at timestamptz NOT NULL DEFAULT now(),
+    -- Where to look for tickets, and how. In slots from there on may be the remains of tickets that a shrink has
+    -- deleted and VACUUM not yet removed; where few of the slots have a ticket, a random slot is a bad place to look for one.
+    slots integer NOT NULL DEFAULT 0 CHECK (slots >= 0),
+    dense boolean NOT NULL DEFAULT true
 );
 
 CREATE TABLE dbsemaphore.ticket (
@@ -25,6 +29,8 @@ COMMENT ON TABLE dbsemaphore.semaphore IS 'Counting semaphores. Create and resiz
 COMMENT ON COLUMN dbsemaphore.semaphore.id IS 'What `ticket.semaphore_id` refers to.';
 COMMENT ON COLUMN dbsemaphore.semaphore.name IS 'The name, 1 to 255 characters.';
 COMMENT ON COLUMN dbsemaphore.semaphore.resized_at IS 'When it was last created, or asked to be resized.';
+COMMENT ON COLUMN dbsemaphore.semaphore.slots IS 'One more than the highest slot of its tickets. Not their number.';
+COMMENT ON COLUMN dbsemaphore.semaphore.dense IS 'Whether many of the slots have a ticket.';
 COMMENT ON TABLE dbsemaphore.ticket IS 'One row a ticket. Whoever holds the lock of the row holds the ticket.';
 COMMENT ON COLUMN dbsemaphore.ticket.id IS 'What `Ticket::ids` returns. Never used again after the ticket was retired.';
 COMMENT ON COLUMN dbsemaphore.ticket.semaphore_id IS 'The semaphore. How many tickets refer to it is its size.';

@@ -3,4 +3,4 @@ DROP FUNCTION dbsemaphore.barrier(bigint);
 DROP FUNCTION dbsemaphore.turnstile(bigint);
 DROP FUNCTION dbsemaphore.remember(bigint, bigint[]);
 DROP FUNCTION dbsemaphore.recall(bigint);
-DROP FUNCTION dbsemaphore.lock_free(bigint, integer, integer, bigint[], boolean);
+DROP FUNCTION dbsemaphore.lock_free(bigint, integer, boolean, integer, bigint[], boolean);

@@ -1,32 +1,38 @@
 -- Locks up to `wanted` free tickets and returns their ids, fewer if fewer are free. Tickets in `already` don't count.
--- `slots` is one more than the semaphore's highest slot.
+-- `slots` and `dense` are those of the semaphore.
 --
 -- SKIP LOCKED steps over held tickets one by one, so where it starts decides what it costs. In a small semaphore, all
 -- slots are looked at, from a random one and round. In a large one, that would walk through long runs of held
--- neighbours; so handfuls of random slots come first, each four times the last.
+-- neighbours; so a few handfuls of random slots come first, each four times the last.
 --
 -- A sweep alone isn't enough to say "none free": while it looks at one ticket, one that it has passed may come back,
 -- and the one that it would have come to may go. So it says that only if, from before a sweep until after it, each
--- ticket had the same holder (`xmax`): then all were held when the sweep began. In a large and busy semaphore that
--- would take for ever; there, one sweep has to do, and also for those who don't need to be `certain`.
+-- ticket had the same holder (`xmax`): then all were held when the sweep began. In a large or very busy semaphore that
+-- would take for ever; there, a few sweeps have to do, and one for those who don't need to be `certain`.
 --
 -- NO KEY UPDATE is the weakest lock that excludes itself: a foreign key of the application's that points at a ticket
 -- neither blocks on it nor takes it out of service.
 --
 -- Only called from functions that fix the planner's settings; see `acquire`.
 CREATE FUNCTION dbsemaphore.lock_free(
-    semaphore bigint, slots integer, wanted integer, already bigint[], certain boolean)
+    semaphore bigint, slots integer, dense boolean, wanted integer, already bigint[], certain boolean)
 RETURNS bigint[]
 LANGUAGE plpgsql AS $$
 DECLARE
     start integer := floor(random() * slots);
-    handful integer := 16;
-    rounds integer := CASE WHEN certain THEN least(10000 / slots, 100) ELSE 0 END;
+    handful integer := CASE WHEN dense THEN 16 END;
+    rounds integer := CASE WHEN NOT certain THEN 0
+        WHEN dense THEN least(10000 / slots, 10)
+        ELSE 10000 / greatest(1000, (
+            SELECT count(*) FROM (SELECT FROM dbsemaphore.ticket t
+                                  WHERE t.semaphore_id = semaphore AND t.slot < slots
+                                  ORDER BY t.slot LIMIT 10001) AS t)) END;
     taken bigint[] := '{}';
+    known bigint[];
     was_held text;
     now_held text;
 BEGIN
-    WHILE cardinality(taken) < wanted AND handful <= slots / 8 AND wanted <= handful / 8 LOOP
+    WHILE cardinality(taken) < wanted AND handful <= least(slots / 8, 1024) AND wanted <= handful / 8 LOOP
         taken := taken || ARRAY(
             SELECT t.id
             FROM (SELECT floor(random() * slots)::integer AS slot FROM generate_series(1, handful)) AS r,
@@ -43,16 +49,17 @@ BEGIN
     END LOOP;
 
     WHILE cardinality(taken) < wanted LOOP
+        known := already || taken;
         taken := taken || ARRAY(
             SELECT t.id FROM dbsemaphore.ticket t
-            WHERE t.semaphore_id = semaphore AND t.slot >= start AND t.id <> ALL (already || taken)
+            WHERE t.semaphore_id = semaphore AND t.slot >= start AND t.slot < slots AND t.id <> ALL (known)
             ORDER BY t.slot
             LIMIT wanted - cardinality(taken)
             FOR NO KEY UPDATE SKIP LOCKED);
         IF cardinality(taken) < wanted THEN
             taken := taken || ARRAY(
                 SELECT t.id FROM dbsemaphore.ticket t
-                WHERE t.semaphore_id = semaphore AND t.slot < start AND t.id <> ALL (already || taken)
+                WHERE t.semaphore_id = semaphore AND t.slot < start AND t.id <> ALL (known)
                 ORDER BY t.slot
                 LIMIT wanted - cardinality(taken)
                 FOR NO KEY UPDATE SKIP LOCKED);
@@ -61,7 +68,7 @@ BEGIN
         rounds := rounds - 1;
         now_held := (SELECT string_agg(t.xmax::text, ',')
                      FROM (SELECT o.xmax FROM dbsemaphore.ticket o
-                           WHERE o.semaphore_id = semaphore ORDER BY o.slot) AS t);
+                           WHERE o.semaphore_id = semaphore AND o.slot < slots ORDER BY o.slot) AS t);
         EXIT WHEN now_held = was_held;
         was_held := now_held;
     END LOOP;
@@ -125,9 +132,9 @@ DECLARE
     already bigint[] := '{}';
     missing integer := wanted;
     slots integer;
+    dense boolean;
 BEGIN
-    SELECT s.id, (SELECT t.slot + 1 FROM dbsemaphore.ticket t WHERE t.semaphore_id = s.id ORDER BY t.slot DESC LIMIT 1)
-    INTO semaphore, slots
+    SELECT s.id, s.slots, s.dense INTO semaphore, slots, dense
     FROM dbsemaphore.semaphore s WHERE s.name = semaphore_name;
     IF semaphore IS NULL THEN
         RETURN;
@@ -142,18 +149,18 @@ BEGIN
         END IF;
     END IF;
 
-    IF slots IS NULL THEN
+    IF slots = 0 THEN
         size := 0;
         RETURN;
     ELSIF (CASE WHEN pg_try_advisory_lock_shared(dbsemaphore.barrier(semaphore))
                 THEN NOT pg_advisory_unlock_shared(dbsemaphore.barrier(semaphore)) ELSE true END) THEN
         tickets := already;
     ELSIF missing = 1 THEN
-        tickets := already || dbsemaphore.lock_free(semaphore, slots, 1, already, true);
+        tickets := already || dbsemaphore.lock_free(semaphore, slots, dense, 1, already, true);
     ELSE
         -- Too few are given back by rolling back to where none of them was taken.
         BEGIN
-            tickets := already || dbsemaphore.lock_free(semaphore, slots, missing, already, true);
+            tickets := already || dbsemaphore.lock_free(semaphore, slots, dense, missing, already, true);
             IF cardinality(tickets) < wanted THEN
                 RAISE EXCEPTION USING ERRCODE = 'DBS00';
             END IF;
@@ -166,7 +173,8 @@ BEGIN
         tickets := NULL;
         IF wanted > 1 THEN
             SELECT count(*) INTO size
-            FROM (SELECT FROM dbsemaphore.ticket t WHERE t.semaphore_id = semaphore ORDER BY t.slot LIMIT wanted) AS t;
+            FROM (SELECT FROM dbsemaphore.ticket t
+                  WHERE t.semaphore_id = semaphore AND t.slot < slots ORDER BY t.slot LIMIT wanted) AS t;
         END IF;
         RETURN;
     END IF;

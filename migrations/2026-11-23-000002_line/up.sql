@@ -47,13 +47,13 @@ BEGIN
         SELECT t.id INTO got FROM dbsemaphore.ticket t
         WHERE t.semaphore_id = semaphore AND t.slot = (
             SELECT o.slot FROM dbsemaphore.ticket o
-            WHERE o.semaphore_id = semaphore AND o.id <> ALL (already)
+            WHERE o.semaphore_id = semaphore AND o.slot < slots AND o.id <> ALL (already)
             ORDER BY age(o.xmax) DESC OFFSET turn % greatest(1, slots - cardinality(already)) LIMIT 1)
         FOR NO KEY UPDATE;
     ELSE
         start := floor(random() * slots);
         SELECT t.id INTO got FROM dbsemaphore.ticket t
-        WHERE t.semaphore_id = semaphore AND t.slot >= start AND t.id <> ALL (already)
+        WHERE t.semaphore_id = semaphore AND t.slot >= start AND t.slot < slots AND t.id <> ALL (already)
         ORDER BY t.slot LIMIT 1 FOR NO KEY UPDATE;
     END IF;
     IF got IS NULL THEN
@@ -80,6 +80,7 @@ DECLARE
     since timestamptz;
     barred boolean;
     slots integer;
+    dense boolean;
     turn integer;
     one bigint;
     taken bigint[];
@@ -96,39 +97,36 @@ BEGIN
             PERFORM pg_advisory_lock(turnstile);
             since := clock_timestamp();
             LOOP
-                slots := (SELECT t.slot + 1 FROM dbsemaphore.ticket t
-                          WHERE t.semaphore_id = semaphore ORDER BY t.slot DESC LIMIT 1);
+                SELECT s.slots, s.dense INTO slots, dense FROM dbsemaphore.semaphore s WHERE s.id = semaphore;
                 IF from_top OR slots <= 64 THEN
                     taken := taken || ARRAY(
                         SELECT t.id FROM dbsemaphore.ticket t
-                        WHERE t.semaphore_id = semaphore AND t.id <> ALL (already || taken)
+                        WHERE t.semaphore_id = semaphore AND t.slot < slots AND t.id <> ALL (already || taken)
                         ORDER BY t.slot DESC
                         LIMIT wanted - cardinality(taken)
                         FOR NO KEY UPDATE SKIP LOCKED);
-                ELSIF slots IS NOT NULL THEN
+                ELSIF slots > 0 THEN
                     taken := taken || dbsemaphore.lock_free(
-                        semaphore, slots, wanted - cardinality(taken), already || taken, false);
+                        semaphore, slots, dense, wanted - cardinality(taken), already || taken, false);
                 END IF;
                 EXIT WHEN cardinality(taken) >= wanted;
 
+                -- Closed (no slots), it lets everybody wait; those who want more than there are can't be served, nor
+                -- those of a semaphore that is gone. A resize that was before us in the line may not have committed
+                -- when we first look, so this is asked each time.
+                IF slots IS NULL OR clock_timestamp() >= over
+                    OR (slots > 0 AND wanted + cardinality(already) > 1 AND wanted + cardinality(already) > (
+                        SELECT count(*) FROM (
+                            SELECT FROM dbsemaphore.ticket t
+                            WHERE t.semaphore_id = semaphore AND t.slot < slots
+                            ORDER BY t.slot LIMIT wanted + cardinality(already)) AS t))
+                THEN
+                    RAISE EXCEPTION USING ERRCODE = 'DBS00';
+                END IF;
                 IF NOT barred THEN
-                    -- Closed, it lets everybody wait; those who want more than there are can't be served. This need not
-                    -- be asked twice, since shrinking and destroying stand in the same line.
-                    IF (CASE WHEN slots IS NULL
-                             THEN NOT EXISTS (SELECT FROM dbsemaphore.semaphore s WHERE s.id = semaphore)
-                             ELSE wanted + cardinality(already) > 1 AND wanted + cardinality(already) > (
-                                SELECT count(*) FROM (
-                                    SELECT FROM dbsemaphore.ticket t WHERE t.semaphore_id = semaphore
-                                    ORDER BY t.slot LIMIT wanted + cardinality(already)) AS t) END)
-                    THEN
-                        RAISE EXCEPTION USING ERRCODE = 'DBS00';
-                    END IF;
                     -- Those who pass hold it for as long as one expression takes.
                     PERFORM pg_advisory_lock(barrier);
                     barred := true;
-                END IF;
-                IF clock_timestamp() >= over THEN
-                    RAISE EXCEPTION USING ERRCODE = 'DBS00';
                 END IF;
                 -- With several tickets, any of them may come back, and so the one slept on is changed, the less often
                 -- the longer it takes. With one there is nothing to change to: then PostgreSQL gets to see a deadlock.
@@ -150,7 +148,8 @@ BEGIN
             WHEN SQLSTATE 'DBS00' OR lock_not_available THEN
                 PERFORM dbsemaphore.leave();
                 IF clock_timestamp() >= give_up AND (deadline IS NULL OR give_up < deadline) THEN
-                    RAISE EXCEPTION 'canceling statement due to lock timeout' USING ERRCODE = 'lock_not_available';
+                    RAISE EXCEPTION 'canceling statement due to lock timeout'
+                        USING ERRCODE = 'lock_not_available', HINT = 'lock_timeout bounds the whole wait for a ticket';
                 END IF;
                 RETURN NULL;
             WHEN deadlock_detected THEN
@@ -159,7 +158,11 @@ BEGIN
                 IF current_setting('dbsemaphore.held', true) <> '' THEN
                     RAISE;
                 END IF;
-            WHEN OTHERS OR query_canceled THEN
+            WHEN query_canceled THEN
+                PERFORM dbsemaphore.leave();
+                RAISE EXCEPTION USING ERRCODE = SQLSTATE, MESSAGE = SQLERRM,
+                    HINT = 'the wait for a ticket was cancelled, by statement_timeout or by another session';
+            WHEN OTHERS THEN
                 PERFORM dbsemaphore.leave();
                 RAISE;
         END;

@@ -39,6 +39,30 @@ fn after_commit_and_rollback() {
 }
 
 #[test]
+fn after_a_panic_on_a_connection_without_a_pool() {
+    let database = database_with(1);
+    for in_transaction in [false, true] {
+        let panicked = std::thread::scope(|scope| {
+            let holder = scope.spawn(|| {
+                let mut conn = database.connect();
+                if in_transaction {
+                    conn.transaction(|c| -> sem::Result<()> {
+                        let _ticket = sem::require(c, "x")?;
+                        panic!("on purpose")
+                    })
+                } else {
+                    let _guard = SemaphoreTicket::require(&mut conn, "x")?;
+                    panic!("on purpose")
+                }
+            });
+            holder.join()
+        });
+        assert!(panicked.is_err());
+        eventually("the ticket is back", || free(&database) == 1);
+    }
+}
+
+#[test]
 fn after_a_commit_by_raw_sql() {
     let database = database_with(1);
     let mut conn = database.connect();

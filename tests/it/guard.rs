@@ -159,6 +159,21 @@ fn overrides_settings_that_would_take_the_ticket_and_only_for_itself() {
     assert_eq!(number(&mut conn, sum), 29_150);
 }
 
+/// Diesel knows nothing of it, nor can the guard, before the server says so: by then it is aborted.
+#[test]
+fn does_not_join_a_transaction_that_raw_sql_has_opened() {
+    let database = database_with(1);
+    let mut conn = database.connect();
+    conn.batch_execute("BEGIN; CREATE TABLE mine (id int)")
+        .unwrap();
+    for request in [Request::new("x"), Request::new("x").wait_forever()] {
+        let refused = SemaphoreTicket::acquire(&mut conn, request).map(drop);
+        assert!(matches!(refused, Err(Error::AlreadyInTransaction)));
+        drop(SemaphoreTicket::require(&mut conn, "x").unwrap());
+        conn.batch_execute("BEGIN; SELECT 1").unwrap();
+    }
+}
+
 #[test]
 fn the_connection_is_as_it_was_after_a_refusal() {
     let database = database_with(1);

@@ -180,6 +180,40 @@ fn a_cancelled_shrink_leaves_the_old_size() {
     sem::make(&mut conn, "x", 1).unwrap();
 }
 
+/// One of two tickets is held for long, the other one goes round among four who wait for it: that one is enough.
+#[test]
+fn a_shrink_waits_for_no_ticket_in_particular() {
+    let database = database_with(2);
+    let long = SemaphoreTicket::require(database.connect(), "x").unwrap();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    use std::sync::atomic::Ordering::Relaxed;
+    thread::scope(|scope| {
+        for waits in [true, true, false, false] {
+            let (database, stop) = (&database, &stop);
+            scope.spawn(move || {
+                let mut conn = database.connect();
+                let request = match waits {
+                    true => sem::Request::new("x").wait(std::time::Duration::from_millis(50)),
+                    false => sem::Request::new("x"),
+                };
+                while !stop.load(Relaxed) {
+                    if let Some(guard) = SemaphoreTicket::acquire(&mut conn, request).unwrap() {
+                        thread::yield_now();
+                        drop(guard);
+                    }
+                }
+            });
+        }
+        let mut conn = database.connect();
+        conn.batch_execute("SET lock_timeout = '20s'").unwrap();
+        let made = sem::make(&mut conn, "x", 1);
+        stop.store(true, Relaxed);
+        made.unwrap();
+    });
+    drop(long);
+    assert_eq!(free(&database), 1);
+}
+
 #[test]
 fn a_shrink_in_a_transaction_leaves_its_settings_as_they_were() {
     let database = database_with(1);

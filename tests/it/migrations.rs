@@ -221,11 +221,13 @@ fn the_schema_in_rust_is_that_of_the_database() {
         WHERE table_schema = 'dbsemaphore' AND table_name IN ('semaphore', 'ticket')";
     use diesel::prelude::*;
     use sem::schema::dbsemaphore::{semaphore, ticket};
-    let row: Option<(i64, String, i64, i64, i32, Option<bool>)> = semaphore::table
+    let row: Option<(i64, String, i32, bool, i64, i64, i32, Option<bool>)> = semaphore::table
         .inner_join(ticket::table)
         .select((
             semaphore::id,
             semaphore::name,
+            semaphore::slots,
+            semaphore::dense,
             ticket::id,
             ticket::semaphore_id,
             ticket::slot,
@@ -241,5 +243,5 @@ fn the_schema_in_rust_is_that_of_the_database() {
         .get_result(conn)
         .unwrap();
     assert_eq!(timed, 1);
-    assert_eq!(number(conn, columns), 7);
+    assert_eq!(number(conn, columns), 9);
 }

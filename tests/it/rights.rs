@@ -4,6 +4,7 @@ use crate::tools::database_with;
 use diesel::{Connection, PgConnection, connection::SimpleConnection};
 use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket};
 use stand::Database;
+use std::time::Duration;
 
 const HOLDER: &str = "GRANT USAGE ON SCHEMA dbsemaphore TO {role}; \
     GRANT SELECT ON ALL TABLES IN SCHEMA dbsemaphore TO {role}; \
@@ -34,6 +35,43 @@ fn a_holder_can_hold() {
     guard.check().unwrap();
     guard.release().unwrap();
     conn.transaction(|c| sem::require(c, "x")).unwrap();
+}
+
+/// Whoever may create functions and operators may put them before PostgreSQL's own, in a search path of their own.
+#[test]
+fn nothing_in_the_search_path_is_used() {
+    let mut database = database_with(2);
+    let conn = &mut connect_as(&mut database, HOLDER);
+    let mut owner = database.connect();
+    owner
+        .batch_execute(
+            "CREATE SCHEMA evil; GRANT USAGE ON SCHEMA evil TO public; \
+             CREATE FUNCTION evil.boom() RETURNS bigint LANGUAGE plpgsql AS \
+                'BEGIN RAISE EXCEPTION ''reached''; END'; \
+             CREATE FUNCTION evil.random() RETURNS double precision LANGUAGE sql AS 'SELECT evil.boom()'; \
+             CREATE FUNCTION evil.cardinality(bigint[]) RETURNS integer LANGUAGE sql AS 'SELECT evil.boom()::int'; \
+             CREATE FUNCTION evil.pg_advisory_lock(bigint) RETURNS bigint LANGUAGE sql AS 'SELECT evil.boom()'; \
+             CREATE FUNCTION evil.equal(bigint, bigint) RETURNS boolean LANGUAGE sql AS 'SELECT evil.boom() > 0'; \
+             CREATE OPERATOR evil.= (LEFTARG = bigint, RIGHTARG = bigint, FUNCTION = evil.equal)",
+        )
+        .unwrap();
+    conn.batch_execute("SET search_path = evil, pg_catalog")
+        .unwrap();
+    assert!(
+        conn.batch_execute("SELECT 1::bigint = 1::bigint").is_err(),
+        "the trap works"
+    );
+    let request = Request::new("x").tickets(2);
+    let held = SemaphoreTicket::require(database.connect(), request).unwrap();
+    assert!(
+        SemaphoreTicket::acquire(&mut *conn, request.wait(Duration::from_millis(20)))
+            .unwrap()
+            .is_none()
+    );
+    drop(held);
+    let mut guard = SemaphoreTicket::require(&mut *conn, request.wait_forever()).unwrap();
+    guard.check().unwrap();
+    guard.release().unwrap();
 }
 
 #[test]

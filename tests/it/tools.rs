@@ -69,7 +69,10 @@ pub(crate) fn until_waiting_for(database: &Database, locktype: &str) {
     eventually("somebody waits", || {
         number(
             &mut conn,
-            &format!("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = '{locktype}'"),
+            &format!(
+                "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) \
+                 WHERE NOT granted AND locktype = '{locktype}' AND datname = current_database()"
+            ),
         ) > 0
     });
 }

@@ -6,6 +6,7 @@ use std::{
         LazyLock,
         atomic::{AtomicU32, Ordering},
     },
+    time::UNIX_EPOCH,
 };
 use url::Url;
 
@@ -35,8 +36,10 @@ impl Database {
 
     pub(crate) fn create_on(server_url: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
+        // The time, because on a server that many machines use, a process id isn't enough.
         let name = format!(
-            "dbsemaphore_test_{}_{}",
+            "dbsemaphore_test_{}_{}_{}",
+            UNIX_EPOCH.elapsed().map_or(0, |age| age.as_micros()),
             std::process::id(),
             COUNT.fetch_add(1, Ordering::Relaxed)
         );
@@ -45,11 +48,6 @@ impl Database {
             name,
             roles: Vec::new(),
         };
-        // A process that was killed may have left one of the same name on a server that outlived it.
-        database.on_server(&format!(
-            "DROP DATABASE IF EXISTS {} WITH (FORCE)",
-            database.name
-        ));
         database.on_server(&format!("CREATE DATABASE {}", database.name));
         database
     }
@@ -57,7 +55,6 @@ impl Database {
     /// A role without any rights, who can log in here; dropped with the database.
     pub fn create_role(&mut self, label: &str) -> String {
         let role = format!("{}_{label}", self.name);
-        self.on_server(&format!("DROP ROLE IF EXISTS {role}"));
         self.on_server(&format!("CREATE ROLE {role} LOGIN"));
         self.roles.push(role.clone());
         role

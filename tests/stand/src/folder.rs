@@ -18,13 +18,17 @@ pub(crate) struct Folder {
 const JANITOR: &str = r#"
 trap '' INT TERM HUP QUIT
 read -r _
-if read -r pid < "$1/data/postmaster.pid"; then
+if read -r pid < "$1/data/postmaster.pid" && [ "$(readlink "/proc/$pid/cwd" || echo "$1/data")" = "$1/data" ]; then
     kill -CONT "$pid"; kill -QUIT "$pid"
     tries=0
     while kill -0 "$pid" && [ $tries -lt 100 ]; do sleep 0.1; tries=$((tries + 1)); done
     kill -KILL "$pid"
 fi
+# An initdb that outlives its parent for a moment would make the folder again.
+tries=100
+[ -e "$1/initdb" ] && tries=70
 rm -rf "$1"
+while [ -e "$1" ] || [ $tries -lt 100 ]; do sleep 0.1; rm -rf "$1"; tries=$((tries + 1)); [ $tries -gt 200 ] && exit; done
 "#;
 
 impl Folder {

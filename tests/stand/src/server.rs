@@ -65,6 +65,8 @@ impl Server {
                 .expect("chown of the folder");
         }
         let data = folder.path().join("data");
+        let under_way = folder.path().join("initdb");
+        fs::write(&under_way, "").expect("a mark for the janitor");
         let made = as_owner(&programs.join("initdb"), owner)
             .args(["--username=postgres", "--auth-local=trust"])
             .args(["--auth-host=reject", "--no-locale", "--encoding=UTF8"])
@@ -72,6 +74,7 @@ impl Server {
             .arg(&data)
             .output()
             .expect("initdb");
+        fs::remove_file(&under_way).expect("the mark for the janitor");
         assert!(
             made.status.success(),
             "initdb failed: {}",

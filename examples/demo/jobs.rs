@@ -86,13 +86,16 @@ pub(crate) fn count_right(conn: &mut PgConnection) -> Fallible<usize> {
         job::table.select((job::path, job::sha256)).load(conn)?;
     let mut right = 0;
     for (path, sha256) in done {
-        right += usize::from(sha256 == Some(hash(Path::new(&path))?));
+        right += usize::from(sha256 == Some(digest(Path::new(&path))));
     }
     Ok(right)
 }
 
-pub(crate) fn hash(path: &Path) -> io::Result<String> {
+/// Of a file that can't be read, that it can't be: such a job is done, too.
+pub(crate) fn digest(path: &Path) -> String {
     let mut hasher = Sha256::new();
-    io::copy(&mut File::open(path)?, &mut hasher)?;
-    Ok(format!("{:x}", hasher.finalize()))
+    match File::open(path).and_then(|mut file| io::copy(&mut file, &mut hasher)) {
+        Ok(_) => format!("{:x}", hasher.finalize()),
+        Err(error) => error.kind().to_string(),
+    }
 }

@@ -8,7 +8,10 @@ use crate::{
 use diesel::{PgConnection, prelude::*, sql_types::BigInt};
 use diesel_dbsemaphore as sem;
 use nix::{
-    sys::signal::{Signal, kill},
+    sys::{
+        signal::{Signal, kill},
+        wait::{WaitPidFlag, waitpid},
+    },
     unistd::Pid,
 };
 use stand::{Database, Event, Reporter, Server, Witness};
@@ -27,14 +30,13 @@ struct Phase {
 
 struct Victim {
     ticket: i64,
-    died: Instant,
+    died: Option<Instant>,
     back_after: Option<Duration>,
 }
 
 struct Show<'a> {
     database: &'a Database,
     witness: Witness,
-    me: Reporter,
     screen: Screen,
     phases: Vec<Phase>,
     victim: Option<Victim>,
@@ -74,7 +76,6 @@ pub(crate) fn run(options: &Options) -> Fallible<bool> {
     ));
     let mut show = Show {
         database: &database,
-        me: Reporter::new(&witness.path())?,
         witness,
         screen,
         phases: vec![Phase {
@@ -108,19 +109,23 @@ impl Show<'_> {
     fn play(&mut self, workers: &mut [Child]) -> Fallible<()> {
         let database = self.database;
         let first = self.phases[0].size;
-        let mut resizes = [(0.4, first + 2), (0.7, (first - 1).max(1))]
-            .into_iter()
-            .peekable();
+        let resizes = [(0.4, first + 2), (0.7, (first - 1).max(1))];
+        let mut begun = 0;
         thread::scope(|scope| {
             loop {
                 let event = self.witness.next(Duration::from_millis(100));
-                if event.is_none() && all_ended(workers)? {
+                let resized = self.phases.len() - 1;
+                if event.is_none() && all_ended(workers)? && resized == resizes.len() {
                     self.end_phase();
                     return Ok(());
                 }
-                self.hear(event);
+                self.hear(event)?;
                 let share = self.done as f64 / self.jobs as f64;
-                if let Some((_, size)) = resizes.next_if(|(at, _)| share >= *at) {
+                if let Some(&(at, size)) = resizes.get(begun)
+                    && begun == resized
+                    && share >= at
+                {
+                    begun += 1;
                     self.screen.say(&format!("resizing to {size} ..."));
                     let witness = Reporter::new(&self.witness.path())?;
                     // Shrinking waits for holders, so it is somebody else's job.
@@ -130,19 +135,19 @@ impl Show<'_> {
         })
     }
 
-    fn hear(&mut self, event: Option<Event>) {
+    fn hear(&mut self, event: Option<Event>) -> Fallible<()> {
         match event {
             Some(Event::Entered(worker, tickets)) => {
                 self.doubles += self.witness.doubles().len();
                 self.is_back(&tickets);
-                if self.victim.is_none() && self.done * 5 >= self.jobs {
-                    self.kill(worker, tickets[0]);
+                if self.victim.is_none() && (self.done * 5 >= self.jobs || self.jobs < 5) {
+                    self.kill(worker, tickets[0])?;
                 }
             }
             Some(Event::Note(note)) => {
                 if let Some(size) = note.strip_prefix("size ") {
                     self.end_phase();
-                    let size = size.parse().unwrap_or_default();
+                    let size = size.parse()?;
                     self.screen.say(&format!("... at most {size} at a time"));
                     self.phases.push(Phase { size, most: 0 });
                 } else if note == "done" {
@@ -151,38 +156,58 @@ impl Show<'_> {
                     .strip_prefix("job ")
                     .and_then(|note| note.split_once(' '))
                 {
-                    self.screen
-                        .works_on(worker.parse().unwrap_or_default(), job);
+                    self.screen.works_on(worker.parse()?, job);
                 }
             }
-            Some(Event::Left(_) | Event::Killed(_)) | None => {}
+            Some(Event::Left(_)) | None => {}
         }
         let size = self.phases.last().map_or(0, |phase| phase.size);
         self.screen
             .draw(size, self.done, self.jobs, self.witness.processes());
+        Ok(())
     }
 
-    fn kill(&mut self, worker: u32, ticket: i64) {
-        let Ok(pid) = worker.try_into() else { return };
-        let told = self.me.killed(worker);
-        if told.is_ok() && kill(Pid::from_raw(pid), Signal::SIGKILL).is_ok() {
-            self.screen.say(&format!(
-                "kill -9 of worker {worker}, which holds ticket {ticket} ..."
-            ));
-            self.victim = Some(Victim {
-                ticket,
-                died: Instant::now(),
-                back_after: None,
-            });
+    /// Kills the worker while it holds that ticket, unless it has left before it could be stopped.
+    fn kill(&mut self, worker: u32, ticket: i64) -> Fallible<()> {
+        let pid = Pid::from_raw(worker.try_into()?);
+        self.victim = Some(Victim {
+            ticket,
+            died: None,
+            back_after: None,
+        });
+        kill(pid, Signal::SIGSTOP)?;
+        waitpid(pid, Some(WaitPidFlag::WUNTRACED))?;
+        // What it has said before is in the queue, and by now nothing more is added to that.
+        while let Some(event) = self.witness.next(Duration::from_millis(1)) {
+            self.hear(Some(event))?;
         }
+        if self.witness.processes().get(&worker) != Some(&vec![ticket]) {
+            self.victim = None;
+            kill(pid, Signal::SIGCONT)?;
+            return Ok(());
+        }
+        self.witness.forget(worker);
+        kill(pid, Signal::SIGKILL)?;
+        self.victim = Some(Victim {
+            ticket,
+            died: Some(Instant::now()),
+            back_after: None,
+        });
+        self.screen.say(&format!(
+            "kill -9 of worker {worker}, which holds ticket {ticket} ..."
+        ));
+        Ok(())
     }
 
     fn is_back(&mut self, tickets: &[i64]) {
         let Some(victim) = &mut self.victim else {
             return;
         };
-        if victim.back_after.is_none() && tickets.contains(&victim.ticket) {
-            let after = victim.died.elapsed();
+        if let Some(died) = victim.died
+            && victim.back_after.is_none()
+            && tickets.contains(&victim.ticket)
+        {
+            let after = died.elapsed();
             victim.back_after = Some(after);
             self.screen.say(&format!(
                 "... ticket {} in use again after {:.1} ms",
@@ -228,16 +253,22 @@ impl Show<'_> {
         }
         println!("tickets leaked           {}", tickets - free);
         let last = self.phases.last().map_or(0, |phase| phase.size);
-        Ok(right == self.jobs
-            && self.phases.len() == 3
-            && self
-                .phases
-                .iter()
-                .all(|phase| phase.most <= phase.size as usize)
-            && self.doubles == 0
-            && back.is_some()
-            && tickets == i64::from(last)
-            && tickets == free)
+        let too_many = |phase: &Phase| phase.most > phase.size as usize;
+        let wrong: Vec<&str> = [
+            (right != self.jobs, "a job is missing"),
+            (self.phases.iter().any(too_many), "too many holders at once"),
+            (self.doubles > 0, "one ticket, two holders"),
+            (back.is_none(), "a ticket did not come back"),
+            (tickets != i64::from(last), "the semaphore has another size"),
+            (tickets != free, "a ticket is not free"),
+        ]
+        .into_iter()
+        .filter_map(|(is_wrong, what)| is_wrong.then_some(what))
+        .collect();
+        for what in &wrong {
+            println!("WRONG: {what}");
+        }
+        Ok(wrong.is_empty())
     }
 }
 
@@ -259,6 +290,8 @@ fn resize(database: &Database, size: u32, witness: &Reporter) {
     let outcome: Fallible<()> = outcome;
     if let Err(error) = outcome {
         eprintln!("resizing failed: {error}");
+        // Not a number: ends the show.
+        let _ = witness.note("size unknown");
     }
 }
 

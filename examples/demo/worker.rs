@@ -2,7 +2,7 @@
 
 use crate::{Fallible, jobs, options::Task};
 use diesel::{Connection, PgConnection};
-use diesel_dbsemaphore::SemaphoreTicket;
+use diesel_dbsemaphore::{Request, SemaphoreTicket};
 use stand::Reporter;
 use std::{path::Path, thread, time::Duration};
 
@@ -12,8 +12,9 @@ pub(crate) fn run(task: &Task) -> Fallible<()> {
     let mut for_tickets = PgConnection::establish(&task.url)?;
     let mut for_work = PgConnection::establish(&task.url)?;
     while jobs::count_open(&mut for_work)? > 0 {
-        let Some(ticket) = SemaphoreTicket::acquire(&mut for_tickets, "demo")? else {
-            thread::sleep(Duration::from_millis(5));
+        // Not for ever, because the last jobs may be done meanwhile.
+        let request = Request::new("demo").wait(Duration::from_millis(500));
+        let Some(ticket) = SemaphoreTicket::acquire(&mut for_tickets, request)? else {
             continue;
         };
         witness.entered(me, ticket.ticket().ids())?;
@@ -35,7 +36,7 @@ fn do_one(conn: &mut PgConnection, task: &Task, witness: &Reporter) -> Fallible<
             return Ok(false);
         };
         witness.note(&format!("job {} {path}", std::process::id()))?;
-        let sha256 = jobs::hash(Path::new(&path))?;
+        let sha256 = jobs::digest(Path::new(&path));
         thread::sleep(task.pause);
         jobs::finish(conn, id, &sha256)?;
         witness.note("done")?;

@@ -64,7 +64,7 @@ BEGIN
                 LIMIT wanted - cardinality(taken)
                 FOR NO KEY UPDATE SKIP LOCKED);
         END IF;
-        EXIT WHEN rounds <= 0;
+        EXIT WHEN rounds <= 0 OR cardinality(taken) >= wanted;
         rounds := rounds - 1;
         now_held := (SELECT string_agg(t.xmax::text, ',')
                      FROM (SELECT o.xmax FROM dbsemaphore.ticket o

@@ -1,9 +1,13 @@
 //! Finding a free ticket among held ones: exact where it is promised, and never the same one twice.
 
-use crate::tools::{database_with, free, number};
-use diesel::{Connection, PgConnection};
+use crate::tools::{database_with, eventually, free, number, until_waiting_for};
+use diesel::{Connection, PgConnection, connection::SimpleConnection};
 use diesel_dbsemaphore::{self as sem, Request, SemaphoreTicket};
-use std::{collections::BTreeSet, thread};
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicBool, Ordering::SeqCst},
+    thread,
+};
 
 fn in_transaction<T>(
     conn: &mut PgConnection,
@@ -32,19 +36,62 @@ fn finds_the_last_free_ticket_of_many() {
     });
 }
 
-/// Four threads on four tickets: none may be refused, though which ones are held changes while somebody looks.
+/// A look that finds ticket 0 held and then ticket 1, because ticket 0 came back and ticket 1 went in between, has not
+/// seen that none was free. A row-level policy stops the look between the two.
 #[test]
 fn refuses_only_if_all_were_held_at_one_instant() {
-    let database = database_with(4);
+    let mut database = database_with(2);
+    let role = database.create_role("looker");
+    let mut owner = database.connect();
+    owner
+        .batch_execute(&format!(
+            "GRANT USAGE ON SCHEMA dbsemaphore TO {role}; \
+             GRANT SELECT ON ALL TABLES IN SCHEMA dbsemaphore TO {role}; \
+             GRANT UPDATE (lockable) ON dbsemaphore.ticket TO {role}; \
+             CREATE FUNCTION gate(slot integer) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN \
+                IF slot = 0 AND coalesce(current_setting('test.seen', true), '') = '' THEN \
+                    PERFORM set_config('test.seen', '0', false); \
+                ELSIF slot = 1 AND current_setting('test.seen', true) = '0' THEN \
+                    PERFORM set_config('test.seen', 'both', false); \
+                    PERFORM pg_advisory_lock(42), pg_advisory_unlock(42); \
+                END IF; \
+                RETURN true; \
+             END $$; \
+             ALTER TABLE dbsemaphore.ticket ENABLE ROW LEVEL SECURITY; \
+             CREATE POLICY gate ON dbsemaphore.ticket USING (gate(slot))"
+        ))
+        .unwrap();
+    let take = |slot: i32| {
+        let mut conn = database.connect();
+        conn.begin_test_transaction().unwrap();
+        conn.batch_execute(&format!(
+            "SELECT FROM dbsemaphore.ticket WHERE slot = {slot} FOR NO KEY UPDATE NOWAIT"
+        ))
+        .unwrap();
+        conn
+    };
+    owner.batch_execute("SELECT pg_advisory_lock(42)").unwrap();
+    let first = take(0);
+    let stop = AtomicBool::new(false);
     thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                let mut conn = database.connect();
-                for _ in 0..3_000 {
-                    drop(SemaphoreTicket::require(&mut conn, "x").unwrap());
-                }
-            });
-        }
+        let looker = scope.spawn(|| {
+            let mut conn = database.connect();
+            conn.batch_execute(&format!("SET SESSION AUTHORIZATION {role}"))
+                .unwrap();
+            // Where a look begins is random: if it comes to ticket 1 first, that one is free.
+            while !stop.load(SeqCst) {
+                drop(SemaphoreTicket::require(&mut conn, "x").unwrap());
+            }
+        });
+        until_waiting_for(&database, "advisory");
+        stop.store(true, SeqCst);
+        let _second = take(1);
+        drop(first);
+        eventually("ticket 0 is back", || free(&database) == 1);
+        owner
+            .batch_execute("SELECT pg_advisory_unlock(42)")
+            .unwrap();
+        looker.join().unwrap();
     });
 }
 

@@ -2,7 +2,10 @@
 
 use crate::{
     children::Process,
-    tools::{backend_pid, database_with, eventually, free, number, pool, terminate, until_in_line},
+    tools::{
+        backend_pid, database_with, eventually, free, number, pool, terminate, until_barred,
+        until_in_line,
+    },
 };
 use diesel::{Connection, PgConnection, connection::SimpleConnection};
 use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket};
@@ -138,6 +141,39 @@ fn who_does_not_wait_does_not_overtake() {
         );
     });
     assert_eq!(free(&database), 3);
+    assert_line_is_gone(&database);
+}
+
+/// The ticket that just came back is meant for the head, whether or not that one is awake yet.
+#[test]
+fn who_released_does_not_overtake_the_head_either() {
+    let database = database_with(1);
+    let (ask, asked) = mpsc::channel::<()>();
+    let (tell, told) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        let database = &database;
+        scope.spawn(move || {
+            let mut conn = database.connect();
+            for () in asked {
+                let request = Request::new("x").wait(LONG);
+                let served = SemaphoreTicket::require(&mut conn, request).unwrap();
+                tell.send(()).unwrap();
+                drop(served);
+            }
+        });
+        let mut conn = database.connect();
+        for _ in 0..50 {
+            let holder = hold(database, 1);
+            ask.send(()).unwrap();
+            until_barred(database);
+            drop(holder);
+            match SemaphoreTicket::acquire(&mut conn, "x").unwrap() {
+                Some(_second) => told.try_recv().expect("the head was served before"),
+                None => told.recv().unwrap(),
+            }
+        }
+        drop(ask);
+    });
     assert_line_is_gone(&database);
 }
 
@@ -418,6 +454,47 @@ fn a_deadlock_ends_in_an_error() {
     assert_eq!(failed.len(), 1, "{outcomes:?}");
     assert!(failed[0].to_string().contains("deadlock"), "{}", failed[0]);
     assert_eq!(free(&database), 1);
+    assert_line_is_gone(&database);
+}
+
+/// Two who hold wait for each other, one of them behind a head that holds nothing: PostgreSQL, which looks at whoever
+/// has waited longest, takes the head for its victim.
+#[test]
+fn a_head_that_holds_nothing_survives_a_deadlock() {
+    let database = database_with(1);
+    sem::make(&mut database.connect(), "y", 1).unwrap();
+    let take = |first: &'static str,
+                second: &'static str,
+                held: mpsc::Sender<()>,
+                go: mpsc::Receiver<()>| {
+        let database = &database;
+        move || {
+            database.connect().transaction::<_, Error, _>(|c| {
+                sem::require(c, first)?;
+                held.send(()).unwrap();
+                go.recv().unwrap();
+                sem::require(c, Request::new(second).wait(LONG)).map(drop)
+            })
+        }
+    };
+    let (held, is_held) = mpsc::channel();
+    let ((go_a, a), (go_b, b)) = (mpsc::channel(), mpsc::channel());
+    thread::scope(|scope| {
+        let a = scope.spawn(take("x", "y", held.clone(), a));
+        let b = scope.spawn(take("y", "x", held.clone(), b));
+        is_held.recv().unwrap();
+        is_held.recv().unwrap();
+        let head = scope.spawn(|| {
+            SemaphoreTicket::require(database.connect(), Request::new("x").wait(LONG)).map(drop)
+        });
+        until_in_line(&database, 1);
+        go_b.send(()).unwrap();
+        until_in_line(&database, 2);
+        go_a.send(()).unwrap();
+        let failed = [a, b].map(|thread| thread.join().unwrap().is_err());
+        assert_ne!(failed[0], failed[1]);
+        head.join().unwrap().unwrap();
+    });
     assert_line_is_gone(&database);
 }
 

@@ -212,6 +212,25 @@ fn unknown_newer_migrations_are_left_alone() {
     assert_eq!(sem::list(conn).unwrap()["x"], 1);
 }
 
+#[test]
+fn running_and_reverting_wait_for_each_other() {
+    let database = Database::create();
+    let mut other = database.connect();
+    let lock = i64::from_be_bytes(*b"dbsemaph");
+    for work in [sem::run_migrations, sem::revert_migrations] {
+        other
+            .batch_execute(&format!("BEGIN; SELECT pg_advisory_xact_lock({lock})"))
+            .unwrap();
+        std::thread::scope(|scope| {
+            let migrating = scope.spawn(|| work(&mut database.connect()));
+            crate::tools::until_waiting_for(&database, "advisory");
+            assert!(!migrating.is_finished());
+            other.batch_execute("ROLLBACK").unwrap();
+            migrating.join().unwrap().unwrap();
+        });
+    }
+}
+
 /// `src/schema.rs` is what `diesel print-schema` writes. This finds what it doesn't know.
 #[test]
 fn the_schema_in_rust_is_that_of_the_database() {

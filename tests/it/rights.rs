@@ -69,6 +69,7 @@ fn nothing_in_the_search_path_is_used() {
             .is_none()
     );
     drop(held);
+    drop(SemaphoreTicket::require(&mut *conn, request).unwrap());
     let mut guard = SemaphoreTicket::require(&mut *conn, request.wait_forever()).unwrap();
     guard.check().unwrap();
     guard.release().unwrap();

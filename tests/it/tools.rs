@@ -79,14 +79,25 @@ pub(crate) fn until_waiting_for(database: &Database, locktype: &str) {
 
 /// Waits until so many stand in line for tickets of this database, the head among them.
 pub(crate) fn until_in_line(database: &Database, waiters: i64) {
+    until_advisory(database, "dbst", waiters);
+}
+
+/// Waits until a head has looked and found too few.
+pub(crate) fn until_barred(database: &Database) {
+    until_advisory(database, "dbsb", 1);
+}
+
+fn until_advisory(database: &Database, class: &str, locks: i64) {
     let mut conn = database.connect();
+    let class = class
+        .bytes()
+        .fold(0, |class, byte| class << 8 | u32::from(byte));
     let standing = format!(
         "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database \
-         WHERE d.datname = current_database() AND locktype = 'advisory' AND classid = {}",
-        u32::from_be_bytes(*b"dbst")
+         WHERE d.datname = current_database() AND locktype = 'advisory' AND classid = {class}"
     );
-    eventually("so many stand in line", || {
-        number(&mut conn, &standing) == waiters
+    eventually("so many hold or want the lock", || {
+        number(&mut conn, &standing) == locks
     });
 }
 

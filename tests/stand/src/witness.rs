@@ -27,8 +27,6 @@ pub enum Event {
     Entered(u32, Vec<i64>),
     /// This process is about to leave.
     Left(u32),
-    /// This process is about to be killed.
-    Killed(u32),
     /// Anything else.
     Note(String),
 }
@@ -70,12 +68,15 @@ impl Witness {
                 self.inside.insert(*process, tickets.clone());
                 self.most = self.most.max(self.inside());
             }
-            Event::Left(process) | Event::Killed(process) => {
-                self.inside.remove(process);
-            }
+            Event::Left(process) => self.forget(*process),
             Event::Note(_) => {}
         }
         Some(event)
+    }
+
+    /// This process is about to be killed, so it won't say that it leaves.
+    pub fn forget(&mut self, process: u32) {
+        self.inside.remove(&process);
     }
 
     /// Listens for as long as that.
@@ -145,11 +146,6 @@ impl Reporter {
         self.send(&format!("left {process}"))
     }
 
-    /// To be called before killing that process.
-    pub fn killed(&self, process: u32) -> io::Result<()> {
-        self.send(&format!("killed {process}"))
-    }
-
     /// Puts a note among the reports.
     pub fn note(&self, text: &str) -> io::Result<()> {
         self.send(&format!("note {text}"))
@@ -170,7 +166,6 @@ fn parse(report: &str) -> Event {
             Event::Entered(process(id), tickets.collect())
         }
         "left" => Event::Left(process(rest)),
-        "killed" => Event::Killed(process(rest)),
         _ => Event::Note(rest.to_owned()),
     }
 }

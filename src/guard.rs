@@ -88,14 +88,14 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
                 ticket,
                 lost: false,
             })),
-            Ok(None) => match transaction::rollback(pg) {
+            Ok(None) => match transaction::end_guard(pg) {
                 Ok(()) => Ok(None),
                 Err(error) => Err(Error::from(error).advise(Remedy::Acquire)),
             },
             Err(error) => {
                 if deadline.is_some() {
                     transaction::abandon_guard(pg);
-                } else if let Err(error) = transaction::rollback(pg) {
+                } else if let Err(error) = transaction::end_guard(pg) {
                     log::debug!("rollback after a failed acquire: {error}");
                 }
                 Err(error.diagnose(pg, Remedy::Acquire))
@@ -206,7 +206,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
     fn roll_back(&mut self) -> diesel::QueryResult<()> {
         self.conn
             .as_mut()
-            .map_or(Ok(()), |conn| transaction::rollback(conn.pg_connection()))
+            .map_or(Ok(()), |conn| transaction::end_guard(conn.pg_connection()))
     }
 
     fn loss(&self, source: Option<diesel::result::Error>) -> Error {

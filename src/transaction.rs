@@ -5,7 +5,7 @@ use crate::{Error, Result};
 use diesel::{
     Connection, PgConnection,
     connection::{AnsiTransactionManager, SimpleConnection, TransactionManager},
-    result::{Error as DieselError, QueryResult},
+    result::{DatabaseErrorKind, Error as DieselError, QueryResult},
 };
 
 /// One round trip. The settings last as long as the transaction. DEFERRABLE can't be said once a transaction has run a
@@ -52,19 +52,51 @@ pub(crate) fn begin_guard(conn: &mut PgConnection, waits: bool) -> Result<()> {
     })
 }
 
+/// Ends the transaction of a guard. A rollback that was itself cancelled is tried again: it gives back the ticket all the
+/// same, but Diesel would give up the connection.
+pub(crate) fn end_guard(conn: &mut PgConnection) -> QueryResult<()> {
+    let is_own = is_own(conn);
+    let ended = rollback(conn);
+    match &ended {
+        Err(DieselError::DatabaseError(DatabaseErrorKind::Unknown, _))
+            if is_own && try_to_end(conn, "ROLLBACK") =>
+        {
+            Ok(())
+        }
+        _ => ended,
+    }
+}
+
 /// Ends the transaction of a guard that failed while it waited, and gives back its place in line, in one message: behind
 /// a pooler, the next one could go to another session.
 pub(crate) fn abandon_guard(conn: &mut PgConnection) {
-    const LEAVE: &str = "SELECT dbsemaphore.leave()";
-    let ended = if AnsiTransactionManager::is_broken_transaction_manager(conn) {
-        conn.batch_execute(&format!("ROLLBACK; {LEAVE}"))
+    let left = if is_own(conn) {
+        try_to_end(conn, "ROLLBACK; SELECT dbsemaphore.leave()")
     } else {
-        rollback(conn).and_then(|()| conn.batch_execute(LEAVE))
+        rollback(conn).is_ok() && repeat(conn, "SELECT dbsemaphore.leave()")
     };
-    if ended.is_ok() || (0..TRIES).any(|_| conn.batch_execute(LEAVE).is_ok()) {
-        return;
+    if !left {
+        give_up(conn);
     }
-    give_up(conn);
+}
+
+/// Whether a guard's transaction is its own, and not a savepoint in the transaction of a test.
+fn is_own(conn: &mut PgConnection) -> bool {
+    AnsiTransactionManager::is_broken_transaction_manager(conn)
+}
+
+/// Ends the transaction behind Diesel's back, and lets Diesel know.
+fn try_to_end(conn: &mut PgConnection, statements: &str) -> bool {
+    let ended = repeat(conn, statements);
+    if ended {
+        *AnsiTransactionManager::transaction_manager_status_mut(conn) = Default::default();
+    }
+    ended
+}
+
+/// Until it is not cancelled.
+fn repeat(conn: &mut PgConnection, statements: &str) -> bool {
+    (0..TRIES).any(|_| conn.batch_execute(statements).is_ok())
 }
 
 /// The connection is in a state that nobody else should find it in: a pool will close it.

@@ -3,7 +3,7 @@
 use crate::{
     children::Process,
     tools::{
-        backend_pid, database_with, eventually, free, number, pool, terminate, until_barred,
+        assert_line_is_gone, database_with, eventually, free, number, pool, until_barred,
         until_in_line,
     },
 };
@@ -20,14 +20,6 @@ const LONG: Duration = Duration::from_secs(60);
 
 fn hold(database: &Database, tickets: u32) -> SemaphoreTicket<PgConnection> {
     SemaphoreTicket::require(database.connect(), Request::new("x").tickets(tickets)).unwrap()
-}
-
-/// Nothing of the line is left in the server.
-fn assert_line_is_gone(database: &Database) {
-    let mut conn = database.connect();
-    let locks = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database \
-        WHERE d.datname = current_database() AND locktype = 'advisory'";
-    eventually("no advisory lock is left", || number(&mut conn, locks) == 0);
 }
 
 #[test]
@@ -247,84 +239,6 @@ fn the_callers_limits_are_obeyed_and_the_transaction_survives() {
         );
     }
     assert_line_is_gone(&database);
-}
-
-/// Each way out, at the head of the line and behind it; who is behind moves up.
-#[test]
-fn every_way_of_leaving_the_line() {
-    let database = database_with(1);
-    type Leave = fn(&Database, i64);
-    let leave: [(&str, Leave); 3] = [
-        ("terminated", terminate),
-        ("cancelled", |database, pid| {
-            signal(database, &format!("pg_cancel_backend({pid})"))
-        }),
-        ("cancelled three times", |database, pid| {
-            for _ in 0..3 {
-                signal(database, &format!("pg_cancel_backend({pid})"));
-            }
-        }),
-    ];
-    for (what, leave) in leave {
-        for place in [0, 1] {
-            for in_transaction in [false, true] {
-                let holder = hold(&database, 1);
-                let (tell, told) = mpsc::channel();
-                thread::scope(|scope| {
-                    let mut waiters = Vec::new();
-                    let mut pids = Vec::new();
-                    for number in 0..3 {
-                        let (database, tell) = (&database, tell.clone());
-                        waiters
-                            .push(scope.spawn(move || wait_once(database, &tell, in_transaction)));
-                        pids.push(told.recv().unwrap());
-                        until_in_line(database, number + 1);
-                    }
-                    leave(&database, pids[place]);
-                    until_in_line(&database, 2);
-                    drop(holder);
-                    for (number, waiter) in waiters.into_iter().enumerate() {
-                        let outcome = waiter.join().unwrap();
-                        assert_eq!(outcome.is_err(), number == place, "{what}: {outcome:?}");
-                    }
-                });
-                assert_eq!(free(&database), 1, "{what}");
-                assert_line_is_gone(&database);
-            }
-        }
-    }
-}
-
-fn signal(database: &Database, call: &str) {
-    database
-        .connect()
-        .batch_execute(&format!("SELECT {call}"))
-        .unwrap();
-}
-
-/// Waits, and afterwards, if the connection lives, waits again on it, in vain.
-fn wait_once(
-    database: &Database,
-    tell: &mpsc::Sender<i64>,
-    in_transaction: bool,
-) -> sem::Result<()> {
-    let mut conn = database.connect();
-    tell.send(backend_pid(&mut conn)).unwrap();
-    let request = Request::new("x").wait(LONG);
-    let outcome = if in_transaction {
-        conn.transaction(|c| sem::require(c, request).map(drop))
-    } else {
-        SemaphoreTicket::require(&mut conn, request).map(drop)
-    };
-    let alive = matches!(&outcome, Ok(())) || !format!("{outcome:?}").contains("terminating");
-    if alive {
-        // The last of several cancels may hit what comes next.
-        eventually("the connection waits again", || {
-            let again = Request::new("x").wait(Duration::from_millis(1));
-            SemaphoreTicket::acquire(&mut conn, again).is_ok()
-        });
-    }
-    outcome
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod crowd;
 mod finding;
 mod guard;
 mod isolation;
+mod leaving;
 mod line;
 mod low_level;
 mod manage;

@@ -116,3 +116,18 @@ pub(crate) fn terminate(database: &Database, pid: i64) {
         ) == 0
     });
 }
+
+/// Nothing of the line is left in the server.
+pub(crate) fn assert_line_is_gone(database: &Database) {
+    let mut conn = database.connect();
+    let locks = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database \
+        WHERE d.datname = current_database() AND locktype = 'advisory'";
+    eventually("no advisory lock is left", || number(&mut conn, locks) == 0);
+}
+
+/// How often a test of chances repeats itself: `DBSEMAPHORE_TEST_ROUNDS`, or as often as a run of the suite can afford.
+pub(crate) fn rounds(affordable: usize) -> usize {
+    std::env::var("DBSEMAPHORE_TEST_ROUNDS").map_or(affordable, |rounds| {
+        rounds.parse().expect("DBSEMAPHORE_TEST_ROUNDS is a number")
+    })
+}

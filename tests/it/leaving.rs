@@ -1,0 +1,222 @@
+//! Each way out of the line, at its head and behind it: nothing stays locked, who is behind moves up, and a connection that
+//! lives can wait again.
+
+use crate::tools::{
+    assert_line_is_gone, backend_pid, database_with, eventually, free, rounds, terminate,
+    until_in_line,
+};
+use diesel::{Connection, PgConnection, connection::SimpleConnection};
+use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket};
+use stand::Database;
+use std::{
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+const LONG: Duration = Duration::from_secs(60);
+/// Long enough for the others to join the line.
+const SHORT: Duration = Duration::from_millis(300);
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Way {
+    TimeOut,
+    LockTimeout,
+    StatementTimeout,
+    Cancel(u32),
+    Terminate,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Guard,
+    Transaction,
+}
+
+fn wait(conn: &mut PgConnection, kind: Kind, request: Request<'_>) -> sem::Result<()> {
+    match kind {
+        Kind::Guard => SemaphoreTicket::require(conn, request)?.release().map(drop),
+        Kind::Transaction => conn.transaction(|c| sem::require(c, request).map(drop)),
+    }
+}
+
+fn cancel(conn: &mut PgConnection, pid: i64, times: u32) {
+    for _ in 0..times {
+        conn.batch_execute(&format!("SELECT pg_cancel_backend({pid})"))
+            .unwrap();
+    }
+}
+
+/// The last of several cancels may hit what comes next.
+fn assert_can_wait(conn: &mut PgConnection, kind: Kind) {
+    eventually("the connection waits again", || {
+        let again = Request::new("x").wait(Duration::from_millis(1));
+        matches!(
+            wait(conn, kind, again),
+            Ok(()) | Err(Error::Unavailable { .. })
+        )
+    });
+}
+
+#[test]
+fn every_way_at_every_place() {
+    let ways = [
+        Way::TimeOut,
+        Way::LockTimeout,
+        Way::StatementTimeout,
+        Way::Cancel(1),
+        Way::Cancel(2),
+        Way::Cancel(3),
+        Way::Terminate,
+    ];
+    thread::scope(|scope| {
+        for kind in [Kind::Guard, Kind::Transaction] {
+            scope.spawn(move || {
+                let database = database_with(1);
+                for way in ways {
+                    // A guard has no limits but its own.
+                    let applies = kind == Kind::Transaction
+                        || !matches!(way, Way::LockTimeout | Way::StatementTimeout);
+                    for round in 0..if applies { rounds(1) } else { 0 } {
+                        for place in 0..3 {
+                            leave_once(&database, kind, way, place, round);
+                        }
+                    }
+                }
+            });
+        }
+    });
+}
+
+fn leave_once(database: &Database, kind: Kind, way: Way, place: usize, round: usize) {
+    let holder = SemaphoreTicket::require(database.connect(), "x").unwrap();
+    let (tell, told) = mpsc::channel();
+    thread::scope(|scope| {
+        let mut waiters = Vec::new();
+        let mut pids = Vec::new();
+        for number in 0..3 {
+            let tell = tell.clone();
+            let leaves = number == place;
+            waiters.push(scope.spawn(move || {
+                let mut conn = database.connect();
+                let (limit, setting) = match way {
+                    Way::TimeOut if leaves => (SHORT, None),
+                    Way::LockTimeout if leaves => (LONG, Some("lock_timeout")),
+                    Way::StatementTimeout if leaves => (LONG, Some("statement_timeout")),
+                    _ => (LONG, None),
+                };
+                if let Some(setting) = setting {
+                    conn.batch_execute(&format!("SET {setting} = {}", SHORT.as_millis()))
+                        .unwrap();
+                }
+                tell.send(backend_pid(&mut conn)).unwrap();
+                let began = Instant::now();
+                let outcome = wait(&mut conn, kind, Request::new("x").wait(limit));
+                if leaves && way == Way::TimeOut {
+                    assert!(began.elapsed() >= SHORT);
+                }
+                if !(leaves && way == Way::Terminate) {
+                    conn.batch_execute("RESET ALL")
+                        .or_else(|_| conn.batch_execute("RESET ALL"))
+                        .unwrap();
+                    assert_can_wait(&mut conn, kind);
+                }
+                outcome
+            }));
+            pids.push(told.recv().unwrap());
+            until_in_line(database, number as i64 + 1);
+        }
+        match way {
+            Way::Cancel(times) => cancel(&mut database.connect(), pids[place], times),
+            Way::Terminate => terminate(database, pids[place]),
+            _ => {}
+        }
+        until_in_line(database, 2);
+        drop(holder);
+        for (number, waiter) in waiters.into_iter().enumerate() {
+            let outcome = waiter.join().unwrap();
+            let as_expected = match (number == place, way) {
+                (false, _) => outcome.is_ok(),
+                (true, Way::TimeOut) => matches!(outcome, Err(Error::Unavailable { .. })),
+                (true, _) => matches!(outcome, Err(Error::Database(_))),
+            };
+            assert!(
+                as_expected,
+                "{kind:?} {way:?} at {place}, round {round}: {outcome:?}"
+            );
+        }
+    });
+    assert_eq!(
+        free(database),
+        1,
+        "{kind:?} {way:?} at {place}, round {round}"
+    );
+    assert_line_is_gone(database);
+}
+
+/// One, two or three cancels at the moment at which the head gets its ticket and who is behind it becomes the head.
+#[test]
+fn cancels_at_the_moment_of_the_grant() {
+    thread::scope(|scope| {
+        for kind in [Kind::Guard, Kind::Transaction] {
+            scope.spawn(move || cancel_grants(kind, rounds(100)));
+        }
+    });
+}
+
+fn cancel_grants(kind: Kind, rounds: usize) {
+    let database = &database_with(1);
+    let (done, is_done) = mpsc::channel();
+    let mut holder = database.connect();
+    let mut canceller = database.connect();
+    let (mut cancelled, mut dice) = (0, 1u64);
+    thread::scope(|scope| {
+        // The head, and who is behind it.
+        let waiters = [0, 1].map(|_| {
+            let (go, goes) = mpsc::channel::<()>();
+            let done = done.clone();
+            let mut conn = database.connect();
+            let pid = backend_pid(&mut conn);
+            scope.spawn(move || {
+                for () in goes {
+                    let outcome = wait(&mut conn, kind, Request::new("x").wait(LONG));
+                    done.send(outcome).unwrap();
+                }
+                assert_can_wait(&mut conn, kind);
+            });
+            (go, pid)
+        });
+        for round in 0..rounds {
+            let ticket = SemaphoreTicket::require(holder, "x").unwrap();
+            for (number, (go, _)) in waiters.iter().enumerate() {
+                go.send(()).unwrap();
+                until_in_line(database, number as i64 + 1);
+            }
+            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let (target, times) = ((dice >> 40) as usize % 2, (dice >> 50) as u32 % 3 + 1);
+            let aim = Duration::from_micros((dice >> 33) % 600);
+            let release = scope.spawn(move || ticket.release().unwrap());
+            // Within the half millisecond that a hand-over takes; spinning, because no sleep is that exact.
+            let began = Instant::now();
+            while began.elapsed() < aim {
+                std::hint::spin_loop();
+            }
+            cancel(&mut canceller, waiters[target].1, times);
+            holder = release.join().unwrap();
+            for _ in 0..2 {
+                match is_done.recv().unwrap() {
+                    Ok(()) => {}
+                    Err(Error::Database(_) | Error::TicketLost { .. }) => cancelled += 1,
+                    Err(error) => panic!("round {round}: {error:?}"),
+                }
+            }
+            assert_line_is_gone(database);
+            assert_eq!(free(database), 1, "round {round}");
+        }
+    });
+    assert!(
+        cancelled > rounds / 100,
+        "the aim is bad: {cancelled} of {rounds} hit"
+    );
+    eprintln!("{kind:?}: {cancelled} of {rounds} cancels hit a waiter");
+}

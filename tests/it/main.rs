@@ -14,6 +14,7 @@ mod line;
 mod low_level;
 mod manage;
 mod migrations;
+mod model;
 mod pool;
 mod readme;
 mod rights;

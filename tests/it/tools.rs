@@ -89,16 +89,21 @@ pub(crate) fn until_barred(database: &Database) {
 
 fn until_advisory(database: &Database, class: &str, locks: i64) {
     let mut conn = database.connect();
+    eventually("so many hold or want the lock", || {
+        advisory(&mut conn, class) == locks
+    });
+}
+
+/// How many hold or want an advisory lock of this class: "dbst" for the turnstile, "dbsb" for the barrier.
+pub(crate) fn advisory(conn: &mut PgConnection, class: &str) -> i64 {
     let class = class
         .bytes()
         .fold(0, |class, byte| class << 8 | u32::from(byte));
-    let standing = format!(
+    let query = format!(
         "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database \
          WHERE d.datname = current_database() AND locktype = 'advisory' AND classid = {class}"
     );
-    eventually("so many hold or want the lock", || {
-        number(&mut conn, &standing) == locks
-    });
+    number(conn, &query)
 }
 
 pub(crate) fn backend_pid(conn: &mut PgConnection) -> i64 {

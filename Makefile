@@ -14,6 +14,7 @@ test: setup
 bench: setup
 	cargo bench --bench scale
 	cargo bench --bench line
+	cargo bench --bench hand_off
 
 lint: setup
 	cargo fmt --all --check

@@ -11,9 +11,9 @@
 //!
 //! The head sleeps, too, on the row lock of a held ticket: when that one comes back, PostgreSQL wakes the head with the
 //! ticket in its hand. With several tickets another one may come back first, so the head changes the row it sleeps on:
-//! after a millisecond at first, then after a twentieth of the time it has been waiting, at most after 0.4 seconds. With one
-//! ticket there is nothing to change to; it looks up after PostgreSQL's `deadlock_timeout` plus 0.4 seconds, to see
-//! whether the semaphore has grown.
+//! after two milliseconds at first, then after a twentieth of the time it has been waiting, at most after 0.4 seconds.
+//! With few tickets it begins with the one that has been held longest. With one ticket there is nothing to change to; it
+//! looks up after PostgreSQL's `deadlock_timeout` plus 0.4 seconds, to see whether the semaphore has grown.
 //!
 //! # What it promises
 //!
@@ -45,9 +45,13 @@
 //!
 //! # What it doesn't promise
 //!
+//! * **That each cancel arrives.** The head of the line of several tickets sleeps on one of them at a time, and is woken by
+//!   a `lock_timeout` to try the next. A `pg_cancel_backend` at that very instant is taken for it by PostgreSQL, and has
+//!   to be sent again. A `statement_timeout` is obeyed nevertheless, and nothing ever stays locked.
 //! * **All deadlocks.** Two transactions that each hold a semaphore of one ticket and wait for the other's get
 //!   PostgreSQL's deadlock error, after about its `deadlock_timeout`. With several tickets PostgreSQL can't know who has to
-//!   let go; nor does it know of a thread that waits on one connection for what it holds on another (which may happen
+//!   let go, and may name one who holds a ticket and waits for more although somebody else's would have come back; nor
+//!   does it know of a thread that waits on one connection for what it holds on another (which may happen
 //!   where a work-stealing pool, such as rayon's, runs one job inside another). Set a time limit, take semaphores in the
 //!   same order everywhere, and take all tickets of one semaphore in one request.
 //! * **A fresh view** under `REPEATABLE READ` and `SERIALIZABLE`: a wait that is a transaction's first statement takes the

@@ -77,6 +77,9 @@ DECLARE
     barrier bigint := dbsemaphore.barrier(semaphore);
     callers_lock_timeout text := current_setting('lock_timeout');
     over timestamptz := least(deadline, give_up);
+    -- PostgreSQL's own statement_timeout is lost if it comes at the instant of a lock_timeout, and so is a cancel.
+    too_late timestamptz := statement_timestamp() + interval '50 ms'
+        + nullif(current_setting('statement_timeout')::interval, interval '0');
     since timestamptz;
     barred boolean;
     slots integer;
@@ -122,6 +125,9 @@ BEGIN
                             ORDER BY t.slot LIMIT wanted + cardinality(already)) AS t))
                 THEN
                     RAISE EXCEPTION USING ERRCODE = 'DBS00';
+                END IF;
+                IF clock_timestamp() >= too_late THEN
+                    RAISE EXCEPTION 'canceling statement due to statement timeout' USING ERRCODE = 'query_canceled';
                 END IF;
                 IF NOT barred THEN
                     -- Those who pass hold it for as long as one expression takes.

@@ -2,9 +2,9 @@
 
 use crate::{
     children::Process,
-    tools::{database_with, free},
+    tools::{database_with, free, rounds},
 };
-use diesel_dbsemaphore::SemaphoreTicket;
+use diesel_dbsemaphore::{Request, SemaphoreTicket};
 use stand::Witness;
 use std::{
     sync::{
@@ -46,6 +46,37 @@ fn two_hundred_threads_on_five_tickets() {
     });
     assert_eq!(most.into_inner(), 5, "after {} turns", done.into_inner());
     assert_eq!(free(&database), 5);
+}
+
+/// Ten tickets are free at any time: 80 of 100 are held for good, and ten threads take one each at most. Waiting workers
+/// that pass through the line must not be a reason to refuse those who don't wait.
+#[test]
+fn who_does_not_wait_is_not_refused_because_others_pass() {
+    let database = database_with(100);
+    let _most =
+        SemaphoreTicket::require(database.connect(), Request::new("x").tickets(80)).unwrap();
+    let callers = AtomicUsize::new(2);
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let mut conn = database.connect();
+                while callers.load(Ordering::SeqCst) > 0 {
+                    let request = Request::new("x").wait_forever();
+                    drop(SemaphoreTicket::require(&mut conn, request).unwrap());
+                }
+            });
+        }
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut conn = database.connect();
+                let refused = (0..rounds(2_000))
+                    .filter(|_| SemaphoreTicket::acquire(&mut conn, "x").unwrap().is_none())
+                    .count();
+                callers.fetch_sub(1, Ordering::SeqCst);
+                assert_eq!(refused, 0);
+            });
+        }
+    });
 }
 
 #[test]

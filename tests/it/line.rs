@@ -183,7 +183,8 @@ fn time_is_up_not_too_early_and_not_for_zero() {
                 .unwrap()
                 .is_none()
         );
-        assert!(began.elapsed() >= limit);
+        // The upper bound is ten times what is promised.
+        assert!((limit..limit + Duration::from_secs(1)).contains(&began.elapsed()));
         let began = Instant::now();
         conn.transaction::<_, Error, _>(|c| {
             assert!(sem::acquire(c, request)?.is_none());
@@ -191,7 +192,8 @@ fn time_is_up_not_too_early_and_not_for_zero() {
             Ok(())
         })
         .unwrap();
-        assert!(began.elapsed() >= limit);
+        // The upper bound is ten times what is promised.
+        assert!((limit..limit + Duration::from_secs(1)).contains(&began.elapsed()));
     }
     let refused =
         SemaphoreTicket::require(&mut conn, Request::new("x").wait(Duration::from_nanos(1)));

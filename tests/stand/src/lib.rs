@@ -6,11 +6,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod database;
+mod figures;
 mod folder;
 mod programs;
 mod server;
 mod witness;
 
 pub use database::Database;
+pub use figures::percentile;
 pub use server::{Server, Stop};
 pub use witness::{Event, Reporter, Witness};

@@ -65,7 +65,7 @@ pub enum Error {
     },
 
     /// Too few tickets are free.
-    #[error("semaphore {name:?} has no ticket free now: try again later")]
+    #[error("semaphore {name:?} has too few tickets free now: wait for them, or try again later")]
     #[allow(missing_docs)]
     Unavailable { name: String },
 

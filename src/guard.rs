@@ -11,8 +11,9 @@ use std::fmt;
 /// The guard takes a connection, begins a transaction on it, acquires the ticket there, and rolls the transaction back
 /// at the end; so it can be used anywhere, whatever other connections do. The connection must not be inside a
 /// transaction, and it is busy as long as the guard lives: give it one of its own, best from a pool for tickets alone.
+/// (A transaction that raw SQL has opened is not seen before it has been aborted.)
 ///
-/// Acquiring takes two round trips, releasing one, and neither writes to the disk. Of the connection's settings, the
+/// Acquiring takes two round trips, releasing one, and neither waits for a disk. Of the connection's settings, the
 /// guard overrides for its transaction `idle_in_transaction_session_timeout` (which would take the ticket behind the
 /// holder's back), `lock_timeout`, `statement_timeout` and the isolation level.
 ///

@@ -65,8 +65,9 @@ pub fn ensure(conn: &mut PgConnection, name: &str, tickets: u32) -> Result<bool>
 /// Creates a semaphore of that many tickets, or resizes the one of that name to them.
 ///
 /// Growing is seen by the next request. Shrinking retires free tickets first and waits for held ones only as far as
-/// those are not enough; while it waits, what it has retired can't be acquired; if it fails or is cancelled (by
-/// `lock_timeout`, which bounds the whole wait, by `statement_timeout`, by a lost connection), the old size stands.
+/// those are not enough, in line with others who [wait](crate::waiting); while it waits, what it has retired can't be
+/// acquired; if it fails or is cancelled (by `lock_timeout`, which bounds its wait for other resizes, and then that for
+/// tickets; by `statement_timeout`; by a lost connection), the old size stands.
 ///
 /// Resizing to 0 keeps the semaphore, closed: nobody gets a ticket. Only other calls of `make` and [`destroy`] for the
 /// same semaphore wait for this one, until its transaction ends: inside a transaction of yours, that is when you end it.

@@ -239,3 +239,6 @@ BEGIN
     DELETE FROM dbsemaphore.ticket t WHERE t.id = ANY (gone);
 END
 $$;
+
+-- For databases whose owner has taken this away by default: USAGE on the schema is what decides.
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA dbsemaphore TO PUBLIC;

@@ -2,7 +2,7 @@ use crate::{
     Error, Request, Result, Ticket,
     diagnosis::Remedy,
     line::{self, Deadline},
-    query::{self, Acquired},
+    query::{self, Acquired, Ask},
     transaction,
 };
 use diesel::PgConnection;
@@ -44,13 +44,13 @@ pub fn acquire<'a>(
     request: impl Into<Request<'a>>,
 ) -> Result<Option<Ticket>> {
     let request = request.into();
-    let tickets = request.checked()?;
+    let ask = request.checked()?;
     if !transaction::is_open(conn)? {
         return Err(Error::NotInTransaction);
     }
     let deadline = Deadline::of(&request);
-    let granted = match (attempt(conn, &request, tickets), deadline) {
-        (Ok(None), Some(deadline)) => line::wait_in_savepoint(conn, &request, tickets, deadline),
+    let granted = match (attempt(conn, &request, ask), deadline) {
+        (Ok(None), Some(deadline)) => line::wait_in_savepoint(conn, &request, ask, deadline),
         (granted, _) => granted,
     };
     granted.map_err(|error| error.advise(Remedy::Acquire))
@@ -88,38 +88,29 @@ pub(crate) fn or_unavailable<T>(granted: Option<T>, request: &Request<'_>) -> Re
     })
 }
 
-/// Asks the server once, in the open transaction. `tickets` is the checked number.
+/// Asks the server once, in the open transaction.
 pub(crate) fn attempt(
     conn: &mut PgConnection,
     request: &Request<'_>,
-    tickets: i32,
+    ask: Ask<'_>,
 ) -> Result<Option<Ticket>> {
-    let answer = query::acquire(conn, request.semaphore(), tickets)?;
-    interpret(answer, request, tickets)
+    interpret(query::acquire(conn, ask)?, request)
 }
 
 /// What the server's answer means.
-pub(crate) fn interpret(
-    answer: Acquired,
-    request: &Request<'_>,
-    tickets: i32,
-) -> Result<Option<Ticket>> {
+pub(crate) fn interpret(answer: Acquired, request: &Request<'_>) -> Result<Option<Ticket>> {
     let name = request.semaphore();
-    match answer {
-        Acquired {
-            semaphore: None, ..
-        } => Err(Error::UnknownSemaphore {
+    let Some(semaphore) = answer.semaphore else {
+        return Err(Error::UnknownSemaphore {
             name: name.to_owned(),
-        }),
-        Acquired {
-            semaphore: Some(semaphore),
-            tickets: Some(ids),
-            ..
-        } => Ok(Some(Ticket::new(name, semaphore, ids))),
+        });
+    };
+    if let (Some(ids), Some(token)) = (answer.tickets, answer.token) {
+        return Ok(Some(Ticket::new(name, semaphore, ids, token)));
+    }
+    match answer.size.map(i32::unsigned_abs) {
         // 0 is not too few: the semaphore is closed, and everybody is refused alike.
-        Acquired {
-            size: Some(size), ..
-        } if 0 < size && size < tickets => Err(request.too_many(size.unsigned_abs())),
-        Acquired { .. } => Ok(None),
+        Some(size) if 0 < size && size < request.number() => Err(request.too_many(size)),
+        _ => Ok(None),
     }
 }

@@ -1,10 +1,10 @@
 use crate::{
-    Error, Request, Result, Ticket, TicketConnection, acquire,
+    Error, Request, Result, Ticket, TicketConnection, WatchedTicket, acquire,
     diagnosis::Remedy,
     line::{self, Deadline},
     query, transaction,
 };
-use std::fmt;
+use std::{fmt, time::Duration};
 
 /// A ticket that is held until this guard is dropped or released, with a transaction of its own.
 ///
@@ -14,8 +14,9 @@ use std::fmt;
 /// (A transaction that raw SQL has opened is not seen before it has been aborted.)
 ///
 /// Acquiring takes two round trips, releasing one, and neither waits for a disk. Of the connection's settings, the
-/// guard overrides for its transaction `idle_in_transaction_session_timeout` (which would take the ticket behind the
-/// holder's back), `lock_timeout`, `statement_timeout` and the isolation level.
+/// guard overrides for its transaction `idle_in_transaction_session_timeout` and, from PostgreSQL 17 on,
+/// `transaction_timeout` (which would take the ticket behind the holder's back), `lock_timeout`, `statement_timeout`, TCP
+/// keepalive and user time-out (see [`Request::host_timeout`]), and the isolation level.
 ///
 /// Dropping never panics, and it is one round trip: it may block as long as the network does. On a connection that is
 /// in `begin_test_transaction`, the guard uses a savepoint instead, so that tests can run without a commit.
@@ -74,14 +75,14 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
     /// ```
     pub fn acquire<'a>(mut conn: C, request: impl Into<Request<'a>>) -> Result<Option<Self>> {
         let request = request.into();
-        let tickets = request.checked()?;
+        let ask = request.checked_for_guard()?;
         let pg = conn.pg_connection();
         let deadline = Deadline::of(&request);
         transaction::begin_guard(pg, deadline.is_some())
             .map_err(|error| error.diagnose(pg, Remedy::Acquire))?;
         let granted = match deadline {
-            Some(deadline) => line::wait(pg, &request, tickets, deadline),
-            None => acquire::attempt(pg, &request, tickets),
+            Some(deadline) => line::wait(pg, &request, ask, deadline),
+            None => acquire::attempt(pg, &request, ask),
         };
         match granted {
             Ok(Some(ticket)) => Ok(Some(Self {
@@ -200,6 +201,39 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
         match (self.conn.take(), rolled_back) {
             (Some(conn), Ok(())) if !self.lost => Ok(conn),
             (_, rolled_back) => Err(self.loss(rolled_back.err())),
+        }
+    }
+
+    /// Checks the ticket in the background, at this interval, and tells when it is lost. That also keeps poolers and
+    /// firewalls from taking the connection for idle.
+    ///
+    /// Each check is a round trip. The first one is made at once; an interval of some seconds is a good one.
+    ///
+    /// ```
+    /// # use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
+    /// # let database = stand::Database::create();
+    /// # let mut conn = database.connect();
+    /// # sem::run_migrations(&mut conn)?;
+    /// # sem::ensure(&mut conn, "reports", 1)?;
+    /// use std::time::Duration;
+    ///
+    /// let ticket = SemaphoreTicket::require(conn, "reports")?.watch(Duration::from_secs(2));
+    /// // .. long work, which asks ticket.is_lost() now and then ..
+    /// let conn = ticket.release()?;
+    /// # drop(conn);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn watch(self, interval: Duration) -> WatchedTicket<C>
+    where
+        C: Send + 'static,
+    {
+        WatchedTicket::new(self, interval)
+    }
+
+    /// Drops the guard and its connection, which no pool will take back.
+    pub(crate) fn discard(mut self) {
+        if let Some(conn) = &mut self.conn {
+            transaction::give_up(conn.pg_connection());
         }
     }
 

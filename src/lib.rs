@@ -77,7 +77,7 @@
 //! * That a semaphore of more than a few thousand tickets refuses only if all were held at one instant: they are looked
 //!   at one after another, and in a large and busy semaphore a ticket may come back behind the look. Smaller ones look
 //!   again until that is certain, within reason.
-//! * That a holder stops working when its session is gone. Ask with [`SemaphoreTicket::check`].
+//! * That a holder stops working when its session is gone: see [`losing_a_ticket`].
 //! * Under `REPEATABLE READ` and `SERIALIZABLE`, a call inside your transaction sees sizes as of its snapshot, and may
 //!   fail with a serialization error after a shrink. There are never more than `n` holders under any level. The guard
 //!   always uses `READ COMMITTED`.
@@ -101,6 +101,7 @@ mod error;
 mod guard;
 mod limits;
 mod line;
+pub mod losing_a_ticket;
 mod manage;
 mod migrations;
 #[cfg(feature = "r2d2")]
@@ -112,6 +113,7 @@ pub mod schema;
 mod ticket;
 mod transaction;
 pub mod waiting;
+mod watch;
 
 #[cfg(feature = "r2d2")]
 pub use crate::pool::with_ticket;
@@ -125,4 +127,5 @@ pub use crate::{
     migrations::{revert_migrations, run_migrations},
     request::Request,
     ticket::Ticket,
+    watch::{WATCH_GRACE, WatchedTicket},
 };

@@ -1,6 +1,11 @@
 //! Waiting, the client's side. The line itself is on the server: see the migration `line`.
 
-use crate::{Request, Result, Ticket, acquire, query, request::Patience, transaction};
+use crate::{
+    Request, Result, Ticket, acquire,
+    query::{self, Ask},
+    request::Patience,
+    transaction,
+};
 use diesel::PgConnection;
 use std::time::{Duration, Instant};
 
@@ -44,13 +49,12 @@ impl Deadline {
 pub(crate) fn wait(
     conn: &mut PgConnection,
     request: &Request<'_>,
-    tickets: i32,
+    ask: Ask<'_>,
     deadline: Deadline,
 ) -> Result<Option<Ticket>> {
     loop {
         let left = deadline.left_for_server();
-        let answer = query::wait(conn, request.semaphore(), tickets, left)?;
-        let granted = acquire::interpret(answer, request, tickets)?;
+        let granted = acquire::interpret(query::wait(conn, ask, left)?, request)?;
         // The server's clock may be fast, or have been set, and the semaphore may have been made anew.
         if granted.is_some() || deadline.left() == Some(Duration::ZERO) {
             return Ok(granted);
@@ -62,11 +66,11 @@ pub(crate) fn wait(
 pub(crate) fn wait_in_savepoint(
     conn: &mut PgConnection,
     request: &Request<'_>,
-    tickets: i32,
+    ask: Ask<'_>,
     deadline: Deadline,
 ) -> Result<Option<Ticket>> {
     transaction::begin_savepoint(conn)?;
-    let waited = attended(conn, |conn| wait(conn, request, tickets, deadline));
+    let waited = attended(conn, |conn| wait(conn, request, ask, deadline));
     if let Ok(Some(_)) = waited {
         transaction::release_savepoint(conn)?;
         return waited;

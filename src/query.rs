@@ -29,37 +29,58 @@ mod functions {
     }
 }
 
-/// What the server's function `dbsemaphore.acquire` answers.
+/// What the server is asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Ask<'a> {
+    pub(crate) semaphore: &'a str,
+    pub(crate) tickets: i32,
+    /// In seconds. None: the transaction is the caller's, whose settings are left alone.
+    pub(crate) host_timeout: Option<i32>,
+}
+
+/// What the server's functions `dbsemaphore.acquire` and `dbsemaphore.wait` answer.
+#[derive(Queryable)]
 pub(crate) struct Acquired {
     /// None: there is no such semaphore.
     pub(crate) semaphore: Option<i64>,
     /// None: too few were free.
     pub(crate) tickets: Option<Vec<i64>>,
+    /// Of these tickets.
+    pub(crate) token: Option<i64>,
     /// After a refusal of several: how many the semaphore has, counted up to the number asked for.
     pub(crate) size: Option<i32>,
 }
 
+type Answer = (
+    Nullable<BigInt>,
+    Nullable<Array<BigInt>>,
+    Nullable<BigInt>,
+    Nullable<Integer>,
+);
+
 /// The hot statements. Fragments of our own, because Diesel caches the prepared statements of these, and not those of
 /// `sql_query`.
-struct Acquire<'a> {
-    semaphore: &'a str,
-    tickets: i32,
-}
+struct Acquire<'a>(Ask<'a>);
 
 struct Wait<'a> {
-    semaphore: &'a str,
-    tickets: i32,
+    ask: Ask<'a>,
     milliseconds: Option<i64>,
 }
 
-type Answer = (Nullable<BigInt>, Nullable<Array<BigInt>>, Nullable<Integer>);
-
-impl QueryFragment<Pg> for Acquire<'_> {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql("SELECT semaphore, tickets, size FROM dbsemaphore.acquire(");
+impl Ask<'_> {
+    fn walk_ast<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_bind_param::<Text, _>(self.semaphore)?;
         out.push_sql(", ");
         out.push_bind_param::<Integer, _>(&self.tickets)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Nullable<Integer>, _>(&self.host_timeout)
+    }
+}
+
+impl QueryFragment<Pg> for Acquire<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("SELECT semaphore, tickets, token, size FROM dbsemaphore.acquire(");
+        self.0.walk_ast(&mut out)?;
         out.push_sql(")");
         Ok(())
     }
@@ -67,10 +88,8 @@ impl QueryFragment<Pg> for Acquire<'_> {
 
 impl QueryFragment<Pg> for Wait<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql("SELECT semaphore, tickets, size FROM dbsemaphore.wait(");
-        out.push_bind_param::<Text, _>(self.semaphore)?;
-        out.push_sql(", ");
-        out.push_bind_param::<Integer, _>(&self.tickets)?;
+        out.push_sql("SELECT semaphore, tickets, token, size FROM dbsemaphore.wait(");
+        self.ask.walk_ast(&mut out)?;
         out.push_sql(", ");
         out.push_bind_param::<Nullable<BigInt>, _>(&self.milliseconds)?;
         out.push_sql(")");
@@ -100,41 +119,17 @@ impl Query for Wait<'_> {
 impl RunQueryDsl<PgConnection> for Acquire<'_> {}
 impl RunQueryDsl<PgConnection> for Wait<'_> {}
 
-type Row = (Option<i64>, Option<Vec<i64>>, Option<i32>);
-
-impl From<Row> for Acquired {
-    fn from((semaphore, tickets, size): Row) -> Self {
-        Self {
-            semaphore,
-            tickets,
-            size,
-        }
-    }
-}
-
-pub(crate) fn acquire(
-    conn: &mut PgConnection,
-    semaphore: &str,
-    tickets: i32,
-) -> QueryResult<Acquired> {
-    let row: Row = Acquire { semaphore, tickets }.get_result(conn)?;
-    Ok(row.into())
+pub(crate) fn acquire(conn: &mut PgConnection, ask: Ask<'_>) -> QueryResult<Acquired> {
+    Acquire(ask).get_result(conn)
 }
 
 /// Blocks for as long as that; None is for ever.
 pub(crate) fn wait(
     conn: &mut PgConnection,
-    semaphore: &str,
-    tickets: i32,
+    ask: Ask<'_>,
     milliseconds: Option<i64>,
 ) -> QueryResult<Acquired> {
-    let row: Row = Wait {
-        semaphore,
-        tickets,
-        milliseconds,
-    }
-    .get_result(conn)?;
-    Ok(row.into())
+    Wait { ask, milliseconds }.get_result(conn)
 }
 
 /// Gives back the places in line that an error may have left behind.
@@ -156,8 +151,8 @@ pub(crate) fn restore_client_check(conn: &mut PgConnection, before: &str) -> Que
     diesel::select(restore).execute(conn).map(drop)
 }
 
-/// What this transaction holds, as the server's function `dbsemaphore.acquire` noted it: ' semaphore=ticket,ticket' for
-/// each semaphore.
+/// What this transaction holds, as the server's function `dbsemaphore.acquire` noted it: ' semaphore=ticket,ticket:token'
+/// for each semaphore.
 pub(crate) fn held(conn: &mut PgConnection) -> QueryResult<String> {
     let held: Option<String> =
         diesel::select(functions::current_setting("dbsemaphore.held", true)).get_result(conn)?;

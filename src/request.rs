@@ -1,4 +1,4 @@
-use crate::{Error, Result, limits};
+use crate::{Error, Result, limits, query::Ask};
 use std::time::Duration;
 
 /// What is asked for: tickets of a semaphore.
@@ -26,6 +26,7 @@ pub struct Request<'a> {
     semaphore: &'a str,
     tickets: u32,
     patience: Patience,
+    host_timeout: Duration,
 }
 
 /// How long to wait when too few tickets are free.
@@ -47,6 +48,7 @@ impl<'a> Request<'a> {
             semaphore,
             tickets: 1,
             patience: Patience::AtMost(Duration::ZERO),
+            host_timeout: Duration::from_secs(30),
         }
     }
 
@@ -93,6 +95,27 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// How long a host that has vanished, without a word to the server, keeps a guard's ticket, or its place in line: 30
+    /// seconds, if nothing else is said. Counted in whole seconds, of at least 1 and at most 86,400 (a day).
+    ///
+    /// This is about power failures and broken networks; a process that dies, on a host that lives, gives its ticket back
+    /// at once. It is the server's TCP that notices (keepalive and user time-out, for this transaction only), so it does
+    /// nothing on a Unix socket, nor through a pooler or proxy, which answers in the host's place. The holder's own side
+    /// is bounded by the parameters of its connection, such as `tcp_user_timeout`.
+    ///
+    /// ```
+    /// use diesel_dbsemaphore::Request;
+    /// use std::time::Duration;
+    /// let request = Request::new("reports").host_timeout(Duration::from_secs(10));
+    /// # let _ = request;
+    /// ```
+    pub const fn host_timeout(self, host_timeout: Duration) -> Self {
+        Self {
+            host_timeout,
+            ..self
+        }
+    }
+
     pub(crate) fn patience(&self) -> Patience {
         self.patience
     }
@@ -101,13 +124,32 @@ impl<'a> Request<'a> {
         self.semaphore
     }
 
-    /// How many tickets, checked with the name: all that can be found wrong before the database is asked.
-    pub(crate) fn checked(&self) -> Result<i32> {
+    pub(crate) fn number(&self) -> u32 {
+        self.tickets
+    }
+
+    /// What to ask the server for, after all has been checked that can be found wrong before.
+    pub(crate) fn checked(&self) -> Result<Ask<'a>> {
         limits::check_name(self.semaphore)?;
         if self.tickets == 0 {
             return Err(self.too_many(0));
         }
-        limits::check_tickets(self.semaphore, self.tickets)
+        Ok(Ask {
+            semaphore: self.semaphore,
+            tickets: limits::check_tickets(self.semaphore, self.tickets)?,
+            host_timeout: None,
+        })
+    }
+
+    /// The same for a transaction that only holds tickets.
+    pub(crate) fn checked_for_guard(&self) -> Result<Ask<'a>> {
+        const DAY: u64 = 24 * 3600;
+        let seconds = self.host_timeout.as_millis().div_ceil(1000);
+        let seconds = u64::try_from(seconds).unwrap_or(DAY).clamp(1, DAY);
+        Ok(Ask {
+            host_timeout: i32::try_from(seconds).ok(),
+            ..self.checked()?
+        })
     }
 
     pub(crate) fn too_many(&self, limit: u32) -> Error {

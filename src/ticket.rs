@@ -22,14 +22,21 @@ pub struct Ticket {
     semaphore: String,
     semaphore_id: i64,
     ids: Vec<i64>,
+    fencing_token: i64,
 }
 
 impl Ticket {
-    pub(crate) fn new(semaphore: &str, semaphore_id: i64, ids: Vec<i64>) -> Self {
+    pub(crate) fn new(
+        semaphore: &str,
+        semaphore_id: i64,
+        ids: Vec<i64>,
+        fencing_token: i64,
+    ) -> Self {
         Self {
             semaphore: semaphore.to_owned(),
             semaphore_id,
             ids,
+            fencing_token,
         }
     }
 
@@ -91,10 +98,35 @@ impl Ticket {
         u32::try_from(self.ids.len()).unwrap_or(u32::MAX)
     }
 
+    /// A number that rises with every acquisition of a ticket, so that what is guarded can tell a former holder, who
+    /// doesn't know yet that it lost its ticket, from the present one: see [`losing_a_ticket`](crate::losing_a_ticket).
+    ///
+    /// For each ticket id it is greater than that of every earlier holder, also after a crash of the server and on a
+    /// promoted standby. It consists of the server's timeline and its clock, in microseconds, as it was after the ticket
+    /// had been taken; so this assumes that nobody sets that clock back by more than the time between two holders. (A
+    /// standby that is promoted counts up the timeline: there, the clock doesn't matter. The timeline counts up to 2047.)
+    /// Asking again for what the transaction holds gives the same token, as long as it need not take more.
+    ///
+    /// ```
+    /// # use diesel_dbsemaphore as sem;
+    /// # use diesel::Connection;
+    /// # let database = stand::Database::create();
+    /// # let mut conn = database.connect();
+    /// # sem::run_migrations(&mut conn)?;
+    /// # sem::ensure(&mut conn, "reports", 1)?;
+    /// let former = conn.transaction(|c| sem::require(c, "reports"))?;
+    /// let present = conn.transaction(|c| sem::require(c, "reports"))?;
+    /// assert!(former.fencing_token() < present.fencing_token());
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn fencing_token(&self) -> i64 {
+        self.fencing_token
+    }
+
     /// Whether `held`, as read from the transaction, still lists all of these tickets.
     pub(crate) fn is_listed_in(&self, held: &str) -> bool {
         let entry = held.split_whitespace().find_map(|entry| {
-            let (semaphore, ids) = entry.split_once('=')?;
+            let (semaphore, ids) = entry.split_once(':')?.0.split_once('=')?;
             (semaphore.parse() == Ok(self.semaphore_id)).then_some(ids)
         });
         let listed: Vec<i64> = entry
@@ -123,22 +155,22 @@ mod tests {
     #[test]
     fn is_shown_with_its_ids() {
         assert_eq!(
-            Ticket::new("reports", 1, vec![17]).to_string(),
+            Ticket::new("reports", 1, vec![17], 5).to_string(),
             "reports#17"
         );
         assert_eq!(
-            Ticket::new("reports", 1, vec![17, 4]).to_string(),
+            Ticket::new("reports", 1, vec![17, 4], 5).to_string(),
             "reports#17,4"
         );
     }
 
     #[test]
     fn is_listed_only_if_all_of_it_is() {
-        let ticket = Ticket::new("reports", 7, vec![17, 4]);
-        assert!(ticket.is_listed_in(" 2=5 7=17,4"));
-        assert!(ticket.is_listed_in(" 7=4,9,17 8=1"));
-        assert!(!ticket.is_listed_in(" 7=17"));
-        assert!(!ticket.is_listed_in(" 77=17,4"));
+        let ticket = Ticket::new("reports", 7, vec![17, 4], 5);
+        assert!(ticket.is_listed_in(" 2=5:9 7=17,4:5"));
+        assert!(ticket.is_listed_in(" 7=4,9,17:5 8=1:5"));
+        assert!(!ticket.is_listed_in(" 7=17:5"));
+        assert!(!ticket.is_listed_in(" 77=17,4:5"));
         assert!(!ticket.is_listed_in(""));
     }
 }

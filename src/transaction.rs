@@ -8,10 +8,10 @@ use diesel::{
     result::{DatabaseErrorKind, Error as DieselError, QueryResult},
 };
 
-/// One round trip. The settings last as long as the transaction. DEFERRABLE can't be said once a transaction has run a
+/// One round trip. The settings last as long as the transaction; more of them are made by what comes next, the server's
+/// function `dbsemaphore.keep`, where they cost less. DEFERRABLE can't be said once a transaction has run a
 /// query, and so this fails inside one that was opened by raw SQL, which Diesel doesn't know of.
 const BEGIN_GUARD: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE NOT DEFERRABLE; \
-     SET LOCAL idle_in_transaction_session_timeout = 0; \
      SET LOCAL lock_timeout = 0; \
      SET LOCAL statement_timeout = 0";
 

@@ -76,28 +76,60 @@ BEGIN
 END
 $$;
 
--- What a transaction holds is remembered in the setting `dbsemaphore.held`, as ' semaphore=ticket,ticket' for each
--- semaphore: a setting made with SET LOCAL follows transactions and savepoints exactly as row locks do.
-CREATE FUNCTION dbsemaphore.recall(semaphore bigint) RETURNS bigint[]
+-- Rises with every acquisition of a ticket: the timeline, which a promoted standby counts up, and below it the clock in
+-- microseconds. To be called when the row locks are held. No sequence would do: what it gave out is forgotten in a crash,
+-- since a transaction that is rolled back flushes nothing.
+CREATE FUNCTION dbsemaphore.fencing_token() RETURNS bigint
 LANGUAGE plpgsql AS $$
 BEGIN
-    RETURN coalesce(
-        string_to_array(
-            substring(current_setting('dbsemaphore.held', true) FROM ' ' || semaphore || '=([0-9,]+)'), ',')::bigint[],
-        '{}');
+    RETURN ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint % 2048 << 52
+        | (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
 END
 $$;
 
-CREATE FUNCTION dbsemaphore.remember(semaphore bigint, tickets bigint[]) RETURNS void
+-- What a transaction holds is remembered in the setting `dbsemaphore.held`, as ' semaphore=ticket,ticket:token' for each
+-- semaphore: a setting made with SET LOCAL follows transactions and savepoints exactly as row locks do.
+CREATE FUNCTION dbsemaphore.recall(semaphore bigint, OUT tickets bigint[], OUT token bigint)
+LANGUAGE plpgsql AS $$
+DECLARE
+    noted text[] := regexp_match(
+        current_setting('dbsemaphore.held', true), ' ' || semaphore || '=([0-9,]+):([0-9]+)');
+BEGIN
+    tickets := coalesce(string_to_array(noted[1], ',')::bigint[], '{}');
+    token := noted[2];
+END
+$$;
+
+CREATE FUNCTION dbsemaphore.remember(semaphore bigint, tickets bigint[]) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
     held text := current_setting('dbsemaphore.held', true);
+    token bigint := dbsemaphore.fencing_token();
 BEGIN
     IF held <> '' THEN
-        held := regexp_replace(held, ' ' || semaphore || '=[0-9,]+', '');
+        held := regexp_replace(held, ' ' || semaphore || '=[0-9,:]+', '');
     END IF;
     PERFORM set_config(
-        'dbsemaphore.held', concat(held, ' ', semaphore, '=', array_to_string(tickets, ',')), true);
+        'dbsemaphore.held', concat(held, ' ', semaphore, '=', array_to_string(tickets, ','), ':', token), true);
+    RETURN token;
+END
+$$;
+
+-- Sees to it, until the transaction ends, that nothing ends it behind the holder's back, and that a host which vanished
+-- keeps its tickets for no longer than that many seconds: a third of them until TCP asks for the first time, the rest
+-- for four unanswered questions. Without TCP these do nothing, and without its time-out (Windows) the questions decide.
+CREATE FUNCTION dbsemaphore.keep(host_timeout integer) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM set_config('idle_in_transaction_session_timeout', '0', true),
+        set_config('tcp_keepalives_idle', greatest(1, host_timeout / 3)::text, true),
+        set_config('tcp_keepalives_interval', greatest(1, host_timeout / 6)::text, true),
+        set_config('tcp_keepalives_count', '4', true),
+        set_config('tcp_user_timeout', (host_timeout * 1000)::text, true);
+    -- From PostgreSQL 17 on.
+    IF current_setting('transaction_timeout', true) IS NOT NULL THEN
+        PERFORM set_config('transaction_timeout', '0', true);
+    END IF;
 END
 $$;
 
@@ -112,7 +144,8 @@ LANGUAGE sql IMMUTABLE AS $$ SELECT x'6462736200000000'::bigint | (semaphore & x
 -- Makes sure that this transaction holds at least `wanted` tickets, all or nothing, without waiting.
 --
 -- `semaphore` is null when there is no such semaphore; `tickets` are all that the transaction now holds of it, null
--- when too few are free; `size` is, after a refusal of several, how many there are at all (counted up to `wanted`).
+-- when too few are free; `token` is their fencing token; `size` is, after a refusal of several, how many there are at
+-- all (counted up to `wanted`). With a `host_timeout`, in seconds, the transaction is one that only holds tickets.
 --
 -- While a waiter at the head of the line has looked and found too few, it holds the barrier, and nobody overtakes it.
 -- The look at the barrier is one expression, so that no cancel comes between the lock and the unlock.
@@ -121,7 +154,8 @@ LANGUAGE sql IMMUTABLE AS $$ SELECT x'6462736200000000'::bigint | (semaphore & x
 -- tickets would scan the whole table when there are a hundred thousand. They leave it only the index on semaphore and
 -- slot: each look at tickets either is ordered by slot, which another index would need a sort for, or gives one slot.
 CREATE FUNCTION dbsemaphore.acquire(
-    semaphore_name text, wanted integer, OUT semaphore bigint, OUT tickets bigint[], OUT size integer)
+    semaphore_name text, wanted integer, host_timeout integer,
+    OUT semaphore bigint, OUT tickets bigint[], OUT token bigint, OUT size integer)
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
@@ -134,6 +168,10 @@ DECLARE
     slots integer;
     dense boolean;
 BEGIN
+    IF host_timeout IS NOT NULL THEN
+        PERFORM dbsemaphore.keep(host_timeout);
+    END IF;
+
     SELECT s.id, s.slots, s.dense INTO semaphore, slots, dense
     FROM dbsemaphore.semaphore s WHERE s.name = semaphore_name;
     IF semaphore IS NULL THEN
@@ -141,7 +179,7 @@ BEGIN
     END IF;
 
     IF held <> '' THEN
-        already := dbsemaphore.recall(semaphore);
+        SELECT r.tickets, r.token INTO already, token FROM dbsemaphore.recall(semaphore) AS r;
         missing := wanted - cardinality(already);
         IF missing <= 0 THEN
             tickets := already;
@@ -179,6 +217,6 @@ BEGIN
         RETURN;
     END IF;
 
-    PERFORM dbsemaphore.remember(semaphore, tickets);
+    token := dbsemaphore.remember(semaphore, tickets);
 END
 $$;

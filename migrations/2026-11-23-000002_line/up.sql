@@ -178,8 +178,8 @@ $$;
 
 -- `acquire`, waiting in line for at most that many milliseconds, for ever if it is null. It answers likewise.
 CREATE FUNCTION dbsemaphore.wait(
-    semaphore_name text, wanted integer, milliseconds bigint,
-    OUT semaphore bigint, OUT tickets bigint[], OUT size integer)
+    semaphore_name text, wanted integer, host_timeout integer, milliseconds bigint,
+    OUT semaphore bigint, OUT tickets bigint[], OUT token bigint, OUT size integer)
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
@@ -191,18 +191,18 @@ DECLARE
     already bigint[];
     taken bigint[];
 BEGIN
-    SELECT a.semaphore, a.tickets, a.size INTO semaphore, tickets, size
-    FROM dbsemaphore.acquire(semaphore_name, wanted) AS a;
+    SELECT a.semaphore, a.tickets, a.token, a.size INTO semaphore, tickets, token, size
+    FROM dbsemaphore.acquire(semaphore_name, wanted, host_timeout) AS a;
     IF semaphore IS NULL OR tickets IS NOT NULL OR (size > 0 AND size < wanted) THEN
         RETURN;
     END IF;
 
-    already := dbsemaphore.recall(semaphore);
+    already := (SELECT r.tickets FROM dbsemaphore.recall(semaphore) AS r);
     taken := dbsemaphore.stand_in_line(
         semaphore, wanted - cardinality(already), already, deadline, give_up, false);
     IF taken IS NOT NULL THEN
         tickets := already || taken;
-        PERFORM dbsemaphore.remember(semaphore, tickets);
+        token := dbsemaphore.remember(semaphore, tickets);
     ELSE
         -- Out of time, or the semaphore isn't what it was.
         semaphore := (SELECT s.id FROM dbsemaphore.semaphore s WHERE s.name = semaphore_name);
@@ -223,7 +223,7 @@ SET jit = off SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     give_up timestamptz := clock_timestamp() + nullif(current_setting('lock_timeout')::interval, interval '0');
-    own bigint[] := dbsemaphore.recall(semaphore);
+    own bigint[] := (SELECT r.tickets FROM dbsemaphore.recall(semaphore) AS r);
     others integer := (SELECT count(*) FROM (
         SELECT t.id FROM dbsemaphore.ticket t WHERE t.semaphore_id = semaphore ORDER BY t.slot) AS t
         WHERE t.id <> ALL (own));

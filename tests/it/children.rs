@@ -121,6 +121,7 @@ fn child() {
             })
             .unwrap(),
         "hammer" => hammer(&mut conn),
+        "watch" => say(&crate::watch::count_threads(conn)),
         other => panic!("no such role: {other}"),
     }
 }

@@ -23,7 +23,7 @@ use std::{
 
 const SESSIONS: usize = 4;
 /// Far more than any step takes.
-const STUCK: Duration = Duration::from_secs(5);
+const STUCK: Duration = Duration::from_secs(15);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Patience {
@@ -313,6 +313,8 @@ impl<'a> World<'a> {
                 self.actors[actor].pid = pid;
                 self.let_go(actor);
             }
+            // That the only ticket gets company is seen late by a head that sleeps on it: seldom tried, for the time it takes.
+            Step::Make(2..4) if self.size == Some(1) && !self.line.is_empty() => {}
             Step::Make(_) | Step::Destroy if !self.waits(MANAGER) => self.resize(step)?,
             _ => {}
         }
@@ -515,6 +517,14 @@ fn behaves_as_the_model_does() {
         for _ in 0..2 {
             scope.spawn(|| {
                 let database = database_with(0);
+                // Who holds some and waits for more may be in a deadlock; the model doesn't tell PostgreSQL's victim.
+                database
+                    .connect()
+                    .batch_execute(
+                        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET deadlock_timeout = 5000', \
+                            current_database()); END $$",
+                    )
+                    .unwrap();
                 let cases = u32::try_from(rounds(300) / 2).unwrap();
                 let config = Config {
                     cases,

@@ -38,7 +38,7 @@ impl Wire {
     }
 }
 
-const ACQUIRE: &str = "SELECT semaphore, tickets, size FROM dbsemaphore.acquire($1, $2)";
+const ACQUIRE: &str = "SELECT semaphore, tickets, token, size FROM dbsemaphore.acquire($1, $2, $3)";
 
 #[test]
 fn a_guard_takes_three_and_prepares_once() {

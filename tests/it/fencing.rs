@@ -1,0 +1,114 @@
+//! Tokens rise with every holder of a ticket, whatever happens to the server in between.
+
+use crate::tools::database_with;
+use diesel::{Connection, PgConnection, connection::SimpleConnection};
+use diesel_dbsemaphore::{self as sem, Request, SemaphoreTicket};
+use stand::{Server, Stop};
+
+fn token_of_a_guard(conn: &mut PgConnection) -> i64 {
+    SemaphoreTicket::require(conn, "x")
+        .unwrap()
+        .ticket()
+        .fencing_token()
+}
+
+fn assert_rise(tokens: &[i64]) {
+    assert!(
+        tokens.windows(2).all(|pair| pair[0] < pair[1]),
+        "{tokens:?}"
+    );
+}
+
+#[test]
+fn rise_in_every_way_of_holding() {
+    let database = database_with(1);
+    let mut conn = database.connect();
+    let mut tokens = Vec::new();
+    for round in 0..50 {
+        tokens.push(token_of_a_guard(&mut conn));
+        let wait = Request::new("x").wait_forever();
+        tokens.push(
+            SemaphoreTicket::require(&mut conn, wait)
+                .unwrap()
+                .ticket()
+                .fencing_token(),
+        );
+        conn.transaction::<_, sem::Error, _>(|c| {
+            // The transaction, and its xid, are older than its ticket.
+            c.batch_execute(&format!("CREATE TEMPORARY TABLE work_{round} (id int)"))?;
+            tokens.push(token_of_a_guard(&mut database.connect()));
+            tokens.push(sem::require(c, "x")?.fencing_token());
+            Ok(())
+        })
+        .unwrap();
+    }
+    assert_rise(&tokens);
+}
+
+#[test]
+fn stay_with_the_tickets_that_they_were_given_for() {
+    let database = database_with(3);
+    let mut conn = database.connect();
+    conn.transaction::<_, sem::Error, _>(|c| {
+        let one = sem::require(c, "x")?;
+        assert_eq!(sem::require(c, "x")?, one);
+        let rolled_back = c.transaction::<(), sem::Error, _>(|c| {
+            let two = sem::require(c, Request::new("x").tickets(2))?;
+            assert!(two.fencing_token() > one.fencing_token());
+            assert_eq!(sem::require(c, "x")?, two);
+            Err(sem::Error::NotMigrated)
+        });
+        assert!(rolled_back.is_err());
+        assert_eq!(sem::require(c, "x")?, one);
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn rise_across_a_crash_of_the_server() {
+    let mut server = Server::start();
+    let database = server.create_database();
+    let mut conn = database.connect();
+    sem::run_migrations(&mut conn).unwrap();
+    sem::make(&mut conn, "x", 1).unwrap();
+    conn.batch_execute("CHECKPOINT").unwrap();
+    let mut tokens = vec![token_of_a_guard(&mut conn)];
+    for how in [Stop::Kill, Stop::Immediate, Stop::Fast] {
+        // The last one before the crash is never written to a disk.
+        let lost = SemaphoreTicket::require(database.connect(), "x").unwrap();
+        tokens.push(lost.ticket().fencing_token());
+        server.restart(how);
+        tokens.push(token_of_a_guard(&mut database.connect()));
+    }
+    assert_rise(&tokens);
+}
+
+/// The documented statement, by a holder that was killed and doesn't know.
+#[test]
+fn keep_out_a_late_write() {
+    use diesel::{RunQueryDsl, sql_query, sql_types::BigInt};
+    let database = database_with(1);
+    let mut work = database.connect();
+    work.batch_execute("CREATE TABLE guarded (ticket bigint PRIMARY KEY, token bigint NOT NULL)")
+        .unwrap();
+    let mut write = |ticket: &sem::Ticket| {
+        sql_query(
+            "INSERT INTO guarded AS g VALUES ($1, $2) ON CONFLICT (ticket) \
+             DO UPDATE SET token = excluded.token WHERE g.token <= excluded.token",
+        )
+        .bind::<BigInt, _>(ticket.ids()[0])
+        .bind::<BigInt, _>(ticket.fencing_token())
+        .execute(&mut work)
+        .unwrap()
+    };
+    let mut conn = database.connect();
+    let pid = crate::tools::backend_pid(&mut conn);
+    let former = SemaphoreTicket::require(conn, "x").unwrap();
+    assert_eq!(write(former.ticket()), 1);
+    crate::tools::terminate(&database, pid);
+    let present = SemaphoreTicket::require(database.connect(), "x").unwrap();
+    assert_eq!(write(present.ticket()), 1);
+    assert_eq!(write(former.ticket()), 0, "late");
+    assert_eq!(write(present.ticket()), 1);
+}

@@ -10,6 +10,9 @@ use std::fmt;
 pub(crate) const CONNECTION_GONE: &str =
     "the connection is gone, and with it every ticket it held: take a new one";
 
+const NEEDS_PRIMARY: &str =
+    "tickets are row locks, which need a READ WRITE transaction on the primary server";
+
 /// What may be missing when PostgreSQL refuses a statement. It says which only in a localised message: Diesel doesn't
 /// hand on the SQLSTATE, and an aborted transaction can't be asked.
 #[derive(Clone, Copy)]
@@ -47,15 +50,20 @@ impl Error {
             return self;
         };
         let advice = match kind {
-            DatabaseErrorKind::ReadOnlyTransaction => {
-                "tickets are row locks, which need a READ WRITE transaction on the primary server"
-            }
+            DatabaseErrorKind::ReadOnlyTransaction => NEEDS_PRIMARY,
             DatabaseErrorKind::SerializationFailure => {
                 "something, such as the size of the semaphore, was changed after this transaction took its snapshot: \
                  roll back and run it again, or use READ COMMITTED"
             }
             DatabaseErrorKind::Unknown if raised.hint().is_none() => remedy.text(),
             _ => return Error::Database(DieselError::DatabaseError(kind, raised)),
+        };
+        Error::Database(DieselError::DatabaseError(kind, raised)).with_advice(advice)
+    }
+
+    fn with_advice(self, advice: &'static str) -> Self {
+        let Error::Database(DieselError::DatabaseError(kind, raised)) = self else {
+            return self;
         };
         let advised = Advised { raised, advice };
         Error::Database(DieselError::DatabaseError(kind, Box::new(advised)))
@@ -68,6 +76,9 @@ impl Error {
             &self,
             Error::Database(DieselError::DatabaseError(DatabaseErrorKind::Unknown, _))
         );
+        if unspecific && matches!(query::is_standby(conn), Ok(true)) {
+            return self.with_advice(NEEDS_PRIMARY);
+        }
         if unspecific && matches!(query::is_migrated(conn), Ok(false)) {
             return Error::NotMigrated;
         }

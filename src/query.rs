@@ -17,6 +17,8 @@ mod functions {
         fn current_setting(name: Text, missing_ok: Bool) -> Nullable<Text>;
         #[sql_name = "pg_catalog.set_config"]
         fn set_config(name: Text, value: Text, is_local: Bool) -> Text;
+        #[sql_name = "pg_catalog.pg_is_in_recovery"]
+        fn pg_is_in_recovery() -> Bool;
         // Those that return void are declared with any type, and executed without reading it.
         #[sql_name = "pg_catalog.pg_advisory_xact_lock"]
         fn pg_advisory_xact_lock(key: BigInt) -> Bool;
@@ -259,6 +261,10 @@ pub(crate) fn sizes(conn: &mut PgConnection) -> QueryResult<Vec<(String, i64)>> 
         .group_by(semaphore::name)
         .select((semaphore::name, diesel::dsl::count(ticket::id.nullable())))
         .load(conn)
+}
+
+pub(crate) fn is_standby(conn: &mut PgConnection) -> QueryResult<bool> {
+    diesel::select(functions::pg_is_in_recovery()).get_result(conn)
 }
 
 /// Whether the tables are there. Asks the catalog, which everybody may read.

@@ -14,6 +14,7 @@ use std::{
 
 const ROLE: &str = "DBSEMAPHORE_TEST_CHILD";
 const URL: &str = "DBSEMAPHORE_TEST_CHILD_URL";
+const POOLED: &str = "DBSEMAPHORE_TEST_CHILD_POOLED";
 const WITNESS: &str = "DBSEMAPHORE_TEST_CHILD_WITNESS";
 const MARK: &str = "child: ";
 
@@ -29,11 +30,21 @@ impl Process {
         Self::start_with(role, database, Path::new(""))
     }
 
+    /// By this URL, without prepared statements.
+    pub(crate) fn start_at(role: &str, url: &str) -> Self {
+        Self::launch(role, url, Path::new(""), "pooled")
+    }
+
     pub(crate) fn start_with(role: &str, database: &Database, witness: &Path) -> Self {
+        Self::launch(role, &database.url(), witness, "")
+    }
+
+    fn launch(role: &str, url: &str, witness: &Path, pooled: &str) -> Self {
         let mut child = Command::new(env::current_exe().unwrap())
             .args(["--exact", "children::child", "--nocapture"])
             .env(ROLE, role)
-            .env(URL, database.url())
+            .env(URL, url)
+            .env(POOLED, pooled)
             .env(WITNESS, witness)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -92,6 +103,9 @@ impl Drop for Process {
 fn child() {
     let Ok(role) = env::var(ROLE) else { return };
     let mut conn = PgConnection::establish(&env::var(URL).unwrap()).unwrap();
+    if env::var(POOLED).is_ok_and(|pooled| !pooled.is_empty()) {
+        conn.set_prepared_statement_cache_size(diesel::connection::CacheSize::Disabled);
+    }
     match role.as_str() {
         "migrate" => {
             say("ready");

@@ -60,6 +60,18 @@ impl Database {
         role
     }
 
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// For connecting to its copy on a standby of its server.
+    pub fn url_on(&self, standby: &Server) -> String {
+        let mut url = Url::parse(&standby.url()).expect("the URL of a PostgreSQL server");
+        url.set_path(&self.name);
+        url.into()
+    }
+
     /// For connecting to it.
     pub fn url(&self) -> String {
         let mut url = Url::parse(&self.server_url).expect("the URL of a PostgreSQL server");

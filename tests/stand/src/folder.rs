@@ -24,6 +24,8 @@ if read -r pid < "$1/data/postmaster.pid" && [ "$(readlink "/proc/$pid/cwd" || e
     while kill -0 "$pid" && [ $tries -lt 100 ]; do sleep 0.1; tries=$((tries + 1)); done
     kill -KILL "$pid"
 fi
+# What runs here besides, by its process id.
+if read -r pid < "$1/pid"; then kill -KILL "$pid"; fi
 # An initdb that outlives its parent for a moment would make the folder again.
 tries=100
 [ -e "$1/initdb" ] && tries=70

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod bouncer;
 mod database;
 mod figures;
 mod folder;
@@ -12,6 +13,7 @@ mod programs;
 mod server;
 mod witness;
 
+pub use bouncer::Bouncer;
 pub use database::Database;
 pub use figures::percentile;
 pub use server::{Server, Stop};

@@ -1,5 +1,5 @@
 use crate::{Database, folder::Folder, programs};
-use diesel::{Connection, PgConnection};
+use diesel::{Connection, PgConnection, connection::SimpleConnection};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::{Gid, Pid, Uid, User},
@@ -51,57 +51,62 @@ impl Server {
 
     /// With these settings (`name=value`) beside those that every server here has.
     pub fn start_with(settings: &[&str]) -> Self {
-        let programs = programs::folder();
+        let make = |folder: &Path, owner| {
+            let mut initdb = as_owner(&programs::folder().join("initdb"), owner);
+            initdb
+                .args(["--username=postgres", "--auth-local=trust"])
+                .args(["--auth-host=reject", "--no-locale", "--encoding=UTF8"])
+                .args(["--no-sync", "-D"])
+                .arg(folder.join("data"));
+            run(initdb);
+            fs::write(
+                folder.join("data/pg_hba.conf"),
+                "local all all trust\nlocal replication all trust\nhost all all 127.0.0.1/32 trust\n",
+            )
+            .expect("pg_hba.conf");
+        };
+        let settings = settings.iter().map(|&setting| setting.to_owned());
+        Self::make_with(make, settings.collect())
+    }
+
+    /// A standby of this server, which follows it until it is promoted.
+    pub fn start_standby(&self) -> Self {
+        let make = |folder: &Path, owner| {
+            let mut backup = as_owner(&programs::folder().join("pg_basebackup"), owner);
+            backup
+                .args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync"])
+                .args(["--username=postgres", "--host"])
+                .arg(self.folder.path())
+                .args(["--port", &self.port.to_string(), "--pgdata"])
+                .arg(folder.join("data"));
+            run(backup);
+        };
+        // The last one of a name counts, so it may keep the first one's.
+        Self::make_with(make, self.settings.clone())
+    }
+
+    /// `make` makes the data folder in this one.
+    fn make_with(make: impl FnOnce(&Path, Option<(Uid, Gid)>), settings: Vec<String>) -> Self {
         let folder = Folder::create();
-        // PostgreSQL refuses to run as root. Debian's package has made a user for it.
-        let owner = Uid::effective().is_root().then(|| {
-            let user = User::from_name("postgres")
-                .expect("a look at the users")
-                .expect("as root, PostgreSQL is started as the user postgres, which does not exist here");
-            (user.uid, user.gid)
-        });
-        if let Some((uid, gid)) = owner {
-            chown(folder.path(), Some(uid.as_raw()), Some(gid.as_raw()))
-                .expect("chown of the folder");
-        }
-        let data = folder.path().join("data");
+        let owner = owner_of(folder.path());
         let under_way = folder.path().join("initdb");
         fs::write(&under_way, "").expect("a mark for the janitor");
-        let made = as_owner(&programs.join("initdb"), owner)
-            .args(["--username=postgres", "--auth-local=trust"])
-            .args(["--auth-host=reject", "--no-locale", "--encoding=UTF8"])
-            .args(["--no-sync", "-D"])
-            .arg(&data)
-            .output()
-            .expect("initdb");
+        make(folder.path(), owner);
         fs::remove_file(&under_way).expect("the mark for the janitor");
-        assert!(
-            made.status.success(),
-            "initdb failed: {}",
-            String::from_utf8_lossy(&made.stderr)
-        );
-        fs::write(
-            data.join("pg_hba.conf"),
-            "local all all trust\nhost all all 127.0.0.1/32 trust\n",
-        )
-        .expect("pg_hba.conf");
 
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .expect("a free port")
-            .port();
-        let settings: Vec<String> = [
-            "listen_addresses=127.0.0.1".to_owned(),
-            format!("port={port}"),
-            format!("unix_socket_directories={}", folder.path().display()),
-            "max_connections=400".to_owned(),
-            "shared_buffers=128MB".to_owned(),
-            "max_wal_size=2GB".to_owned(),
-        ]
-        .into_iter()
-        .chain(settings.iter().map(|&setting| setting.to_owned()))
-        .collect();
-        let postmaster = launch(&programs, folder.path(), owner, &settings);
+        let port = free_port();
+        let settings: Vec<String> = settings
+            .into_iter()
+            .chain([
+                "listen_addresses=127.0.0.1".to_owned(),
+                format!("port={port}"),
+                format!("unix_socket_directories={}", folder.path().display()),
+                "max_connections=400".to_owned(),
+                "shared_buffers=128MB".to_owned(),
+                "max_wal_size=2GB".to_owned(),
+            ])
+            .collect();
+        let postmaster = launch(&programs::folder(), folder.path(), owner, &settings);
         let mut server = Self {
             folder,
             port,
@@ -111,6 +116,14 @@ impl Server {
         };
         server.wait_until_ready();
         server
+    }
+
+    /// Makes a standby the primary; returns once it is.
+    pub fn promote(&self) {
+        PgConnection::establish(&self.url())
+            .expect("a connection to the standby")
+            .batch_execute("SELECT pg_promote()")
+            .expect("the promotion");
     }
 
     /// A new database on this server.
@@ -130,6 +143,10 @@ impl Server {
     /// The port on the loopback address.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// The process id of the postmaster.
@@ -212,6 +229,38 @@ impl Drop for Server {
     }
 }
 
+fn run(mut program: Command) {
+    let ran = program.output().expect("a program of PostgreSQL's");
+    assert!(
+        ran.status.success(),
+        "{program:?} failed: {}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
+}
+
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a free port")
+        .port()
+}
+
+/// PostgreSQL and PgBouncer refuse to run as root. Debian's package has made a user for them, who gets the folder.
+pub(crate) fn owner_of(folder: &Path) -> Option<(Uid, Gid)> {
+    let owner = Uid::effective().is_root().then(|| {
+        let user = User::from_name("postgres")
+            .expect("a look at the users")
+            .expect(
+                "as root, PostgreSQL is started as the user postgres, which does not exist here",
+            );
+        (user.uid, user.gid)
+    });
+    if let Some((uid, gid)) = owner {
+        chown(folder, Some(uid.as_raw()), Some(gid.as_raw())).expect("chown of the folder");
+    }
+    owner
+}
+
 fn launch(programs: &Path, folder: &Path, owner: Option<(Uid, Gid)>, settings: &[String]) -> Child {
     let log = || {
         File::options()
@@ -230,7 +279,7 @@ fn launch(programs: &Path, folder: &Path, owner: Option<(Uid, Gid)>, settings: &
         .expect("postgres")
 }
 
-fn as_owner(program: &Path, owner: Option<(Uid, Gid)>) -> Command {
+pub(crate) fn as_owner(program: &Path, owner: Option<(Uid, Gid)>) -> Command {
     let mut command = Command::new(program);
     // A group of its own, so that Ctrl-C leaves the end of the server to the janitor.
     command

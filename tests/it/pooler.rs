@@ -1,0 +1,171 @@
+//! Behind PgBouncer in transaction mode, where each transaction gets some session of the server's.
+
+use crate::{
+    children::Process,
+    tools::{assert_line_is_gone, eventually, free, until_in_line},
+};
+use diesel::{
+    Connection, PgConnection,
+    connection::{CacheSize, SimpleConnection},
+};
+use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket};
+use stand::{Bouncer, Database, Server};
+use std::{sync::mpsc, thread, time::Duration};
+
+const LONG: Duration = Duration::from_secs(60);
+
+struct Pooled {
+    database: Database,
+    bouncer: Bouncer,
+    _server: Server,
+}
+
+impl Pooled {
+    fn with(tickets: u32) -> Self {
+        let server = Server::start();
+        let database = server.create_database();
+        let bouncer = Bouncer::start(&server, &[]);
+        let pooled = Self {
+            database,
+            bouncer,
+            _server: server,
+        };
+        let mut conn = pooled.connect();
+        sem::run_migrations(&mut conn).unwrap();
+        sem::make(&mut conn, "x", tickets).unwrap();
+        pooled
+    }
+
+    fn url(&self) -> String {
+        self.bouncer.url(self.database.name())
+    }
+
+    /// PgBouncer before 1.21 loses prepared statements in this mode.
+    fn connect(&self) -> PgConnection {
+        let mut conn = PgConnection::establish(&self.url()).unwrap();
+        conn.set_prepared_statement_cache_size(CacheSize::Disabled);
+        conn
+    }
+}
+
+#[test]
+fn tickets_are_held_and_come_back() {
+    let pooled = Pooled::with(3);
+    let mut conn = pooled.connect();
+    sem::run_migrations(&mut conn).unwrap();
+    assert_eq!(sem::list(&mut conn).unwrap()["x"], 3);
+    for _ in 0..20 {
+        let mut two = SemaphoreTicket::require(&mut conn, Request::new("x").tickets(2)).unwrap();
+        let mut other = pooled.connect();
+        other
+            .transaction::<_, Error, _>(|c| {
+                let one = sem::require(c, "x")?;
+                assert_eq!(sem::require(c, "x")?, one);
+                assert!(sem::acquire(&mut pooled.connect(), "x").is_err());
+                assert!(SemaphoreTicket::acquire(pooled.connect(), "x")?.is_none());
+                assert_eq!(free(&pooled.database), 0);
+                Ok(())
+            })
+            .unwrap();
+        two.check().unwrap();
+        two.release().unwrap();
+        assert_eq!(free(&pooled.database), 3);
+    }
+    sem::make(&mut conn, "x", 1).unwrap();
+    assert!(sem::destroy(&mut conn, "x").unwrap());
+}
+
+#[test]
+fn settings_of_a_guard_do_not_reach_the_next_user_of_its_session() {
+    let pooled = Pooled::with(1);
+    let mut conn = pooled.connect();
+    drop(SemaphoreTicket::require(&mut conn, Request::new("x").wait(LONG)).unwrap());
+    let local = "SELECT count(*) FROM pg_settings WHERE source = 'session' AND name ~ 'tcp_|timeout|connection_check'";
+    assert_eq!(crate::tools::number(&mut conn, local), 0);
+}
+
+#[test]
+fn waiters_stand_in_line() {
+    let pooled = Pooled::with(1);
+    let holder = SemaphoreTicket::require(pooled.connect(), "x").unwrap();
+    let (served, order) = mpsc::channel();
+    thread::scope(|scope| {
+        for number in 0..12 {
+            let (pooled, served) = (&pooled, served.clone());
+            scope.spawn(move || {
+                let request = Request::new("x").wait(LONG);
+                let mut conn = pooled.connect();
+                if number % 2 == 0 {
+                    let _guard = SemaphoreTicket::require(&mut conn, request).unwrap();
+                    served.send(number).unwrap();
+                } else {
+                    conn.transaction::<_, Error, _>(|c| {
+                        sem::require(c, request)?;
+                        served.send(number).unwrap();
+                        Ok(())
+                    })
+                    .unwrap();
+                }
+            });
+            until_in_line(&pooled.database, number + 1);
+        }
+        drop(holder);
+    });
+    drop(served);
+    let order: Vec<i64> = order.iter().collect();
+    assert_eq!(order, (0..12).collect::<Vec<_>>());
+    assert_line_is_gone(&pooled.database);
+}
+
+#[test]
+fn leaving_the_line_leaves_nothing() {
+    let pooled = Pooled::with(1);
+    let _holder = SemaphoreTicket::require(pooled.connect(), "x").unwrap();
+    for times in 0..4 {
+        thread::scope(|scope| {
+            let waiter = scope.spawn(|| {
+                let mut conn = pooled.connect();
+                let limit = if times == 0 {
+                    Duration::from_millis(200)
+                } else {
+                    LONG
+                };
+                let refused = SemaphoreTicket::require(&mut conn, Request::new("x").wait(limit));
+                assert!(refused.is_err());
+            });
+            until_in_line(&pooled.database, 1);
+            for _ in 0..times {
+                let cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query ~ 'dbsemaphore.wait' \
+                    AND pid <> pg_backend_pid()";
+                pooled.database.connect().batch_execute(cancel).unwrap();
+            }
+            waiter.join().unwrap();
+        });
+        assert_line_is_gone(&pooled.database);
+    }
+}
+
+#[test]
+fn a_killed_client_gives_back_its_ticket_and_its_place() {
+    let pooled = Pooled::with(1);
+    let mut holder = Process::start_at("hold", &pooled.url());
+    holder.says();
+    let mut waiter = Process::start_at("wait", &pooled.url());
+    waiter.says();
+    until_in_line(&pooled.database, 1);
+    waiter.kill();
+    until_in_line(&pooled.database, 0);
+    assert_line_is_gone(&pooled.database);
+    assert_eq!(free(&pooled.database), 0);
+    holder.kill();
+    eventually("the ticket is back", || free(&pooled.database) == 1);
+}
+
+#[test]
+fn a_restart_of_the_pooler_is_a_loss() {
+    let mut pooled = Pooled::with(1);
+    let mut guard = SemaphoreTicket::require(pooled.connect(), "x").unwrap();
+    pooled.bouncer.restart();
+    assert!(matches!(guard.check(), Err(Error::TicketLost { .. })));
+    eventually("the ticket is back", || free(&pooled.database) == 1);
+}

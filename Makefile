@@ -8,7 +8,7 @@ demo: setup
 
 # The whole suite, on a private server that ends with it, or on that of DBSEMAPHORE_TEST_URL.
 test: setup
-	@scripts/setup pgbouncer
+	@scripts/setup pgbouncer iproute2
 	cargo run --quiet --package stand -- cargo test --workspace $(ARGS)
 
 # Prints the figures that README.md quotes.

@@ -18,6 +18,9 @@ const POOLED: &str = "DBSEMAPHORE_TEST_CHILD_POOLED";
 const WITNESS: &str = "DBSEMAPHORE_TEST_CHILD_WITNESS";
 const MARK: &str = "child: ";
 
+pub(crate) const FROM_AFAR: sem::Request<'_> =
+    sem::Request::new("x").host_timeout(Duration::from_secs(3));
+
 /// A process with which a test talks in lines. Killed when dropped.
 pub(crate) struct Process {
     child: Child,
@@ -30,22 +33,33 @@ impl Process {
         Self::start_with(role, database, Path::new(""))
     }
 
+    /// On a host of its own: an empty network namespace, which ends with the process. It goes on when told to.
+    pub(crate) fn start_on_host(role: &str, url: &str) -> Self {
+        let mut command = Command::new("unshare");
+        command.args(["--net", "sh", "-c", "read -r _; exec \"$@\"", "host"]);
+        Self::launch(command.arg(env::current_exe().unwrap()), role, url)
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// By this URL, without prepared statements.
     pub(crate) fn start_at(role: &str, url: &str) -> Self {
-        Self::launch(role, url, Path::new(""), "pooled")
+        let mut command = Command::new(env::current_exe().unwrap());
+        Self::launch(command.env(POOLED, "pooled"), role, url)
     }
 
     pub(crate) fn start_with(role: &str, database: &Database, witness: &Path) -> Self {
-        Self::launch(role, &database.url(), witness, "")
+        let mut command = Command::new(env::current_exe().unwrap());
+        Self::launch(command.env(WITNESS, witness), role, &database.url())
     }
 
-    fn launch(role: &str, url: &str, witness: &Path, pooled: &str) -> Self {
-        let mut child = Command::new(env::current_exe().unwrap())
+    fn launch(command: &mut Command, role: &str, url: &str) -> Self {
+        let mut child = command
             .args(["--exact", "children::child", "--nocapture"])
             .env(ROLE, role)
             .env(URL, url)
-            .env(POOLED, pooled)
-            .env(WITNESS, witness)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -103,7 +117,7 @@ impl Drop for Process {
 fn child() {
     let Ok(role) = env::var(ROLE) else { return };
     let mut conn = PgConnection::establish(&env::var(URL).unwrap()).unwrap();
-    if env::var(POOLED).is_ok_and(|pooled| !pooled.is_empty()) {
+    if env::var_os(POOLED).is_some() {
         conn.set_prepared_statement_cache_size(diesel::connection::CacheSize::Disabled);
     }
     match role.as_str() {
@@ -135,6 +149,25 @@ fn child() {
             })
             .unwrap(),
         "hammer" => hammer(&mut conn),
+        "hold from afar" => {
+            let _ticket = SemaphoreTicket::require(conn, FROM_AFAR).unwrap();
+            say("held");
+            listen();
+        }
+        "wait from afar" => {
+            say("waiting");
+            drop(SemaphoreTicket::require(conn, FROM_AFAR.wait_forever()));
+        }
+        "watch from afar" => {
+            let ticket = SemaphoreTicket::require(conn, FROM_AFAR).unwrap();
+            let ticket = ticket.watch(Duration::from_millis(500));
+            say("held");
+            assert!(ticket.wait_lost(Duration::from_secs(3600)));
+            say("lost");
+            assert!(ticket.release().is_err());
+            say("released");
+            listen();
+        }
         "watch" => say(&crate::watch::count_threads(conn)),
         other => panic!("no such role: {other}"),
     }

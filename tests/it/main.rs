@@ -16,6 +16,7 @@ mod low_level;
 mod manage;
 mod migrations;
 mod model;
+mod network;
 mod pool;
 mod pooler;
 mod readme;

@@ -61,7 +61,8 @@ impl Server {
             run(initdb);
             fs::write(
                 folder.join("data/pg_hba.conf"),
-                "local all all trust\nlocal replication all trust\nhost all all 127.0.0.1/32 trust\n",
+                "local all all trust\nlocal replication all trust\n\
+                 host all all 127.0.0.1/32 trust\nhost all all samenet trust\n",
             )
             .expect("pg_hba.conf");
         };
@@ -81,7 +82,6 @@ impl Server {
                 .arg(folder.join("data"));
             run(backup);
         };
-        // The last one of a name counts, so it may keep the first one's.
         Self::make_with(make, self.settings.clone())
     }
 
@@ -95,17 +95,21 @@ impl Server {
         fs::remove_file(&under_way).expect("the mark for the janitor");
 
         let port = free_port();
-        let settings: Vec<String> = settings
-            .into_iter()
-            .chain([
-                "listen_addresses=127.0.0.1".to_owned(),
-                format!("port={port}"),
-                format!("unix_socket_directories={}", folder.path().display()),
-                "max_connections=400".to_owned(),
-                "shared_buffers=128MB".to_owned(),
-                "max_wal_size=2GB".to_owned(),
-            ])
-            .collect();
+        // The last one of a name counts.
+        let settings: Vec<String> = [
+            "listen_addresses=127.0.0.1",
+            "max_connections=400",
+            "shared_buffers=128MB",
+            "max_wal_size=2GB",
+        ]
+        .into_iter()
+        .map(str::to_owned)
+        .chain(settings)
+        .chain([
+            format!("port={port}"),
+            format!("unix_socket_directories={}", folder.path().display()),
+        ])
+        .collect();
         let postmaster = launch(&programs::folder(), folder.path(), owner, &settings);
         let mut server = Self {
             folder,

@@ -6,10 +6,11 @@
 demo: setup
 	@cargo run --quiet --example demo -- $(ARGS)
 
-# The whole suite, on a private server that ends with it, or on that of DBSEMAPHORE_TEST_URL.
+# The whole suite, on a private server that ends with it, or on that of DBSEMAPHORE_TEST_URL. PG=18 fetches that version.
 test: setup
 	@scripts/setup pgbouncer iproute2
-	cargo run --quiet --package stand -- cargo test --workspace $(ARGS)
+	$(if $(PG),DBSEMAPHORE_TEST_POSTGRES=$$(scripts/fetch-postgres $(PG))) \
+		cargo run --quiet --package stand -- cargo test --workspace $(ARGS)
 
 # Prints the figures that README.md quotes.
 bench: setup

@@ -12,7 +12,9 @@ fn refuses_and_after_its_promotion_goes_on() {
     let database = primary.create_database();
     let mut conn = database.connect();
     sem::run_migrations(&mut conn).unwrap();
+    drop(conn);
     let standby = primary.start_standby();
+    let mut conn = database.connect();
     sem::make(&mut conn, "x", 1).unwrap();
 
     let url = database.url_on(&standby);

@@ -4,8 +4,11 @@ use std::{
     process::Command,
 };
 
-/// The folder that has PostgreSQL's server programs.
+/// The folder that has PostgreSQL's server programs: that of `DBSEMAPHORE_TEST_POSTGRES`, or else the installed ones.
 pub(crate) fn folder() -> PathBuf {
+    if let Some(folder) = env::var_os("DBSEMAPHORE_TEST_POSTGRES") {
+        return folder.into();
+    }
     let mut candidates: Vec<PathBuf> = Vec::new();
     if let Some(path) = env::var_os("PATH") {
         candidates.extend(env::split_paths(&path));

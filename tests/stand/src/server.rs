@@ -70,19 +70,26 @@ impl Server {
         Self::make_with(make, settings.collect())
     }
 
-    /// A standby of this server, which follows it until it is promoted.
-    pub fn start_standby(&self) -> Self {
-        let make = |folder: &Path, owner| {
-            let mut backup = as_owner(&programs::folder().join("pg_basebackup"), owner);
-            backup
-                .args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync"])
-                .args(["--username=postgres", "--host"])
-                .arg(self.folder.path())
-                .args(["--port", &self.port.to_string(), "--pgdata"])
-                .arg(folder.join("data"));
-            run(backup);
+    /// A standby of this server, which follows it until it is promoted. It is copied while this one is down for a moment.
+    pub fn start_standby(&mut self) -> Self {
+        self.stop(Stop::Fast);
+        let follow = format!(
+            "primary_conninfo=host={} port={} user=postgres",
+            self.folder.path().display(),
+            self.port
+        );
+        let settings = self.settings.iter().cloned().chain([follow]).collect();
+        let copy = |folder: &Path, owner| {
+            let mut copy = as_owner(Path::new("cp"), owner);
+            copy.args(["-R", "-p"]).arg(self.folder.path().join("data"));
+            copy.arg(folder);
+            run(copy);
+            let mut mark = as_owner(Path::new("touch"), owner);
+            mark.arg(folder.join("data/standby.signal"));
+            run(mark);
+            self.start_again();
         };
-        Self::make_with(make, self.settings.clone())
+        Self::make_with(copy, settings)
     }
 
     /// `make` makes the data folder in this one.

@@ -60,6 +60,39 @@
 //! This fences each ticket by itself: its former holder is kept out as soon as its next holder has written. It doesn't
 //! fence the holder of a ticket that was retired since, by a shrink: nobody will ever hold that one again.
 //!
+//! # Poolers and replicas
+//!
+//! Everything here works behind PgBouncer in session and in transaction mode (not in statement mode, which has no
+//! transactions). Each ticket that is held, and each waiter, takes one of its server connections: mind
+//! `default_pool_size`. Of its settings, these take a ticket from its holder, or a waiter out of the line:
+//! `idle_transaction_timeout` (unless the ticket is [watched](crate::SemaphoreTicket::watch), at a shorter interval),
+//! `query_timeout`, `query_wait_timeout`; and so does its restart. Before PgBouncer 1.21, prepared statements don't work
+//! in transaction mode; switch them off for each connection, in a pool by a customizer:
+//!
+//! ```
+//! use diesel::{PgConnection, connection::{CacheSize, Connection}, r2d2};
+//!
+//! #[derive(Debug)]
+//! struct WithoutPreparedStatements;
+//!
+//! impl r2d2::CustomizeConnection<PgConnection, r2d2::Error> for WithoutPreparedStatements {
+//!     fn on_acquire(&self, conn: &mut PgConnection) -> Result<(), r2d2::Error> {
+//!         conn.set_prepared_statement_cache_size(CacheSize::Disabled);
+//!         Ok(())
+//!     }
+//! }
+//! # let database = stand::Database::create();
+//! # let database_url = database.url();
+//!
+//! let ticket_pool = r2d2::Pool::builder()
+//!     .connection_customizer(Box::new(WithoutPreparedStatements))
+//!     .build(r2d2::ConnectionManager::<PgConnection>::new(database_url))?;
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! On a standby there are no tickets, and the error says so. When it is promoted, all tickets are free there; those who
+//! held one on the old primary learn of it as of any loss, and their fencing tokens are lower.
+//!
 //! # A request that outlives its client
 //!
 //! In a web application, blocking work goes on when the client has hung up: `web::block` and its like don't cancel it. Its

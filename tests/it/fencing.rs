@@ -1,8 +1,12 @@
 //! Tokens rise with every holder of a ticket, whatever happens to the server in between.
 
-use crate::tools::database_with;
+use crate::tools::{backend_pid, database_with, eventually};
 use diesel::{Connection, PgConnection, connection::SimpleConnection};
 use diesel_dbsemaphore::{self as sem, Request, SemaphoreTicket};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use stand::{Server, Stop};
 
 fn token_of_a_guard(conn: &mut PgConnection) -> i64 {
@@ -81,6 +85,17 @@ fn rise_across_a_crash_of_the_server() {
         server.restart(how);
         tokens.push(token_of_a_guard(&mut database.connect()));
     }
+    // One backend that is killed takes all others with it; the postmaster starts anew by itself.
+    let mut conn = database.connect();
+    let pid = backend_pid(&mut conn).try_into().unwrap();
+    let mut lost = SemaphoreTicket::require(conn, "x").unwrap();
+    tokens.push(lost.ticket().fencing_token());
+    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    eventually("the holder is told", || lost.check().is_err());
+    eventually("the server is there again", || {
+        PgConnection::establish(&database.url()).is_ok()
+    });
+    tokens.push(token_of_a_guard(&mut database.connect()));
     assert_rise(&tokens);
 }
 

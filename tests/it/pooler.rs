@@ -17,7 +17,7 @@ const LONG: Duration = Duration::from_secs(60);
 struct Pooled {
     database: Database,
     bouncer: Bouncer,
-    _server: Server,
+    server: Server,
 }
 
 impl Pooled {
@@ -28,7 +28,7 @@ impl Pooled {
         let pooled = Self {
             database,
             bouncer,
-            _server: server,
+            server,
         };
         let mut conn = pooled.connect();
         sem::run_migrations(&mut conn).unwrap();
@@ -159,6 +159,19 @@ fn a_killed_client_gives_back_its_ticket_and_its_place() {
     assert_eq!(free(&pooled.database), 0);
     holder.kill();
     eventually("the ticket is back", || free(&pooled.database) == 1);
+}
+
+#[test]
+fn its_idle_time_out_takes_a_ticket_unless_it_is_watched() {
+    let mut pooled = Pooled::with(2);
+    pooled.bouncer = Bouncer::start(&pooled.server, &["idle_transaction_timeout = 1"]);
+    let mut idle = SemaphoreTicket::require(pooled.connect(), "x").unwrap();
+    let watched = SemaphoreTicket::require(pooled.connect(), "x").unwrap();
+    let watched = watched.watch(Duration::from_millis(100));
+    eventually("the idle one is taken", || free(&pooled.database) == 1);
+    assert!(matches!(idle.check(), Err(Error::TicketLost { .. })));
+    assert!(!watched.wait_lost(Duration::from_secs(2)));
+    watched.release().unwrap();
 }
 
 #[test]

@@ -68,6 +68,15 @@ impl Host {
     }
 }
 
+impl Drop for Host {
+    fn drop(&mut self) {
+        // The namespace would take it along, but only when the last of its sockets has given up.
+        let _ = Command::new("ip")
+            .args(["link", "del", &self.cable])
+            .status();
+    }
+}
+
 /// What happens within this time is not tied to the network's time-outs.
 const SLACK: Duration = Duration::from_secs(5);
 const HOST_TIMEOUT: Duration = Duration::from_secs(3);

@@ -47,16 +47,14 @@ impl Host {
         ));
         ip(&format!("addr add {net}.1/30 dev {cable}"));
         ip(&format!("link set {cable} up"));
-        for inside in [
-            format!("addr add {net}.2/30 dev eth0"),
-            "link set eth0 up".to_owned(),
-        ] {
-            let ran = Command::new("nsenter")
-                .args(["--net", "--target", &pid.to_string(), "ip"])
-                .args(inside.split(' '))
-                .status();
-            assert!(ran.unwrap().success());
-        }
+        // The network is there until the last of its sockets has given up, long after the process if these do as ever.
+        let inside = format!(
+            "ip addr add {net}.2/30 dev eth0 && ip link set eth0 up && echo 1 > /proc/sys/net/ipv4/tcp_orphan_retries"
+        );
+        let ran = Command::new("nsenter")
+            .args(["--net", "--target", &pid.to_string(), "sh", "-c", &inside])
+            .status();
+        assert!(ran.unwrap().success());
         process.tell("the cable is in");
         process.says();
         Self { process, cable }

@@ -1,10 +1,12 @@
+mod state;
+
 use crate::{Error, Result, SemaphoreTicket, Ticket, TicketConnection};
+use state::Watch;
 use std::{
-    fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    fmt, io,
+    sync::Arc,
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// How much longer than its interval a watched ticket waits for a confirmation before it counts as lost.
@@ -49,48 +51,25 @@ pub struct WatchedTicket<C: TicketConnection + Send + 'static> {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// What the holder and the two threads share.
-struct Watch<C: TicketConnection> {
-    /// How old a confirmation may become.
-    limit: Duration,
-    state: Mutex<State<C>>,
-    /// Something in the state has changed.
-    changed: Condvar,
-}
-
-struct State<C: TicketConnection> {
-    /// When the last check that succeeded was sent.
-    confirmed: Instant,
-    lost: bool,
-    on_lost: Vec<Box<dyn FnOnce() + Send>>,
-    /// The holder wants the guard back.
-    released: bool,
-    /// The holder has given up waiting for it.
-    detached: bool,
-    /// The guard, once its thread has ended.
-    returned: Option<SemaphoreTicket<C>>,
-}
-
 impl<C: TicketConnection + Send + 'static> WatchedTicket<C> {
     pub(crate) fn new(guard: SemaphoreTicket<C>, interval: Duration) -> Self {
         let ticket = guard.ticket().clone();
-        let watch = Arc::new(Watch {
-            limit: interval.saturating_add(WATCH_GRACE),
-            state: Mutex::new(State {
-                confirmed: Instant::now(),
-                lost: false,
-                on_lost: Vec::new(),
-                released: false,
-                detached: false,
-                returned: None,
-            }),
-            changed: Condvar::new(),
-        });
+        let watch = Arc::new(Watch::new(guard, interval.saturating_add(WATCH_GRACE)));
         let (checks, alarms) = (Arc::clone(&watch), Arc::clone(&watch));
-        let threads = vec![
-            thread::spawn(move || checks.check_at_intervals(guard, interval)),
-            thread::spawn(move || alarms.sound_the_alarm()),
+        let started = [
+            start(move || checks.check_at_intervals(interval)),
+            start(move || alarms.sound_the_alarm()),
         ];
+        let mut threads = Vec::new();
+        for thread in started {
+            match thread {
+                Ok(thread) => threads.push(thread),
+                Err(error) => {
+                    log::error!("ticket {ticket} can't be watched: {error}");
+                    watch.give_up();
+                }
+            }
+        }
         Self {
             ticket,
             watch,
@@ -132,7 +111,7 @@ impl<C: TicketConnection + Send + 'static> WatchedTicket<C> {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn is_lost(&self) -> bool {
-        self.watch.is_lost(&mut self.watch.lock())
+        self.watch.is_lost()
     }
 
     /// Waits until the ticket is lost, for at most that long. Returns whether it is.
@@ -149,20 +128,7 @@ impl<C: TicketConnection + Send + 'static> WatchedTicket<C> {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn wait_lost(&self, limit: Duration) -> bool {
-        let end = Instant::now().checked_add(limit);
-        let mut state = self.watch.lock();
-        loop {
-            if self.watch.is_lost(&mut state) {
-                return true;
-            }
-            if end.is_some_and(|end| end <= Instant::now()) {
-                return false;
-            }
-            let until = [end, self.watch.doubtful_at(&state)];
-            state = self
-                .watch
-                .wait_until(state, until.into_iter().flatten().min());
-        }
+        self.watch.wait_lost(limit)
     }
 
     /// Calls this when the ticket is lost: on a thread of the watch's, or right here if it is lost already. It is not
@@ -184,13 +150,7 @@ impl<C: TicketConnection + Send + 'static> WatchedTicket<C> {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn on_lost(&self, call: impl FnOnce() + Send + 'static) {
-        let mut state = self.watch.lock();
-        if self.watch.is_lost(&mut state) {
-            drop(state);
-            run(Box::new(call));
-        } else {
-            state.on_lost.push(Box::new(call));
-        }
+        self.watch.on_lost(Box::new(call));
     }
 
     /// Ends the watch, gives the ticket back, and returns the connection.
@@ -240,124 +200,16 @@ impl<C: TicketConnection + Send + 'static> WatchedTicket<C> {
     }
 }
 
-impl<C: TicketConnection> Watch<C> {
-    /// Nothing that holds this lock can panic in the middle of a change.
-    fn lock(&self) -> MutexGuard<'_, State<C>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// None is for ever.
-    fn wait_until<'a>(
-        &self,
-        state: MutexGuard<'a, State<C>>,
-        until: Option<Instant>,
-    ) -> MutexGuard<'a, State<C>> {
-        let Some(until) = until else {
-            return self
-                .changed
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
-        };
-        let time = until.saturating_duration_since(Instant::now());
-        self.changed
-            .wait_timeout(state, time)
-            .unwrap_or_else(PoisonError::into_inner)
-            .0
-    }
-
-    /// When the last confirmation will be too old. None for an endless interval.
-    fn doubtful_at(&self, state: &State<C>) -> Option<Instant> {
-        state.confirmed.checked_add(self.limit)
-    }
-
-    fn is_lost(&self, state: &mut State<C>) -> bool {
-        let is_doubtful = self
-            .doubtful_at(state)
-            .is_some_and(|end| end <= Instant::now());
-        if is_doubtful && !state.lost && !state.released {
-            state.lost = true;
-            self.changed.notify_all();
-        }
-        state.lost
-    }
-
-    /// The thread that has the connection.
-    fn check_at_intervals(&self, mut guard: SemaphoreTicket<C>, interval: Duration) {
-        let mut due = Some(Instant::now());
-        let mut state = self.lock();
-        while !state.released && !state.lost {
-            if due.is_none_or(|due| due > Instant::now()) {
-                state = self.wait_until(state, due);
-                continue;
-            }
-            drop(state);
-            let sent = Instant::now();
-            due = sent.checked_add(interval);
-            let checked = guard.check();
-            state = self.lock();
-            match checked {
-                Ok(()) => state.confirmed = sent,
-                Err(error) => {
-                    log::warn!("{error}");
-                    state.lost = true;
-                }
-            }
-            self.changed.notify_all();
-        }
-        if state.detached {
-            drop(state);
-            guard.discard();
-        } else {
-            state.returned = Some(guard);
-            self.changed.notify_all();
-        }
-    }
-
-    /// The thread that has the clock. Ends with the watch.
-    fn sound_the_alarm(&self) {
-        let mut state = self.lock();
-        while !state.released {
-            if self.is_lost(&mut state) {
-                let calls = std::mem::take(&mut state.on_lost);
-                drop(state);
-                calls.into_iter().for_each(run);
-                return;
-            }
-            let until = self.doubtful_at(&state);
-            state = self.wait_until(state, until);
-        }
-    }
-
-    /// The guard, and whether it had been lost. None if its thread is stuck.
-    fn take_back(&self) -> Option<(SemaphoreTicket<C>, bool)> {
-        let mut state = self.lock();
-        let lost = self.is_lost(&mut state);
-        state.released = true;
-        self.changed.notify_all();
-        loop {
-            if let Some(guard) = state.returned.take() {
-                return Some((guard, lost || state.lost));
-            }
-            let until = self.doubtful_at(&state);
-            if until.is_some_and(|until| until <= Instant::now()) {
-                state.detached = true;
-                return None;
-            }
-            state = self.wait_until(state, until);
-        }
-    }
-}
-
-fn run(call: Box<dyn FnOnce() + Send>) {
-    if catch_unwind(AssertUnwindSafe(call)).is_err() {
-        log::error!("a call-back of on_lost has panicked");
-    }
+fn start(work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new()
+        .name("dbsemaphore-watch".to_owned())
+        .spawn(work)
 }
 
 impl<C: TicketConnection + Send + 'static> Drop for WatchedTicket<C> {
     fn drop(&mut self) {
         // After `release`, there is nothing left to take back.
-        if self.watch.lock().released {
+        if self.watch.is_released() {
             return;
         }
         if self.end().is_none() {

@@ -1,6 +1,6 @@
 //! Finding a free ticket among held ones: exact where it is promised, and never the same one twice.
 
-use crate::tools::{database_with, eventually, free, number, until_waiting_for};
+use crate::tools::{database_with, eventually, free, in_transaction, number, until_waiting_for};
 use diesel::{Connection, PgConnection, connection::SimpleConnection};
 use diesel_dbsemaphore::{self as sem, Request, SemaphoreTicket};
 use std::{
@@ -8,13 +8,6 @@ use std::{
     sync::atomic::{AtomicBool, Ordering::SeqCst},
     thread,
 };
-
-fn in_transaction<T>(
-    conn: &mut PgConnection,
-    work: impl FnOnce(&mut PgConnection) -> sem::Result<T>,
-) -> T {
-    conn.transaction(work).unwrap()
-}
 
 /// A plan made for three rows must not be kept for a hundred thousand, nor the random look-ups miss anything.
 #[test]

@@ -1,15 +1,8 @@
 //! `acquire` and `require` in the caller's transaction.
 
-use crate::tools::{database_with, free, terminate};
-use diesel::{Connection, PgConnection, connection::SimpleConnection};
+use crate::tools::{database_with, free, in_transaction, terminate};
+use diesel::{Connection, connection::SimpleConnection};
 use diesel_dbsemaphore::{self as sem, Error, Request};
-
-fn in_transaction<T>(
-    conn: &mut PgConnection,
-    work: impl FnOnce(&mut PgConnection) -> sem::Result<T>,
-) -> T {
-    conn.transaction(work).unwrap()
-}
 
 #[test]
 fn at_most_n_hold_one() {

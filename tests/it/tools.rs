@@ -136,3 +136,10 @@ pub(crate) fn rounds(affordable: usize) -> usize {
         rounds.parse().expect("DBSEMAPHORE_TEST_ROUNDS is a number")
     })
 }
+
+pub(crate) fn in_transaction<T>(
+    conn: &mut PgConnection,
+    work: impl FnOnce(&mut PgConnection) -> sem::Result<T>,
+) -> T {
+    conn.transaction(work).unwrap()
+}

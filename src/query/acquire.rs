@@ -1,0 +1,150 @@
+//! The hot statements, and what belongs to waiting.
+
+use super::server::{current_setting, set_config};
+use diesel::{
+    pg::Pg,
+    prelude::*,
+    query_builder::{AstPass, Query, QueryFragment, QueryId},
+    sql_types::{Array, BigInt, Integer, Nullable, Text},
+};
+
+mod functions {
+    // Those that return void are declared with any type, and executed without reading it.
+    #[diesel::declare_sql_function]
+    extern "SQL" {
+        #[sql_name = "dbsemaphore.leave"]
+        fn leave() -> Bool;
+        #[sql_name = "dbsemaphore.attend_client"]
+        fn attend_client() -> Text;
+    }
+}
+
+/// What the server is asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Ask<'a> {
+    pub(crate) semaphore: &'a str,
+    pub(crate) tickets: i32,
+    /// In seconds. None: the transaction is the caller's, whose settings are left alone.
+    pub(crate) host_timeout: Option<i32>,
+}
+
+/// What the server's functions `dbsemaphore.acquire` and `dbsemaphore.wait` answer.
+#[derive(Queryable)]
+pub(crate) struct Acquired {
+    /// None: there is no such semaphore.
+    pub(crate) semaphore: Option<i64>,
+    /// None: too few were free.
+    pub(crate) tickets: Option<Vec<i64>>,
+    /// Of these tickets.
+    pub(crate) token: Option<i64>,
+    /// After a refusal of several: how many the semaphore has, counted up to the number asked for.
+    pub(crate) size: Option<i32>,
+}
+
+type Answer = (
+    Nullable<BigInt>,
+    Nullable<Array<BigInt>>,
+    Nullable<BigInt>,
+    Nullable<Integer>,
+);
+
+/// The hot statements. Fragments of our own, because Diesel caches the prepared statements of these, and not those of
+/// `sql_query`.
+struct Acquire<'a>(Ask<'a>);
+
+struct Wait<'a> {
+    ask: Ask<'a>,
+    milliseconds: Option<i64>,
+}
+
+impl Ask<'_> {
+    fn walk_ast<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_bind_param::<Text, _>(self.semaphore)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Integer, _>(&self.tickets)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Nullable<Integer>, _>(&self.host_timeout)
+    }
+}
+
+impl QueryFragment<Pg> for Acquire<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("SELECT semaphore, tickets, token, size FROM dbsemaphore.acquire(");
+        self.0.walk_ast(&mut out)?;
+        out.push_sql(")");
+        Ok(())
+    }
+}
+
+impl QueryFragment<Pg> for Wait<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("SELECT semaphore, tickets, token, size FROM dbsemaphore.wait(");
+        self.ask.walk_ast(&mut out)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Nullable<BigInt>, _>(&self.milliseconds)?;
+        out.push_sql(")");
+        Ok(())
+    }
+}
+
+// By hand: the derive takes no lifetimes.
+impl QueryId for Acquire<'_> {
+    type QueryId = Acquire<'static>;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl QueryId for Wait<'_> {
+    type QueryId = Wait<'static>;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl Query for Acquire<'_> {
+    type SqlType = Answer;
+}
+
+impl Query for Wait<'_> {
+    type SqlType = Answer;
+}
+
+impl RunQueryDsl<PgConnection> for Acquire<'_> {}
+impl RunQueryDsl<PgConnection> for Wait<'_> {}
+
+pub(crate) fn acquire(conn: &mut PgConnection, ask: Ask<'_>) -> QueryResult<Acquired> {
+    Acquire(ask).get_result(conn)
+}
+
+/// Blocks for as long as that; None is for ever.
+pub(crate) fn wait(
+    conn: &mut PgConnection,
+    ask: Ask<'_>,
+    milliseconds: Option<i64>,
+) -> QueryResult<Acquired> {
+    Wait { ask, milliseconds }.get_result(conn)
+}
+
+/// Gives back the places in line that an error may have left behind.
+pub(crate) fn leave(conn: &mut PgConnection) -> QueryResult<()> {
+    diesel::select(functions::leave()).execute(conn).map(drop)
+}
+
+/// Until the transaction ends, the server looks each second whether its client is still there. Returns how often it did
+/// before.
+pub(crate) fn attend_client(conn: &mut PgConnection) -> QueryResult<String> {
+    let before = current_setting("client_connection_check_interval", true);
+    let (before, _): (Option<String>, String) =
+        diesel::select((before, functions::attend_client())).get_result(conn)?;
+    Ok(before.unwrap_or_default())
+}
+
+pub(crate) fn restore_client_check(conn: &mut PgConnection, before: &str) -> QueryResult<()> {
+    let restore = set_config("client_connection_check_interval", before, true);
+    diesel::select(restore).execute(conn).map(drop)
+}
+
+/// What this transaction holds, as the server's function `dbsemaphore.acquire` noted it: ' semaphore=ticket,ticket:token'
+/// for each semaphore.
+pub(crate) fn held(conn: &mut PgConnection) -> QueryResult<String> {
+    let held: Option<String> =
+        diesel::select(current_setting("dbsemaphore.held", true)).get_result(conn)?;
+    Ok(held.unwrap_or_default())
+}

@@ -1,0 +1,60 @@
+//! Questions about the server and its catalog, and its settings.
+
+use diesel::{
+    prelude::*,
+    sql_types::{BigInt, Bool, Text},
+};
+
+#[diesel::declare_sql_function]
+extern "SQL" {
+    #[sql_name = "pg_catalog.current_setting"]
+    fn current_setting(name: Text, missing_ok: Bool) -> Nullable<Text>;
+    #[sql_name = "pg_catalog.set_config"]
+    fn set_config(name: Text, value: Text, is_local: Bool) -> Text;
+    #[sql_name = "pg_catalog.pg_is_in_recovery"]
+    fn pg_is_in_recovery() -> Bool;
+    /// Returns void; to be executed without reading what it returns.
+    #[sql_name = "pg_catalog.pg_advisory_xact_lock"]
+    fn pg_advisory_xact_lock(key: BigInt) -> Bool;
+}
+
+pub(crate) fn is_standby(conn: &mut PgConnection) -> QueryResult<bool> {
+    diesel::select(pg_is_in_recovery()).get_result(conn)
+}
+
+/// Whether the tables are there. Asks the catalog, which everybody may read.
+pub(crate) fn is_migrated(conn: &mut PgConnection) -> QueryResult<bool> {
+    has_table(conn, "semaphore")
+}
+
+pub(crate) fn has_table(conn: &mut PgConnection, name: &str) -> QueryResult<bool> {
+    diesel::select(diesel::dsl::sql::<Bool>(
+        "EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE n.nspname = 'dbsemaphore' AND c.relname = ",
+    )
+    .bind::<Text, _>(name)
+    .sql(")"))
+    .get_result(conn)
+}
+
+pub(crate) fn has_schema(conn: &mut PgConnection) -> QueryResult<bool> {
+    diesel::select(diesel::dsl::sql::<Bool>(
+        "EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'dbsemaphore')",
+    ))
+    .get_result(conn)
+}
+
+/// Until the transaction ends.
+pub(crate) fn advisory_lock(conn: &mut PgConnection, key: i64) -> QueryResult<()> {
+    diesel::select(pg_advisory_xact_lock(key))
+        .execute(conn)
+        .map(drop)
+}
+
+/// Sets the search path until the transaction ends, and returns what it was.
+pub(crate) fn swap_search_path(conn: &mut PgConnection, path: &str) -> QueryResult<String> {
+    let before: Option<String> =
+        diesel::select(current_setting("search_path", true)).get_result(conn)?;
+    diesel::select(set_config("search_path", path, true)).get_result::<String>(conn)?;
+    Ok(before.unwrap_or_default())
+}

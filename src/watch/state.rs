@@ -1,0 +1,202 @@
+//! What happens behind a [`WatchedTicket`](crate::WatchedTicket).
+
+use crate::{SemaphoreTicket, TicketConnection};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// What the holder and the two threads share.
+pub(super) struct Watch<C: TicketConnection> {
+    /// How old a confirmation may become.
+    limit: Duration,
+    state: Mutex<State<C>>,
+    /// Something in the state has changed.
+    changed: Condvar,
+}
+
+struct State<C: TicketConnection> {
+    /// When the last check that succeeded was sent.
+    confirmed: Instant,
+    lost: bool,
+    on_lost: Vec<Box<dyn FnOnce() + Send>>,
+    /// The holder wants the guard back.
+    released: bool,
+    /// The holder has given up waiting for it.
+    detached: bool,
+    /// While no thread has it.
+    guard: Option<SemaphoreTicket<C>>,
+}
+
+impl<C: TicketConnection> Watch<C> {
+    pub(super) fn new(guard: SemaphoreTicket<C>, limit: Duration) -> Self {
+        Self {
+            limit,
+            state: Mutex::new(State {
+                confirmed: Instant::now(),
+                lost: false,
+                on_lost: Vec::new(),
+                released: false,
+                detached: false,
+                guard: Some(guard),
+            }),
+            changed: Condvar::new(),
+        }
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        self.look(&mut self.lock())
+    }
+
+    pub(super) fn is_released(&self) -> bool {
+        self.lock().released
+    }
+
+    /// It counts as lost from now on.
+    pub(super) fn give_up(&self) {
+        self.lock().lost = true;
+        self.changed.notify_all();
+    }
+
+    pub(super) fn wait_lost(&self, limit: Duration) -> bool {
+        let end = Instant::now().checked_add(limit);
+        let mut state = self.lock();
+        loop {
+            if self.look(&mut state) {
+                return true;
+            }
+            if end.is_some_and(|end| end <= Instant::now()) {
+                return false;
+            }
+            let until = [end, self.doubtful_at(&state)];
+            state = self.wait_until(state, until.into_iter().flatten().min());
+        }
+    }
+
+    pub(super) fn on_lost(&self, call: Box<dyn FnOnce() + Send>) {
+        let mut state = self.lock();
+        if self.look(&mut state) {
+            drop(state);
+            run(call);
+        } else {
+            state.on_lost.push(call);
+        }
+    }
+
+    /// Nothing that holds this lock can panic in the middle of a change.
+    fn lock(&self) -> MutexGuard<'_, State<C>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// None is for ever.
+    fn wait_until<'a>(
+        &self,
+        state: MutexGuard<'a, State<C>>,
+        until: Option<Instant>,
+    ) -> MutexGuard<'a, State<C>> {
+        let Some(until) = until else {
+            return self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        };
+        let time = until.saturating_duration_since(Instant::now());
+        self.changed
+            .wait_timeout(state, time)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
+    }
+
+    /// When the last confirmation will be too old. None for an endless interval.
+    fn doubtful_at(&self, state: &State<C>) -> Option<Instant> {
+        state.confirmed.checked_add(self.limit)
+    }
+
+    /// Whether it is lost, now that somebody looks.
+    fn look(&self, state: &mut State<C>) -> bool {
+        let is_doubtful = self
+            .doubtful_at(state)
+            .is_some_and(|end| end <= Instant::now());
+        if is_doubtful && !state.lost && !state.released {
+            state.lost = true;
+            self.changed.notify_all();
+        }
+        state.lost
+    }
+
+    /// The thread that has the connection.
+    pub(super) fn check_at_intervals(&self, interval: Duration) {
+        let mut due = Some(Instant::now());
+        let mut state = self.lock();
+        let Some(mut guard) = state.guard.take() else {
+            return;
+        };
+        while !state.released && !state.lost {
+            if due.is_none_or(|due| due > Instant::now()) {
+                state = self.wait_until(state, due);
+                continue;
+            }
+            drop(state);
+            let sent = Instant::now();
+            due = sent.checked_add(interval);
+            let checked = guard.check();
+            state = self.lock();
+            match checked {
+                Ok(()) => state.confirmed = sent,
+                Err(error) => {
+                    log::warn!("{error}");
+                    state.lost = true;
+                }
+            }
+            self.changed.notify_all();
+        }
+        if state.detached {
+            drop(state);
+            guard.discard();
+        } else {
+            state.guard = Some(guard);
+            self.changed.notify_all();
+        }
+    }
+
+    /// The thread that has the clock. Ends with the watch.
+    pub(super) fn sound_the_alarm(&self) {
+        let mut state = self.lock();
+        while !state.released {
+            if self.look(&mut state) {
+                let calls = std::mem::take(&mut state.on_lost);
+                drop(state);
+                calls.into_iter().for_each(run);
+                return;
+            }
+            let until = self.doubtful_at(&state);
+            state = self.wait_until(state, until);
+        }
+    }
+
+    /// The guard, and whether it had been lost. None if its thread is stuck.
+    pub(super) fn take_back(&self) -> Option<(SemaphoreTicket<C>, bool)> {
+        let mut state = self.lock();
+        let lost = self.look(&mut state);
+        state.released = true;
+        self.changed.notify_all();
+        loop {
+            if let Some(guard) = state.guard.take() {
+                return Some((guard, lost || state.lost));
+            }
+            let until = self.doubtful_at(&state);
+            if until.is_some_and(|until| until <= Instant::now()) {
+                state.detached = true;
+                return None;
+            }
+            state = self.wait_until(state, until);
+        }
+    }
+}
+
+fn run(call: Box<dyn FnOnce() + Send>) {
+    if catch_unwind(AssertUnwindSafe(call)).is_err() {
+        log::error!("a call-back of on_lost has panicked");
+    }
+}

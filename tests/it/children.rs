@@ -3,7 +3,7 @@
 use crate::tools::number;
 use diesel::{Connection, PgConnection};
 use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
-use stand::{Database, Reporter};
+use stand::{Cable, Database, Reporter};
 use std::{
     env,
     io::{BufRead, BufReader, Write},
@@ -33,10 +33,9 @@ impl Process {
         Self::start_with(role, database, Path::new(""))
     }
 
-    /// On a host of its own: an empty network namespace, which ends with the process. It goes on when told to.
+    /// On a host of its own. It goes on when told to, once there is a [`Cable`].
     pub(crate) fn start_on_host(role: &str, url: &str) -> Self {
-        let mut command = Command::new("unshare");
-        command.args(["--net", "sh", "-c", "read -r _; exec \"$@\"", "host"]);
+        let mut command = Cable::command();
         Self::launch(command.arg(env::current_exe().unwrap()), role, url)
     }
 

@@ -5,73 +5,32 @@ use crate::{
     tools::{assert_line_is_gone, eventually, free, rounds, until_in_line},
 };
 use diesel_dbsemaphore::{self as sem, WATCH_GRACE};
-use stand::{Database, Server};
-use std::{
-    process::{self, Command},
-    time::{Duration, Instant},
-};
+use stand::{Cable, Database, Server};
+use std::time::{Duration, Instant};
 
 /// A host that is connected with the server by a cable of its own.
 struct Host {
     process: Process,
-    cable: String,
-}
-
-fn ip(words: &str) {
-    let ran = Command::new("ip").args(words.split(' ')).output();
-    let ran = ran.expect("the program `ip`, of the package iproute2");
-    assert!(
-        ran.status.success(),
-        "ip {words}: {}",
-        String::from_utf8_lossy(&ran.stderr)
-    );
+    cable: Cable,
 }
 
 impl Host {
     fn start(role: &str, number: u32, server: &Server, database: &Database) -> Self {
-        let net = format!("10.213.{}", (process::id() + number) % 250);
-        let cable = format!("dbs{}n{number}", process::id());
         let url = format!(
-            "postgres://postgres@{net}.1:{}/{}",
+            "postgres://postgres@{}:{}/{}",
+            Cable::address(number),
             server.port(),
             database.name()
         );
         let mut process = Process::start_on_host(role, &url);
-        let pid = process.pid();
-        eventually("its network is its own", || {
-            let of = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net")).unwrap();
-            of(&pid.to_string()) != of("self")
-        });
-        ip(&format!(
-            "link add {cable} type veth peer name eth0 netns {pid}"
-        ));
-        ip(&format!("addr add {net}.1/30 dev {cable}"));
-        ip(&format!("link set {cable} up"));
-        // The network is there until the last of its sockets has given up, long after the process if these do as ever.
-        let inside = format!(
-            "ip addr add {net}.2/30 dev eth0 && ip link set eth0 up && echo 1 > /proc/sys/net/ipv4/tcp_orphan_retries"
-        );
-        let ran = Command::new("nsenter")
-            .args(["--net", "--target", &pid.to_string(), "sh", "-c", &inside])
-            .status();
-        assert!(ran.unwrap().success());
+        let cable = Cable::lay(number, process.pid());
         process.tell("the cable is in");
         process.says();
         Self { process, cable }
     }
 
     fn cut(&self) -> Instant {
-        ip(&format!("link set {} down", self.cable));
-        Instant::now()
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        // The namespace would take it along, but only when the last of its sockets has given up.
-        let _ = Command::new("ip")
-            .args(["link", "del", &self.cable])
-            .status();
+        self.cable.cut()
     }
 }
 

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bouncer;
+mod cable;
 mod database;
 mod figures;
 mod folder;
@@ -14,6 +15,7 @@ mod server;
 mod witness;
 
 pub use bouncer::Bouncer;
+pub use cable::Cable;
 pub use database::Database;
 pub use figures::percentile;
 pub use server::{Server, Stop};

@@ -1,0 +1,91 @@
+use std::{
+    fs,
+    process::{self, Command},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// A host of its own for a process, played by a network namespace, and the cable between it and this one. For root on
+/// Linux only. The host ends with its process.
+#[derive(Debug)]
+pub struct Cable {
+    name: String,
+}
+
+impl Cable {
+    /// A command that waits for a line on its standard input, and then runs this program, on a host that isn't
+    /// connected with anything yet. Its process stays the same.
+    pub fn command() -> Command {
+        let mut command = Command::new("unshare");
+        command.args(["--net", "sh", "-c", "read -r _; exec \"$@\"", "host"]);
+        command
+    }
+
+    /// Connects the host of a process that was started so. Numbers tell the cables of this process apart.
+    pub fn lay(number: u32, pid: u32) -> Self {
+        let cable = Self {
+            name: format!("dbs{}n{number}", process::id()),
+        };
+        let net = net(number);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let net_of = |process: &str| fs::read_link(format!("/proc/{process}/ns/net")).ok();
+        while net_of(&pid.to_string()) == net_of("self") {
+            assert!(Instant::now() < deadline, "no network namespace");
+            thread::sleep(Duration::from_millis(1));
+        }
+        let name = &cable.name;
+        ip(&format!(
+            "link add {name} type veth peer name eth0 netns {pid}"
+        ));
+        ip(&format!("addr add {net}.1/30 dev {name}"));
+        ip(&format!("link set {name} up"));
+        // The namespace is there until the last of its sockets has given up: long after the process, if they do as ever.
+        let inside = format!(
+            "ip addr add {net}.2/30 dev eth0 && ip link set eth0 up && echo 1 > /proc/sys/net/ipv4/tcp_orphan_retries"
+        );
+        let ran = Command::new("nsenter")
+            .args(["--net", "--target", &pid.to_string(), "sh", "-c", &inside])
+            .status();
+        assert!(ran.expect("nsenter").success(), "{inside}");
+        cable
+    }
+
+    /// This end's address, of the cable with this number.
+    pub fn address(number: u32) -> String {
+        format!("{}.1", net(number))
+    }
+
+    /// From now on, nothing comes through, and nobody is told.
+    pub fn cut(&self) -> Instant {
+        ip(&format!("link set {} down", self.name));
+        Instant::now()
+    }
+
+    /// It is as before it was cut.
+    pub fn mend(&self) {
+        ip(&format!("link set {} up", self.name));
+    }
+}
+
+impl Drop for Cable {
+    fn drop(&mut self) {
+        // It may have gone with its host already.
+        let _ = Command::new("ip")
+            .args(["link", "del", &self.name])
+            .output();
+    }
+}
+
+fn net(number: u32) -> String {
+    format!("10.213.{}", (process::id() + number) % 250)
+}
+
+fn ip(words: &str) {
+    let ran = Command::new("ip").args(words.split(' ')).output();
+    let ran = ran.expect("the program `ip`, of the package iproute2");
+    assert!(
+        ran.status.success(),
+        "ip {words}: {}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
+}

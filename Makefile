@@ -1,6 +1,6 @@
 # Everything here does its own set-up: see scripts/setup.
 
-.PHONY: setup demo test bench lint ci
+.PHONY: setup demo test faults bench lint ci
 
 # The main job, live. ARGS="--help" tells what can be changed.
 demo: setup
@@ -11,6 +11,14 @@ test: setup
 	@scripts/setup pgbouncer iproute2
 	$(if $(PG),DBSEMAPHORE_TEST_POSTGRES=$$(scripts/fetch-postgres $(PG))) \
 		cargo run --quiet --package stand -- cargo test --workspace $(ARGS)
+
+# Everything goes wrong that can, and the program looks for an (n+1)-th holder and a leaked ticket. FAULTS: see its report.
+SECONDS ?= 60
+SEED ?= 1
+FAULTS ?= all
+faults: setup
+	@scripts/setup pgbouncer iproute2
+	@cargo run --quiet --package faults -- $(SECONDS) $(SEED) $(FAULTS)
 
 # Prints the figures that README.md quotes.
 bench: setup
@@ -27,6 +35,7 @@ lint: setup
 # All that a change has to pass.
 ci: lint test
 	cargo run --quiet --example demo -- --seconds 6 src migrations tests
+	cargo run --quiet --package faults -- 20
 
 setup:
 	@scripts/setup

@@ -5,11 +5,18 @@ use crate::tools::{
     assert_line_is_gone, backend_pid, database_with, eventually, free, rounds, terminate,
     until_in_line,
 };
-use diesel::{Connection, PgConnection, connection::SimpleConnection};
+use diesel::{
+    Connection, PgConnection,
+    connection::{AnsiTransactionManager, SimpleConnection, TransactionManager},
+};
 use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket};
 use stand::Database;
 use std::{
-    sync::mpsc,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering::SeqCst},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -36,8 +43,19 @@ enum Kind {
 fn wait(conn: &mut PgConnection, kind: Kind, request: Request<'_>) -> sem::Result<()> {
     match kind {
         Kind::Guard => SemaphoreTicket::require(conn, request)?.release().map(drop),
-        Kind::Transaction => conn.transaction(|c| sem::require(c, request).map(drop)),
+        Kind::Transaction => conn.transaction(|c| {
+            let outcome = sem::require(c, request).map(drop);
+            assert!(!is_broken(c), "a wait has broken the connection");
+            outcome
+        }),
     }
+}
+
+/// Diesel has given it up. It does so, too, when its own COMMIT or ROLLBACK is cancelled.
+fn is_broken(conn: &mut PgConnection) -> bool {
+    AnsiTransactionManager::transaction_manager_status_mut(conn)
+        .transaction_depth()
+        .is_err()
 }
 
 fn cancel(conn: &mut PgConnection, pid: i64, times: u32) {
@@ -176,11 +194,21 @@ fn cancel_grants(kind: Kind, rounds: usize) {
             let (go, goes) = mpsc::channel::<()>();
             let done = done.clone();
             let mut conn = database.connect();
-            let pid = backend_pid(&mut conn);
+            let pid = Arc::new(AtomicI64::new(backend_pid(&mut conn)));
+            let new_pid = Arc::clone(&pid);
             scope.spawn(move || {
                 for () in goes {
                     let outcome = wait(&mut conn, kind, Request::new("x").wait(LONG));
+                    if is_broken(&mut conn) {
+                        // Not by us: a cancel has hit the end of the caller's own transaction.
+                        assert_eq!(kind, Kind::Transaction);
+                        conn = database.connect();
+                        new_pid.store(backend_pid(&mut conn), SeqCst);
+                    }
                     done.send(outcome).unwrap();
+                    if is_broken(&mut conn) {
+                        eprintln!("{kind:?} BROKEN outside");
+                    }
                 }
                 assert_can_wait(&mut conn, kind);
             });
@@ -201,7 +229,7 @@ fn cancel_grants(kind: Kind, rounds: usize) {
             while began.elapsed() < aim {
                 std::hint::spin_loop();
             }
-            cancel(&mut canceller, waiters[target].1, times);
+            cancel(&mut canceller, waiters[target].1.load(SeqCst), times);
             holder = release.join().unwrap();
             for _ in 0..2 {
                 match is_done.recv().unwrap() {

@@ -1,0 +1,166 @@
+//! The server and the pooler that the fleet works with, and where to find them: their addresses change.
+
+use diesel::{Connection, PgConnection};
+use diesel_dbsemaphore as sem;
+use stand::{Bouncer, Cable, Database, Server, Stop};
+use std::{fs, path::Path, time::Duration};
+
+/// How many tickets each semaphore has at first.
+pub(crate) const SEMAPHORES: [(&str, u32); 4] = [("one", 1), ("few", 3), ("many", 6), ("quick", 3)];
+
+/// Where a worker is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Here,
+    BehindPooler,
+    /// On a host of its own, with this number.
+    Afar(u32),
+}
+
+/// As workers read them.
+pub(crate) struct Urls {
+    /// Changes with them.
+    pub(crate) generation: u64,
+    direct: String,
+    pooled: String,
+    /// By each host's own cable.
+    afar: [String; 2],
+}
+
+impl Urls {
+    pub(crate) fn read(folder: &Path) -> Self {
+        let text = fs::read_to_string(folder.join("urls")).unwrap();
+        let mut lines = text.lines();
+        let mut line = || lines.next().unwrap().to_owned();
+        Self {
+            generation: line().parse().unwrap(),
+            direct: line(),
+            pooled: line(),
+            afar: [line(), line()],
+        }
+    }
+
+    fn write(&self, folder: &Path) {
+        // Whoever reads it never sees half of it.
+        let new = folder.join("urls.new");
+        let text = format!(
+            "{}\n{}\n{}\n{}\n{}\n",
+            self.generation, self.direct, self.pooled, self.afar[0], self.afar[1]
+        );
+        fs::write(&new, text).unwrap();
+        fs::rename(new, folder.join("urls")).unwrap();
+    }
+
+    pub(crate) fn of(&self, place: Place) -> String {
+        match place {
+            Place::Here => self.direct.clone(),
+            Place::BehindPooler => self.pooled.clone(),
+            Place::Afar(number) => self.afar[number as usize].clone(),
+        }
+    }
+}
+
+pub(crate) struct Arena {
+    // Before the servers, whose databases these are.
+    bouncer: Bouncer,
+    server: Server,
+    database: Database,
+    urls: Urls,
+}
+
+impl Arena {
+    pub(crate) fn open(folder: &Path) -> Self {
+        let server = Server::start_with(&[
+            "listen_addresses=*",
+            "fsync=off",
+            "synchronous_commit=off",
+            // A copy of the server is quickly made.
+            "max_wal_size=64MB",
+            "min_wal_size=32MB",
+            "wal_keep_size=32MB",
+            "wal_receiver_timeout=5s",
+        ]);
+        let database = server.create_database();
+        let mut conn = database.connect();
+        sem::run_migrations(&mut conn).unwrap();
+        for (name, tickets) in SEMAPHORES {
+            sem::make(&mut conn, name, tickets).unwrap();
+        }
+        let bouncer = pooler(&server);
+        let mut arena = Self {
+            bouncer,
+            urls: Urls {
+                generation: 0,
+                direct: String::new(),
+                pooled: String::new(),
+                afar: Default::default(),
+            },
+            server,
+            database,
+        };
+        arena.publish(folder);
+        arena
+    }
+
+    fn publish(&mut self, folder: &Path) {
+        self.urls = Urls {
+            generation: self.urls.generation + 1,
+            direct: self.database.url_on(&self.server),
+            pooled: self.bouncer.url(self.database.name()),
+            // Its own end finds out as late as the server does.
+            afar: [0, 1].map(|number| {
+                format!(
+                    "postgres://postgres@{}:{}/{}?connect_timeout=2&tcp_user_timeout=3000",
+                    Cable::address(number),
+                    self.server.port(),
+                    self.database.name()
+                )
+            }),
+        };
+        self.urls.write(folder);
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.urls.direct.clone()
+    }
+
+    /// None while the server is down.
+    pub(crate) fn connect(&self) -> Option<PgConnection> {
+        PgConnection::establish(&self.url()).ok()
+    }
+
+    pub(crate) fn restart(&mut self, how: Stop) {
+        self.server.restart(how);
+    }
+
+    pub(crate) fn restart_pooler(&mut self) {
+        self.bouncer.restart();
+    }
+
+    /// Kills the server, while a standby follows it, and promotes that.
+    pub(crate) fn fail_over(&mut self, folder: &Path) {
+        let standby = self.server.start_standby();
+        self.server.stop(Stop::Kill);
+        standby.promote();
+        self.server = standby;
+        self.bouncer = pooler(&self.server);
+        self.publish(folder);
+    }
+}
+
+fn pooler(server: &Server) -> Bouncer {
+    Bouncer::start(
+        server,
+        &["server_login_retry = 0.1", "query_wait_timeout = 5"],
+    )
+}
+
+/// Until the server takes connections again.
+pub(crate) fn until_up(url: &str) -> PgConnection {
+    loop {
+        match PgConnection::establish(url) {
+            Ok(conn) => return conn,
+            Err(_) => std::thread::sleep(Duration::from_millis(2)),
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! Judges what the workers wrote down.
+//!
+//! The history is linearizable with respect to a counting semaphore whose tickets have names exactly if
+//!
+//! 1. the holds of each ticket can be put one after another, each beginning at some time of its call and ending at some
+//!    time of its release;
+//! 2. for each refusal there is a time during its call at which too few were free.
+//!
+//! For the second, take each hold as long as it can have been. Where the longest hold of a ticket and its next one
+//! overlap, the ticket changes hands at one instant, which can be chosen so that no refusal happens just then; so one and
+//! the same choice serves all refusals. A refusal is also right while somebody waits in line, while tickets are
+//! collected that are then given back, and while the outcome of a call is unknown.
+
+use crate::{
+    fleet::{Name, Pause},
+    inject::{Fault, Kind, Target},
+    log::{Event, Time},
+    witness::Barred,
+};
+use std::{collections::BTreeMap, time::Duration};
+
+/// A machine that is busy is late.
+const SLACK: Duration = Duration::from_secs(1);
+/// By then the server has taken back what is lost, however.
+const TAIL: Duration = Duration::from_secs(10);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Was told at the end that it had held it all along.
+    Released,
+    /// Gave it back, and was told nothing.
+    Left,
+    Told,
+    Died,
+}
+
+/// One call, and what came of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Operation {
+    pub(crate) name: Name,
+    pub(crate) semaphore: String,
+    pub(crate) tickets: usize,
+    pub(crate) waits: bool,
+    pub(crate) low_level: bool,
+    pub(crate) pid: i32,
+    pub(crate) called: Time,
+    pub(crate) answered: Time,
+    pub(crate) outcome: Outcome,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Outcome {
+    Held(Hold),
+    Refused,
+    /// An error, or died while it called.
+    Unknown,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Hold {
+    pub(crate) ids: Vec<i64>,
+    pub(crate) token: i64,
+    within: Duration,
+    /// When it was known to be held for the last time.
+    confirmed: Time,
+    pub(crate) ended: Time,
+    pub(crate) end: End,
+}
+
+impl Hold {
+    /// When the server can have taken it back at the latest.
+    fn gone(&self) -> Time {
+        match self.end {
+            End::Released => self.ended,
+            _ => self.ended + TAIL,
+        }
+    }
+}
+
+/// From one worker's log. `died` is when its process did, if it was not asked to end.
+pub(crate) fn operations(name: Name, log: &[(Time, Event)], died: Time) -> Vec<Operation> {
+    let mut all: Vec<Operation> = Vec::new();
+    for (time, event) in log {
+        let time = *time;
+        if let Event::Call {
+            semaphore,
+            tickets,
+            waits,
+            low_level,
+            pid,
+        } = event
+        {
+            all.push(Operation {
+                name,
+                semaphore: semaphore.clone(),
+                tickets: *tickets,
+                waits: *waits,
+                low_level: *low_level,
+                pid: *pid,
+                called: time,
+                answered: died,
+                outcome: Outcome::Unknown,
+            });
+            continue;
+        }
+        let Some(operation) = all.last_mut() else {
+            continue;
+        };
+        match (event, &mut operation.outcome) {
+            (
+                Event::Got {
+                    ids,
+                    token,
+                    pid,
+                    within,
+                },
+                outcome,
+            ) => {
+                operation.answered = time;
+                operation.pid = *pid;
+                *outcome = Outcome::Held(Hold {
+                    ids: ids.clone(),
+                    token: *token,
+                    within: *within,
+                    confirmed: time,
+                    ended: died,
+                    end: End::Died,
+                });
+            }
+            (Event::Refused, outcome) => {
+                operation.answered = time;
+                *outcome = Outcome::Refused;
+            }
+            (Event::Failed(_), _) => operation.answered = time,
+            (Event::Confirmed(sent), Outcome::Held(hold)) => hold.confirmed = *sent,
+            (Event::Leaving, Outcome::Held(hold)) => hold.ended = time,
+            (Event::Released, Outcome::Held(hold)) => {
+                hold.confirmed = hold.ended;
+                hold.ended = time;
+                hold.end = End::Released;
+            }
+            (Event::Left, Outcome::Held(hold)) => {
+                hold.ended = time;
+                hold.end = End::Left;
+            }
+            (Event::Told, Outcome::Held(hold)) => {
+                hold.ended = time;
+                hold.end = End::Told;
+            }
+            _ => {}
+        }
+    }
+    all
+}
+
+pub(crate) struct History {
+    pub(crate) operations: Vec<Operation>,
+    pub(crate) faults: Vec<Fault>,
+    pub(crate) pauses: Vec<Pause>,
+    pub(crate) barred: Vec<Barred>,
+    /// Of the semaphores that are never resized.
+    pub(crate) sizes: BTreeMap<String, usize>,
+}
+
+impl History {
+    pub(crate) fn violations(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        self.check_tickets(&mut found);
+        self.check_refusals(&mut found);
+        self.check_reasons(&mut found);
+        self.check_overtaking(&mut found);
+        found
+    }
+
+    fn holds(&self) -> impl Iterator<Item = (&Operation, &Hold)> {
+        self.operations
+            .iter()
+            .filter_map(|operation| match &operation.outcome {
+                Outcome::Held(hold) => Some((operation, hold)),
+                _ => None,
+            })
+    }
+
+    /// One holder after another, tokens in that order, and whoever was overtaken by a loss told in time.
+    fn check_tickets(&self, found: &mut Vec<String>) {
+        let mut of_ticket: BTreeMap<i64, Vec<(&Operation, &Hold)>> = BTreeMap::new();
+        for (operation, hold) in self.holds() {
+            for id in &hold.ids {
+                of_ticket.entry(*id).or_default().push((operation, hold));
+            }
+        }
+        for (id, mut holds) in of_ticket {
+            holds.sort_by_key(|(_, hold)| hold.token);
+            let mut free = Duration::ZERO;
+            let mut latest_call = Duration::ZERO;
+            for (position, (operation, hold)) in holds.iter().enumerate() {
+                if position > 0 && holds[position - 1].1.token == hold.token {
+                    found.push(format!("ticket {id}: token {} twice", hold.token));
+                }
+                if operation.answered < latest_call {
+                    found.push(format!(
+                        "ticket {id}: token {} is greater than that of a later holder",
+                        holds[position - 1].1.token
+                    ));
+                }
+                latest_call = latest_call.max(operation.called);
+                // As early as possible.
+                let begin = operation.called.max(free);
+                if begin > operation.answered {
+                    found.push(format!(
+                        "ticket {id}: {:?} got it at {:?}, before it can have been free ({free:?})",
+                        operation.name, operation.answered
+                    ));
+                }
+                free = begin.max(hold.confirmed).min(hold.gone());
+                if let Some((_, next)) = holds.get(position + 1).map(|next| (next.1, next.0)) {
+                    let due = self.awake_after(operation.name, next.answered) + hold.within + SLACK;
+                    if hold.end != End::Released && hold.ended > due {
+                        found.push(format!(
+                            "ticket {id}: {:?} learned {:?} too late that it had lost it",
+                            operation.name,
+                            hold.ended - due
+                        ));
+                    }
+                }
+            }
+        }
+    }
+
+    /// From when on this process could do something.
+    fn awake_after(&self, name: Name, time: Time) -> Time {
+        self.pauses
+            .iter()
+            .filter(|pause| pause.name == name && pause.from <= time && time <= pause.to)
+            .map(|pause| pause.to)
+            .max()
+            .unwrap_or(time)
+    }
+
+    fn check_refusals(&self, found: &mut Vec<String>) {
+        for (semaphore, &size) in &self.sizes {
+            let mut changes: Vec<(Time, i64)> = Vec::new();
+            for operation in self.operations.iter().filter(|o| o.semaphore == *semaphore) {
+                let (until, count) = match &operation.outcome {
+                    Outcome::Held(hold) => (hold.gone(), hold.ids.len()),
+                    Outcome::Refused if operation.tickets > 1 || operation.waits => {
+                        (operation.answered, size)
+                    }
+                    Outcome::Refused => continue,
+                    Outcome::Unknown => (operation.answered + TAIL, size),
+                };
+                let count = i64::try_from(count).unwrap_or(i64::MAX);
+                // While it waits, it stands in line.
+                let early = if operation.waits { size as i64 } else { 0 };
+                changes.push((operation.called, count.max(early)));
+                if early > count {
+                    changes.push((operation.answered, count - early));
+                }
+                changes.push((until, -count));
+            }
+            changes.sort_by_key(|change| change.0);
+            let mut level = 0;
+            let levels: Vec<(Time, i64)> = changes
+                .iter()
+                .map(|(time, change)| {
+                    level += change;
+                    (*time, level)
+                })
+                .collect();
+            for operation in self.operations.iter().filter(|o| {
+                o.semaphore == *semaphore
+                    && matches!(o.outcome, Outcome::Refused)
+                    && o.tickets == 1
+                    && !o.waits
+            }) {
+                let first = levels.partition_point(|level| level.0 <= operation.called);
+                let before = first.checked_sub(1).map_or(0, |before| levels[before].1);
+                let most = levels[first..]
+                    .iter()
+                    .take_while(|level| level.0 <= operation.answered)
+                    .map(|level| level.1)
+                    .fold(before, i64::max);
+                if most < size as i64 {
+                    found.push(format!(
+                        "{:?} was refused a ticket of {semaphore} when only {most} can have been held",
+                        operation.name
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Whom a fault concerned.
+    pub(crate) fn explains(fault: &Fault, operation: &Operation, hold: &Hold) -> bool {
+        let concerns = match &fault.target {
+            Target::Process(name) => *name == operation.name,
+            Target::Backend(pid) => operation.pid == 0 || *pid == operation.pid,
+            Target::LowLevel => operation.low_level,
+            Target::BehindPooler => true,
+            Target::All => true,
+            Target::Nobody => false,
+        };
+        concerns && fault.at <= hold.ended && fault.end + SLACK >= operation.called
+    }
+
+    /// Nobody loses a ticket without a reason.
+    fn check_reasons(&self, found: &mut Vec<String>) {
+        for (operation, hold) in self.holds().filter(|(_, hold)| hold.end == End::Told) {
+            if !self
+                .faults
+                .iter()
+                .any(|fault| Self::explains(fault, operation, hold))
+            {
+                found.push(format!(
+                    "{:?} lost {:?} of {} for no reason, at {:?} (low-level: {})",
+                    operation.name, hold.ids, operation.semaphore, hold.ended, operation.low_level
+                ));
+            }
+        }
+    }
+
+    fn check_overtaking(&self, found: &mut Vec<String>) {
+        let mut barred: Vec<&Barred> = self.barred.iter().collect();
+        barred.sort_by_key(|barred| barred.from);
+        for (operation, _) in self.holds().filter(|(operation, _)| !operation.waits) {
+            let end = barred.partition_point(|barred| barred.from <= operation.called);
+            let overtakes = barred[..end]
+                .iter()
+                .rev()
+                .take_while(|barred| barred.from + Duration::from_secs(30) > operation.called)
+                .any(|barred| {
+                    barred.semaphore == operation.semaphore && operation.answered <= barred.to
+                });
+            if overtakes {
+                found.push(format!(
+                    "{:?} overtook the head of the line of {} at {:?}",
+                    operation.name, operation.semaphore, operation.called
+                ));
+            }
+        }
+    }
+
+    /// How long after this fault its targets learned that they had lost their tickets.
+    pub(crate) fn told_after(&self, fault: &Fault) -> Vec<Duration> {
+        if fault.kind == Kind::StopWorker {
+            return Vec::new();
+        }
+        self.holds()
+            .filter(|(operation, hold)| {
+                hold.end == End::Told
+                    && operation.answered <= fault.at
+                    && hold.ended <= fault.end + TAIL
+                    && Self::explains(fault, operation, hold)
+            })
+            .map(|(_, hold)| hold.ended - fault.at)
+            .collect()
+    }
+}

@@ -1,0 +1,205 @@
+//! Looks at the server, some hundred times a second, without the library: who stands in line, and which tickets are held.
+
+use crate::{
+    arena::Urls,
+    log::{Time, now},
+};
+use diesel::{
+    Connection, PgConnection, QueryableByName, RunQueryDsl,
+    sql_types::{BigInt, Bool, Nullable, Text},
+};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering::SeqCst},
+    thread,
+    time::Duration,
+};
+
+/// So long nobody may wait while all tickets are free.
+const IDLE: Duration = Duration::from_secs(2);
+
+/// One row for each session that stands in a line, and one for each semaphore.
+const LOOK: &str = "\
+    SELECT s.id AS semaphore, s.name AS name, NULL::bigint AS pid, false AS granted, false AS bars, NULL AS since, \
+        count(*) AS tickets, count(*) FILTER (WHERE t.xmax <> 0 AND pg_xact_status( \
+            ((pg_snapshot_xmax(pg_current_snapshot())::text::bigint >> 32 << 32) | t.xmax::text::bigint)::text::xid8 \
+        ) = 'in progress') AS held \
+    FROM dbsemaphore.semaphore s JOIN dbsemaphore.ticket t ON t.semaphore_id = s.id GROUP BY s.id, s.name \
+    UNION ALL \
+    SELECT l.objid::bigint, NULL, l.pid, l.granted, l.classid = x'64627362'::integer, \
+        concat(l.waitstart, ' ', a.query_start), 0, 0 \
+    FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid \
+    WHERE l.locktype = 'advisory' AND l.classid IN (x'64627374'::integer, x'64627362'::integer) \
+      AND l.mode = 'ExclusiveLock' AND a.datname = current_database()";
+
+#[derive(QueryableByName)]
+struct Row {
+    #[diesel(sql_type = BigInt)]
+    semaphore: i64,
+    #[diesel(sql_type = Nullable<Text>)]
+    name: Option<String>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pid: Option<i64>,
+    #[diesel(sql_type = Bool)]
+    granted: bool,
+    #[diesel(sql_type = Bool)]
+    bars: bool,
+    #[diesel(sql_type = Nullable<Text>)]
+    since: Option<String>,
+    #[diesel(sql_type = BigInt)]
+    tickets: i64,
+    #[diesel(sql_type = BigInt)]
+    held: i64,
+}
+
+/// A time in which somebody at the head of this semaphore's line had looked, and found too few.
+pub(crate) struct Barred {
+    pub(crate) semaphore: String,
+    pub(crate) from: Time,
+    pub(crate) to: Time,
+}
+
+/// What was seen.
+#[derive(Default)]
+pub(crate) struct Sight {
+    pub(crate) looks: u64,
+    pub(crate) barred: Vec<Barred>,
+    pub(crate) most_held: BTreeMap<String, i64>,
+    pub(crate) violations: Vec<String>,
+}
+
+/// One who stands in a line: session, and since when.
+type Waiter = (i64, String);
+
+/// What has to be known from one look to the next.
+#[derive(Default)]
+struct Memory {
+    /// Since which look each one waits.
+    waiting: BTreeMap<(i64, Waiter), u64>,
+    heads: BTreeMap<i64, i64>,
+    barring: BTreeMap<(i64, Waiter), Time>,
+    idle_since: BTreeMap<i64, Time>,
+}
+
+/// Until it is over.
+pub(crate) fn watch(folder: &Path, over: &AtomicBool) -> Sight {
+    let mut sight = Sight::default();
+    let mut memory = Memory::default();
+    let mut conn = None;
+    while !over.load(SeqCst) {
+        let from = now();
+        let rows = connected(&mut conn, folder)
+            .and_then(|conn| diesel::sql_query(LOOK).load::<Row>(conn).ok());
+        let Some(rows) = rows else {
+            // Nothing is known of what happens meanwhile.
+            conn = None;
+            memory = Memory::default();
+            thread::sleep(Duration::from_millis(5));
+            continue;
+        };
+        sight.take_in(&mut memory, &rows, from, now());
+        thread::sleep(Duration::from_millis(4));
+    }
+    sight
+}
+
+fn connected<'a>(
+    conn: &'a mut Option<PgConnection>,
+    folder: &Path,
+) -> Option<&'a mut PgConnection> {
+    if conn.is_none() {
+        let url = Urls::read(folder).of(crate::arena::Place::Here);
+        *conn = PgConnection::establish(&url).ok();
+    }
+    conn.as_mut()
+}
+
+impl Sight {
+    fn take_in(&mut self, memory: &mut Memory, rows: &[Row], from: Time, to: Time) {
+        self.looks += 1;
+        let (semaphores, line): (Vec<&Row>, Vec<&Row>) =
+            rows.iter().partition(|row| row.pid.is_none());
+        let waiter = |row: &Row| -> (i64, Waiter) {
+            (
+                row.semaphore,
+                (row.pid.unwrap_or(0), row.since.clone().unwrap_or_default()),
+            )
+        };
+
+        let mut waiting = BTreeMap::new();
+        for row in line.iter().filter(|row| !row.bars && !row.granted) {
+            let key = waiter(row);
+            let since = memory.waiting.get(&key).copied().unwrap_or(self.looks);
+            waiting.insert(key, since);
+        }
+        for row in line.iter().filter(|row| !row.bars && row.granted) {
+            let pid = row.pid.unwrap_or(0);
+            if memory.heads.get(&row.semaphore) != Some(&pid) {
+                let joined = memory
+                    .waiting
+                    .iter()
+                    .find(|((semaphore, w), _)| *semaphore == row.semaphore && w.0 == pid)
+                    .map_or(self.looks, |(_, since)| *since);
+                // Those who were seen to wait when it wasn't there yet, and still do.
+                for ((semaphore, earlier), since) in &waiting {
+                    if *semaphore == row.semaphore && *since < joined && earlier.0 != pid {
+                        self.violations.push(format!(
+                            "backend {pid} overtook {} in the line of {semaphore}",
+                            earlier.0
+                        ));
+                    }
+                }
+            }
+        }
+        memory.heads = line
+            .iter()
+            .filter(|row| !row.bars && row.granted)
+            .map(|row| (row.semaphore, row.pid.unwrap_or(0)))
+            .collect();
+        memory.waiting = waiting;
+
+        let mut barring = BTreeMap::new();
+        for row in line.iter().filter(|row| row.bars && row.granted) {
+            let key = waiter(row);
+            let name = semaphores
+                .iter()
+                .find(|s| s.semaphore == row.semaphore)
+                .and_then(|s| s.name.clone());
+            let since = memory.barring.get(&key).copied();
+            if let (Some(since), Some(name)) = (since, name) {
+                self.barred.push(Barred {
+                    semaphore: name,
+                    from: since,
+                    to: from,
+                });
+            }
+            barring.insert(key, since.unwrap_or(to));
+        }
+        memory.barring = barring;
+
+        for row in semaphores {
+            let name = row.name.clone().unwrap_or_default();
+            let most = self.most_held.entry(name.clone()).or_default();
+            *most = (*most).max(row.held);
+            if row.held > row.tickets {
+                self.violations.push(format!(
+                    "{} of {} tickets of {name} held",
+                    row.held, row.tickets
+                ));
+            }
+            let stands = line.iter().any(|l| l.semaphore == row.semaphore && !l.bars);
+            if stands && row.held == 0 {
+                let since = *memory.idle_since.entry(row.semaphore).or_insert(from);
+                if to - since > IDLE {
+                    self.violations.push(format!(
+                        "{name}: all tickets free, and somebody waits, for {IDLE:?}"
+                    ));
+                    memory.idle_since.remove(&row.semaphore);
+                }
+            } else {
+                memory.idle_since.remove(&row.semaphore);
+            }
+        }
+    }
+}

@@ -35,7 +35,6 @@ lint: setup
 # All that a change has to pass.
 ci: lint test
 	cargo run --quiet --example demo -- --seconds 6 src migrations tests
-	cargo run --quiet --package faults -- 20
 
 setup:
 	@scripts/setup

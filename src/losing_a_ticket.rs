@@ -24,7 +24,8 @@
 //! `check`, `release` and dropping are round trips, and block for as long as the connection takes to give up when no answer
 //! comes: bound that with libpq's parameters in the URL of the ticket pool, such as
 //! `?keepalives_idle=5&keepalives_interval=5&keepalives_count=3&tcp_user_timeout=20000`. A watched ticket never blocks its
-//! holder for longer than the time in the table.
+//! holder for longer than the time in the table. The same parameters end a wait on a host that was cut off: the server
+//! has taken it out of the line, but can't tell it, and without them it would go on waiting for an answer.
 //!
 //! # Fencing
 //!

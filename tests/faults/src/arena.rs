@@ -1,9 +1,14 @@
 //! The server and the pooler that the fleet works with, and where to find them: their addresses change.
 
-use diesel::{Connection, PgConnection};
+use crate::{kind::Kind, sabotage::Sabotage};
+use diesel::{Connection, PgConnection, connection::SimpleConnection};
 use diesel_dbsemaphore as sem;
 use stand::{Bouncer, Cable, Database, Server, Stop};
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 /// How many tickets each semaphore has at first.
 pub(crate) const SEMAPHORES: [(&str, u32); 4] = [("one", 1), ("few", 3), ("many", 6), ("quick", 3)];
@@ -69,7 +74,7 @@ pub(crate) struct Arena {
 }
 
 impl Arena {
-    pub(crate) fn open(folder: &Path) -> Self {
+    pub(crate) fn open(folder: &Path, sabotage: Option<Sabotage>) -> Self {
         let server = Server::start_with(&[
             "listen_addresses=*",
             "fsync=off",
@@ -79,12 +84,16 @@ impl Arena {
             "min_wal_size=32MB",
             "wal_keep_size=32MB",
             "wal_receiver_timeout=5s",
+            "wal_retrieve_retry_interval=100ms",
         ]);
         let database = server.create_database();
         let mut conn = database.connect();
         sem::run_migrations(&mut conn).unwrap();
         for (name, tickets) in SEMAPHORES {
             sem::make(&mut conn, name, tickets).unwrap();
+        }
+        if let Some(sabotage) = sabotage {
+            sabotage.commit(&mut conn);
         }
         let bouncer = pooler(&server);
         let mut arena = Self {
@@ -110,7 +119,8 @@ impl Arena {
             // Its own end finds out as late as the server does.
             afar: [0, 1].map(|number| {
                 format!(
-                    "postgres://postgres@{}:{}/{}?connect_timeout=2&tcp_user_timeout=3000",
+                    "postgres://postgres@{}:{}/{}?connect_timeout=2&tcp_user_timeout=3000\
+                     &keepalives_idle=1&keepalives_interval=1&keepalives_count=2",
                     Cable::address(number),
                     self.server.port(),
                     self.database.name()
@@ -127,6 +137,36 @@ impl Arena {
     /// None while the server is down.
     pub(crate) fn connect(&self) -> Option<PgConnection> {
         PgConnection::establish(&self.url()).ok()
+    }
+
+    /// Whether this server has what such a fault needs.
+    pub(crate) fn knows(&self, kind: Kind) -> bool {
+        kind != Kind::TransactionTimeout || self.as_operator("SHOW transaction_timeout").is_some()
+    }
+
+    /// `SET name = value` or `RESET name`, for all sessions. None if that fails.
+    pub(crate) fn configure(&self, change: &str) -> Option<()> {
+        self.as_operator(&format!("ALTER SYSTEM {change}"))?;
+        self.as_operator("SELECT pg_reload_conf()")
+    }
+
+    /// None if that fails.
+    pub(crate) fn allow_connections(&self, allow: bool) -> Option<()> {
+        self.as_operator(&format!(
+            "ALTER DATABASE {} ALLOW_CONNECTIONS {allow}",
+            self.database.name()
+        ))
+    }
+
+    /// From outside of the database that everything happens in.
+    fn as_operator(&self, statement: &str) -> Option<()> {
+        let mut conn = PgConnection::establish(&self.server.url()).ok()?;
+        // What it changes is not to be lost in the next crash.
+        conn.batch_execute(
+            "SET statement_timeout = 0; SET lock_timeout = 0; SET synchronous_commit = on",
+        )
+        .and_then(|()| conn.batch_execute(statement))
+        .ok()
     }
 
     pub(crate) fn restart(&mut self, how: Stop) {
@@ -157,9 +197,11 @@ fn pooler(server: &Server) -> Bouncer {
 
 /// Until the server takes connections again.
 pub(crate) fn until_up(url: &str) -> PgConnection {
+    let end = Instant::now() + Duration::from_secs(60);
     loop {
         match PgConnection::establish(url) {
             Ok(conn) => return conn,
+            Err(error) if Instant::now() > end => panic!("the server is down for good: {error}"),
             Err(_) => std::thread::sleep(Duration::from_millis(2)),
         }
     }

@@ -118,8 +118,8 @@ impl Fleet {
         }
     }
 
-    /// Starts anew what has died. Returns how many still run.
-    pub(crate) fn look_after(&self, restart: bool) -> usize {
+    /// Starts anew what has died. Returns those that still run.
+    pub(crate) fn look_after(&self, restart: bool) -> Vec<Name> {
         let mut processes = self.processes.lock().unwrap();
         for process in processes.iter_mut() {
             if process.child.try_wait().unwrap().is_some() && !self.is_noted(process.name) {
@@ -137,8 +137,9 @@ impl Fleet {
         }
         processes
             .iter()
-            .filter(|process| !self.is_noted(process.name))
-            .count()
+            .map(|process| process.name)
+            .filter(|name| !self.is_noted(*name))
+            .collect()
     }
 
     fn is_noted(&self, name: Name) -> bool {

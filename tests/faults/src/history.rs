@@ -13,7 +13,8 @@
 
 use crate::{
     fleet::{Name, Pause},
-    inject::{Fault, Kind, Target},
+    inject::{Fault, Target},
+    kind::Kind,
     log::{Event, Time},
     witness::Barred,
 };
@@ -61,7 +62,8 @@ pub(crate) struct Hold {
     pub(crate) ids: Vec<i64>,
     pub(crate) token: i64,
     within: Duration,
-    /// When it was known to be held for the last time.
+    /// When it was known to be held for the last time. At first it isn't: the answer may have come late, to a process
+    /// that was stopped or cut off, when the ticket was lost already.
     confirmed: Time,
     pub(crate) ended: Time,
     pub(crate) end: End,
@@ -122,7 +124,7 @@ pub(crate) fn operations(name: Name, log: &[(Time, Event)], died: Time) -> Vec<O
                     ids: ids.clone(),
                     token: *token,
                     within: *within,
-                    confirmed: time,
+                    confirmed: operation.called,
                     ended: died,
                     end: End::Died,
                 });
@@ -207,14 +209,17 @@ impl History {
                 // As early as possible.
                 let begin = operation.called.max(free);
                 if begin > operation.answered {
+                    let before = position.checked_sub(1).map(|before| holds[before]);
                     found.push(format!(
-                        "ticket {id}: {:?} got it at {:?}, before it can have been free ({free:?})",
-                        operation.name, operation.answered
+                        "ticket {id}: {operation:?} got it before it can have been free ({free:?}); before: {before:?}"
                     ));
                 }
                 free = begin.max(hold.confirmed).min(hold.gone());
                 if let Some((_, next)) = holds.get(position + 1).map(|next| (next.1, next.0)) {
-                    let due = self.awake_after(operation.name, next.answered) + hold.within + SLACK;
+                    let knew_of_it = self
+                        .awake_after(operation.name, next.answered)
+                        .max(operation.answered);
+                    let due = knew_of_it + hold.within + SLACK;
                     if hold.end != End::Released && hold.ended > due {
                         found.push(format!(
                             "ticket {id}: {:?} learned {:?} too late that it had lost it",
@@ -340,19 +345,25 @@ impl History {
         }
     }
 
-    /// How long after this fault its targets learned that they had lost their tickets.
-    pub(crate) fn told_after(&self, fault: &Fault) -> Vec<Duration> {
-        if fault.kind == Kind::StopWorker {
-            return Vec::new();
-        }
+    /// For each loss that a holder was told of: what caused it, and how long it took to know. Of several possible causes,
+    /// the one that was aimed at it, and of these the last, is taken.
+    pub(crate) fn told(&self) -> Vec<(Kind, Duration)> {
         self.holds()
-            .filter(|(operation, hold)| {
-                hold.end == End::Told
-                    && operation.answered <= fault.at
-                    && hold.ended <= fault.end + TAIL
-                    && Self::explains(fault, operation, hold)
+            .filter(|(_, hold)| hold.end == End::Told)
+            .filter_map(|(operation, hold)| {
+                let cause = self
+                    .faults
+                    .iter()
+                    .filter(|fault| Self::explains(fault, operation, hold))
+                    .max_by_key(|fault| {
+                        let aimed = matches!(fault.target, Target::Process(_) | Target::Backend(_));
+                        (aimed, fault.at)
+                    })?;
+                // Nobody can be told before he has it, or while he can't do anything.
+                let begin = cause.at.max(operation.answered);
+                let begin = self.awake_after(operation.name, begin);
+                Some((cause.kind, hold.ended.saturating_sub(begin)))
             })
-            .map(|(_, hold)| hold.ended - fault.at)
             .collect()
     }
 }

@@ -1,22 +1,20 @@
-//! The faults: which there are, in which order a seed draws them, and how each is done.
+//! How each fault is done, and how long the server takes to give back what its target had.
 
 use crate::{
     arena::{Arena, Place, SEMAPHORES, until_up},
     fleet::{Fleet, Name},
+    kind::{Draws, Kind, Kind::*, LANES},
     log::{Time, now},
+    session::{HOLDS, Session, WAITS},
     worker::HOST_TIMEOUT,
 };
-use diesel::{
-    PgConnection, QueryableByName, RunQueryDsl,
-    connection::SimpleConnection,
-    sql_types::{Integer, Text},
-};
+use diesel::{PgConnection, connection::SimpleConnection};
 use diesel_dbsemaphore as sem;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use rand::{Rng, SeedableRng, rngs::SmallRng, seq::IndexedRandom};
+use rand::{Rng, rngs::SmallRng};
 use stand::Stop;
 use std::{
     path::Path,
@@ -34,82 +32,6 @@ const LONG: Duration = Duration::from_secs(7);
 const CUT_OFF: Duration = Duration::from_secs(5 + HOST_TIMEOUT.as_secs());
 /// What is not tied to the network's time-outs happens at once; this is far more.
 const AT_ONCE: Duration = Duration::from_secs(3);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Kind {
-    KillHolder,
-    KillWaiter,
-    TerminateHolder,
-    TerminateWaiter,
-    CancelHolder,
-    CancelWaiter,
-    ResizeUp,
-    ResizeDown,
-    DestroyAndMake,
-    IdleTimeout,
-    StatementTimeout,
-    LockTimeout,
-    RefuseConnections,
-    StopWorker,
-    StopBackend,
-    LinkDown,
-    RestartFast,
-    RestartImmediate,
-    KillBackend,
-    KillPostmaster,
-    FailOver,
-    RestartPooler,
-    /// The last two are done by workers themselves.
-    Panic,
-    Crash,
-}
-
-use Kind::*;
-
-impl Kind {
-    pub(crate) const ALL: [(Kind, &'static str); 24] = [
-        (KillHolder, "kill -9 of a holder"),
-        (KillWaiter, "kill -9 of a waiter"),
-        (Crash, "holder kills itself"),
-        (Panic, "holder panics"),
-        (StopWorker, "process stopped for 7 s"),
-        (TerminateHolder, "pg_terminate_backend of a holder"),
-        (TerminateWaiter, "pg_terminate_backend of a waiter"),
-        (CancelHolder, "pg_cancel_backend of a holder"),
-        (CancelWaiter, "pg_cancel_backend of a waiter, 1 to 3 times"),
-        (StopBackend, "holder's backend stopped for 7 s"),
-        (KillBackend, "kill -9 of a holder's backend"),
-        (KillPostmaster, "kill -9 of the postmaster"),
-        (RestartFast, "server restarted (fast)"),
-        (RestartImmediate, "server restarted (immediate)"),
-        (FailOver, "server killed, standby promoted"),
-        (RestartPooler, "PgBouncer restarted"),
-        (LinkDown, "link down for 9 s"),
-        (IdleTimeout, "idle_in_transaction_session_timeout"),
-        (StatementTimeout, "statement_timeout"),
-        (LockTimeout, "lock_timeout"),
-        (RefuseConnections, "connections refused"),
-        (ResizeUp, "make: more tickets"),
-        (ResizeDown, "make: fewer tickets"),
-        (DestroyAndMake, "destroy and make"),
-    ];
-
-    pub(crate) fn title(self) -> &'static str {
-        Self::ALL.iter().find(|(kind, _)| *kind == self).unwrap().1
-    }
-
-    /// What `FAULTS=` says.
-    pub(crate) fn word(self) -> String {
-        let mut word = String::new();
-        for letter in format!("{self:?}").chars() {
-            if letter.is_uppercase() && !word.is_empty() {
-                word.push('-');
-            }
-            word.push(letter.to_ascii_lowercase());
-        }
-        word
-    }
-}
 
 /// Whom a fault concerns: whose loss of a ticket it explains.
 #[derive(Clone, Debug, PartialEq)]
@@ -132,60 +54,19 @@ pub(crate) struct Fault {
     pub(crate) target: Target,
     /// How long until the server had taken back what the target had.
     pub(crate) free_after: Option<Duration>,
-    /// For those that resize: which semaphore, and how many tickets it has from now on if it worked.
-    pub(crate) resize: Option<(String, usize, bool)>,
 }
 
-/// Kinds that are done one after another, with a pause between them; lanes go on beside each other. What a lane does
-/// depends on nothing but the seed.
-pub(crate) struct Lane {
-    pub(crate) kinds: &'static [(Kind, u32)],
-    pub(crate) pause: Duration,
+impl Fault {
+    fn begin(kind: Kind, target: Target) -> Self {
+        Self {
+            kind,
+            at: now(),
+            end: now(),
+            target,
+            free_after: None,
+        }
+    }
 }
-
-pub(crate) const LANES: [Lane; 5] = [
-    Lane {
-        kinds: &[
-            (KillHolder, 14),
-            (KillWaiter, 12),
-            (TerminateHolder, 14),
-            (TerminateWaiter, 14),
-            (CancelHolder, 10),
-            (CancelWaiter, 16),
-            (ResizeUp, 3),
-            (ResizeDown, 3),
-            (DestroyAndMake, 2),
-            (IdleTimeout, 3),
-            (StatementTimeout, 2),
-            (LockTimeout, 2),
-            (RefuseConnections, 2),
-        ],
-        pause: Duration::from_millis(40),
-    },
-    Lane {
-        kinds: &[(StopWorker, 1)],
-        pause: Duration::from_millis(500),
-    },
-    Lane {
-        kinds: &[(StopBackend, 1)],
-        pause: Duration::from_secs(3),
-    },
-    Lane {
-        kinds: &[(LinkDown, 1)],
-        pause: Duration::from_secs(1),
-    },
-    Lane {
-        kinds: &[
-            (RestartFast, 2),
-            (RestartImmediate, 2),
-            (KillBackend, 2),
-            (KillPostmaster, 2),
-            (FailOver, 2),
-            (RestartPooler, 2),
-        ],
-        pause: Duration::from_millis(2500),
-    },
-];
 
 pub(crate) struct Injector<'a> {
     pub(crate) folder: &'a Path,
@@ -197,37 +78,48 @@ pub(crate) struct Injector<'a> {
     pub(crate) over: &'a AtomicBool,
 }
 
+/// A process that is stopped as long as this lives.
+struct Stopped(i32);
+
+impl Stopped {
+    fn new(pid: i32) -> Self {
+        signal(pid, Signal::SIGSTOP);
+        Self(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        signal(self.0, Signal::SIGCONT);
+    }
+}
+
+fn signal(pid: i32, signal: Signal) {
+    let _ = kill(Pid::from_raw(pid), signal);
+}
+
 impl Injector<'_> {
-    /// Draws from these kinds until it is over.
-    pub(crate) fn run(&self, lane: &Lane, number: u64, seed: u64, kinds: &[Kind]) {
-        let drawn: Vec<_> = lane.kinds.iter().filter(|k| kinds.contains(&k.0)).collect();
-        let mut random = SmallRng::seed_from_u64(seed.wrapping_mul(31) + number);
-        while !self.over.load(SeqCst) && !drawn.is_empty() {
-            let mut lot = random.random_range(0..drawn.iter().map(|kind| kind.1).sum());
-            let kind = drawn.iter().find(|kind| {
-                let hit = lot < kind.1;
-                lot = lot.saturating_sub(kind.1);
-                hit
-            });
-            let kind = kind.unwrap().0;
-            // Whatever happens with this one, the next is drawn from the same place.
-            let mut own = SmallRng::seed_from_u64(random.random());
+    /// Does what is drawn for this lane until it is over.
+    pub(crate) fn run(&self, lane: usize, draws: Draws) {
+        for (kind, mut random) in draws {
+            if self.over.load(SeqCst) {
+                return;
+            }
             let end = now() + AT_ONCE;
             // A holder, say, is always there in a moment.
-            while !self.over.load(SeqCst) && now() < end && self.inject(kind, &mut own).is_none() {
+            while !self.over.load(SeqCst)
+                && now() < end
+                && self.inject(kind, &mut random.clone()).is_none()
+            {
                 thread::sleep(Duration::from_millis(2));
             }
-            thread::sleep(lane.pause);
+            thread::sleep(LANES[lane].pause / 2 + LANES[lane].pause.mul_f64(random.random()));
         }
     }
 
     fn note(&self, mut fault: Fault) {
         fault.end = now();
         self.faults.lock().unwrap().push(fault);
-    }
-
-    fn violation(&self, text: String) {
-        self.violations.lock().unwrap().push(text);
     }
 
     /// None if there was nobody to do it to.
@@ -239,46 +131,98 @@ impl Injector<'_> {
             FailOver => self.change_server(kind, |arena| arena.fail_over(self.folder)),
             RestartPooler => {
                 let arena = &mut self.arena.write().unwrap();
-                let fault = begin(kind, Target::BehindPooler);
+                let fault = Fault::begin(kind, Target::BehindPooler);
                 arena.restart_pooler();
                 self.note(fault);
                 Some(())
             }
             KillBackend => {
                 let arena = &mut *self.arena.write().unwrap();
-                let holder = holder(&mut arena.connect()?, self.fleet, random)?;
-                let mut fault = begin(kind, Target::All);
+                let holder = self.choose(&mut arena.connect()?, HOLDS, is_near, random)?;
+                let mut fault = Fault::begin(kind, Target::All);
                 signal(holder.pid, Signal::SIGKILL);
                 // The postmaster ends all sessions, and recovers.
-                thread::sleep(Duration::from_millis(20));
+                let up = now() + AT_ONCE;
+                while now() < up
+                    && arena
+                        .connect()
+                        .is_some_and(|mut c| holder.is_there(&mut c) != Some(false))
+                {
+                    thread::sleep(Duration::from_millis(1));
+                }
                 drop(until_up(&arena.url()));
                 fault.free_after = Some(now() - fault.at);
                 self.note(fault);
                 Some(())
             }
-            StopWorker => self.stop_worker(random),
             StopBackend => {
-                let holder = holder(&mut self.connect()?, self.fleet, random)?;
+                let holder = self.choose(&mut self.connect()?, HOLDS, is_near, random)?;
                 // Whom a stopped backend keeps from going on is up to chance.
-                let fault = begin(kind, Target::All);
-                signal(holder.pid, Signal::SIGSTOP);
+                let fault = Fault::begin(kind, Target::All);
+                let stopped = Stopped::new(holder.pid);
                 thread::sleep(LONG);
-                signal(holder.pid, Signal::SIGCONT);
+                drop(stopped);
                 self.note(fault);
                 Some(())
             }
+            StopWorker => self.stop_worker(random),
             LinkDown => self.cut_off(random),
-            _ => self.by_sql(kind, random),
+            KillHolder | TerminateHolder | CancelHolder => self.hit(kind, HOLDS, random),
+            KillWaiter | TerminateWaiter | CancelWaiter => self.hit(kind, WAITS, random),
+            ResizeUp | ResizeDown | DestroyAndMake => {
+                self.resize(&mut self.connect()?, kind, random)
+            }
+            IdleTimeout => self.set(kind, "idle_in_transaction_session_timeout", 30),
+            TransactionTimeout => self.set(kind, "transaction_timeout", 30),
+            StatementTimeout => self.set(kind, "statement_timeout", 20),
+            LockTimeout => self.set(kind, "lock_timeout", 10),
+            RefuseConnections => {
+                let arena = self.arena.read().unwrap();
+                let mut fault = Fault::begin(kind, Target::Nobody);
+                arena.allow_connections(false)?;
+                thread::sleep(Duration::from_millis(100));
+                // Whatever happens, not for ever.
+                while arena.allow_connections(true).is_none() && now() < fault.at + AT_ONCE {
+                    thread::sleep(Duration::from_millis(2));
+                }
+                fault.end = now();
+                self.note(fault);
+                Some(())
+            }
+            Panic | Crash => unreachable!("done by the workers themselves"),
         }
     }
 
+    /// None while it is down.
     fn connect(&self) -> Option<PgConnection> {
         self.arena.read().unwrap().connect()
     }
 
+    /// Some session that does this, of a process in such a place.
+    fn choose(
+        &self,
+        conn: &mut PgConnection,
+        which: &str,
+        place: fn(Place) -> bool,
+        random: &mut SmallRng,
+    ) -> Option<Session> {
+        let present = self.fleet.present();
+        let mut found = Session::all(conn, which);
+        found.retain(|session| {
+            // Another lane may have stopped this backend.
+            let moves = !session.is_stopped();
+            moves
+                && session
+                    .name()
+                    .is_some_and(|name| present.iter().any(|p| p.0 == name && place(p.1)))
+        });
+        let chosen = random.random_range(0..found.len().max(1));
+        (!found.is_empty()).then(|| found.swap_remove(chosen))
+    }
+
     fn change_server(&self, kind: Kind, change: impl FnOnce(&mut Arena)) -> Option<()> {
         let arena = &mut self.arena.write().unwrap();
-        let mut fault = begin(kind, Target::All);
+        let mut fault = Fault::begin(kind, Target::All);
         change(arena);
         drop(until_up(&arena.url()));
         fault.free_after = Some(now() - fault.at);
@@ -287,122 +231,125 @@ impl Injector<'_> {
     }
 
     fn stop_worker(&self, random: &mut SmallRng) -> Option<()> {
-        let here: Vec<_> = self.fleet.present();
-        let &(name, _) = here
-            .iter()
-            .filter(|p| !is_afar(p.1))
-            .collect::<Vec<_>>()
-            .choose(random)?;
-        let fault = begin(StopWorker, Target::Process(*name));
-        if !self.fleet.stop(*name) {
+        let mut here = self.fleet.present();
+        here.retain(|p| is_near(p.1));
+        let (name, _) = here[random.random_range(0..here.len())];
+        let fault = Fault::begin(StopWorker, Target::Process(name));
+        if !self.fleet.stop(name) {
             return None;
         }
         thread::sleep(LONG);
-        self.fleet.resume(*name, fault.at);
+        self.fleet.resume(name, fault.at);
         self.note(fault);
         Some(())
     }
 
     /// Cuts off a host whose process holds a ticket or waits for one.
     fn cut_off(&self, random: &mut SmallRng) -> Option<()> {
-        let mut conn = self.connect()?;
-        let is_afar = |name| {
-            let present = self.fleet.present();
-            present.iter().any(|p| p.0 == name && is_afar(p.1))
-        };
-        let mut there: Vec<Session> = sessions(&mut conn, &format!("{HOLDS} OR {WAITS}"))
-            .into_iter()
-            .filter(|session| session.name().is_some_and(is_afar))
-            .collect();
-        there.sort_by_key(|session| session.pid);
-        let session = there.choose(random)?;
+        let either = format!("{HOLDS} OR {WAITS}");
+        let session = self.choose(
+            &mut self.connect()?,
+            &either,
+            |place| !is_near(place),
+            random,
+        )?;
         let name = session.name()?;
-        let mut fault = begin(LinkDown, Target::Process(name));
+        let mut fault = Fault::begin(LinkDown, Target::Process(name));
         if !self.fleet.cut(name) {
             return None;
         }
-        self.await_end(&mut fault, session, CUT_OFF);
-        let rest = Duration::from_secs(9).saturating_sub(now() - fault.at);
-        thread::sleep(rest);
+        // Connects each time anew: the server may be restarted meanwhile, and then the session is gone, too.
+        self.await_end(
+            &mut fault,
+            &session,
+            CUT_OFF,
+            Duration::from_millis(20),
+            || {
+                self.connect()
+                    .and_then(|mut conn| session.is_there(&mut conn))
+            },
+        );
+        thread::sleep(Duration::from_secs(9).saturating_sub(now() - fault.at));
         self.fleet.mend(name);
         self.note(fault);
         Some(())
     }
 
-    fn by_sql(&self, kind: Kind, random: &mut SmallRng) -> Option<()> {
+    /// Kills, terminates or cancels one of these.
+    fn hit(&self, kind: Kind, which: &str, random: &mut SmallRng) -> Option<()> {
         let arena = self.arena.read().unwrap();
         let mut conn = arena.connect()?;
+        let session = self.choose(&mut conn, which, is_near, random)?;
+        let call = |function: &str| format!("SELECT {function}({})", session.pid);
+        let mut fault = Fault::begin(kind, Target::Backend(session.pid));
         match kind {
             KillHolder | KillWaiter => {
-                let find = if kind == KillHolder { holder } else { waiter };
-                let session = find(&mut conn, self.fleet, random)?;
-                let name = session.name()?;
-                let mut fault = begin(kind, Target::Process(name));
-                if !self.fleet.kill(name) {
+                fault.target = Target::Process(session.name()?);
+                if !self.fleet.kill(session.name()?) {
                     return None;
                 }
-                self.await_end_by(&mut conn, &mut fault, &session, AT_ONCE);
-                self.note(fault);
             }
             TerminateHolder | TerminateWaiter => {
-                let find = if kind == TerminateHolder {
-                    holder
-                } else {
-                    waiter
-                };
-                let session = find(&mut conn, self.fleet, random)?;
-                let mut fault = begin(kind, Target::Backend(session.pid));
-                let sql = format!("SELECT pg_terminate_backend({})", session.pid);
-                conn.batch_execute(&sql).ok()?;
-                self.await_end_by(&mut conn, &mut fault, &session, AT_ONCE);
-                self.note(fault);
+                conn.batch_execute(&call("pg_terminate_backend")).ok()?;
             }
-            CancelHolder | CancelWaiter => {
-                let find = if kind == CancelHolder { holder } else { waiter };
-                let session = find(&mut conn, self.fleet, random)?;
-                let fault = begin(kind, Target::Backend(session.pid));
+            _ => {
                 let times = if kind == CancelHolder {
                     1
                 } else {
                     random.random_range(1..=3)
                 };
                 for _ in 0..times {
-                    conn.batch_execute(&format!("SELECT pg_cancel_backend({})", session.pid))
-                        .ok()?;
+                    conn.batch_execute(&call("pg_cancel_backend")).ok()?;
                 }
+                // It goes on.
                 self.note(fault);
+                return Some(());
             }
-            ResizeUp | ResizeDown | DestroyAndMake => self.resize(&mut conn, kind, random)?,
-            IdleTimeout | StatementTimeout | LockTimeout => {
-                let (setting, limit) = match kind {
-                    IdleTimeout => ("idle_in_transaction_session_timeout", 30),
-                    StatementTimeout => ("statement_timeout", 20),
-                    _ => ("lock_timeout", 10),
-                };
-                let fault = begin(kind, Target::LowLevel);
-                let set = format!("ALTER SYSTEM SET {setting} = {limit}");
-                conn.batch_execute(&set).ok()?;
-                conn.batch_execute("SELECT pg_reload_conf()").ok()?;
-                thread::sleep(Duration::from_millis(120));
-                // It holds for this session, too.
-                let mut conn = arena.connect()?;
-                conn.batch_execute("SET statement_timeout = 0; SET lock_timeout = 0")
-                    .ok()?;
-                conn.batch_execute(&format!("ALTER SYSTEM RESET {setting}"))
-                    .ok()?;
-                conn.batch_execute("SELECT pg_reload_conf()").ok()?;
-                thread::sleep(Duration::from_millis(20));
-                self.note(fault);
-            }
-            RefuseConnections => {
-                let fault = begin(kind, Target::Nobody);
-                conn.batch_execute("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I CONNECTION LIMIT 0', current_database()); END $$").ok()?;
-                thread::sleep(Duration::from_millis(100));
-                conn.batch_execute("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I CONNECTION LIMIT -1', current_database()); END $$").ok()?;
-                self.note(fault);
-            }
-            _ => unreachable!("{kind:?} has a way of its own"),
         }
+        self.await_end(&mut fault, &session, AT_ONCE, Duration::ZERO, || {
+            session.is_there(&mut conn)
+        });
+        self.note(fault);
+        Some(())
+    }
+
+    fn await_end(
+        &self,
+        fault: &mut Fault,
+        session: &Session,
+        limit: Duration,
+        pause: Duration,
+        mut is_there: impl FnMut() -> Option<bool>,
+    ) {
+        while now() < fault.at + limit {
+            if is_there() == Some(false) {
+                fault.free_after = Some(now() - fault.at);
+                return;
+            }
+            thread::sleep(pause);
+        }
+        // It may have been stopped since.
+        if !session.is_stopped() {
+            self.violations.lock().unwrap().push(format!(
+                "{}: backend {} still has what it had after {limit:?}",
+                fault.kind.title(),
+                session.pid
+            ));
+        }
+    }
+
+    /// A setting of the whole server's, for a moment.
+    fn set(&self, kind: Kind, setting: &str, milliseconds: u32) -> Option<()> {
+        let arena = self.arena.read().unwrap();
+        let fault = Fault::begin(kind, Target::LowLevel);
+        arena.configure(&format!("SET {setting} = {milliseconds}"))?;
+        thread::sleep(Duration::from_millis(120));
+        // Whatever happens, not for ever. The server may have been ended from below us by a crash.
+        while arena.configure(&format!("RESET {setting}")).is_none() && now() < fault.at + AT_ONCE {
+            thread::sleep(Duration::from_millis(2));
+        }
+        thread::sleep(Duration::from_millis(20));
+        self.note(fault);
         Some(())
     }
 
@@ -413,148 +360,22 @@ impl Injector<'_> {
             ResizeDown => random.random_range(3..normal),
             _ => normal,
         };
-        let mut fault = begin(kind, Target::Nobody);
+        let fault = Fault::begin(kind, Target::Nobody);
         // Long enough for every holder to end; a stopped one may hold on for longer.
         conn.batch_execute("SET lock_timeout = '2s'").ok()?;
-        let made = if kind == DestroyAndMake {
-            sem::destroy(conn, "many").and_then(|_| sem::make(conn, "many", tickets))
+        if kind == DestroyAndMake {
+            let made = sem::destroy(conn, "many").and_then(|_| sem::make(conn, "many", tickets));
+            if made.is_err() {
+                let _ = sem::ensure(conn, "many", tickets);
+            }
         } else {
-            sem::make(conn, "many", tickets)
-        };
-        let worked = made.is_ok();
-        if !worked && kind == DestroyAndMake {
-            let _ = sem::ensure(conn, "many", tickets);
+            let _ = sem::make(conn, "many", tickets);
         }
-        fault.resize = Some(("many".to_owned(), tickets as usize, worked));
         self.note(fault);
         Some(())
     }
-
-    fn await_end(&self, fault: &mut Fault, session: &Session, limit: Duration) {
-        while now() < fault.at + limit {
-            // Each time anew: the server may be restarted meanwhile, and then the session is gone, too.
-            if let Some(mut conn) = self.connect()
-                && !session.is_there(&mut conn)
-            {
-                fault.free_after = Some(now() - fault.at);
-                return;
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        self.violation(format!(
-            "{}: backend {} still has what it had after {limit:?}",
-            fault.kind.title(),
-            session.pid
-        ));
-    }
-
-    fn await_end_by(
-        &self,
-        conn: &mut PgConnection,
-        fault: &mut Fault,
-        session: &Session,
-        limit: Duration,
-    ) {
-        while now() < fault.at + limit {
-            if !session.is_there(conn) {
-                fault.free_after = Some(now() - fault.at);
-                return;
-            }
-        }
-        if !self.is_stopped(session.pid) {
-            self.violation(format!(
-                "{}: backend {} still has what it had after {limit:?}",
-                fault.kind.title(),
-                session.pid
-            ));
-        }
-    }
-
-    /// Another lane may have stopped this backend.
-    fn is_stopped(&self, pid: i32) -> bool {
-        std::fs::read_to_string(format!("/proc/{pid}/stat"))
-            .is_ok_and(|stat| stat.rsplit(") ").next().is_some_and(|s| s.starts_with('T')))
-    }
 }
 
-fn begin(kind: Kind, target: Target) -> Fault {
-    Fault {
-        kind,
-        at: now(),
-        end: now(),
-        target,
-        free_after: None,
-        resize: None,
-    }
-}
-
-fn is_afar(place: Place) -> bool {
-    matches!(place, Place::Afar(_))
-}
-
-fn signal(pid: i32, signal: Signal) {
-    let _ = kill(Pid::from_raw(pid), signal);
-}
-
-/// A worker's session, as the server sees it.
-#[derive(QueryableByName)]
-struct Session {
-    #[diesel(sql_type = Integer)]
-    pid: i32,
-    #[diesel(sql_type = Text)]
-    application: String,
-    /// Of its transaction, if it has written something, or locked a row; and when the transaction began.
-    #[diesel(sql_type = Text)]
-    transaction: String,
-}
-
-const HOLDS: &str = "state = 'idle in transaction' AND backend_xid IS NOT NULL";
-const WAITS: &str = "state = 'active' AND wait_event_type = 'Lock'";
-
-fn sessions(conn: &mut PgConnection, which: &str) -> Vec<Session> {
-    diesel::sql_query(format!(
-        "SELECT pid, application_name AS application, concat(backend_xid, ' ', xact_start) AS transaction \
-         FROM pg_stat_activity WHERE datname = current_database() AND application_name ~ '^w[0-9]+[.]' AND ({which})"
-    ))
-    .load(conn)
-    .unwrap_or_default()
-}
-
-impl Session {
-    fn name(&self) -> Option<Name> {
-        let (worker, life) = self.application.strip_prefix('w')?.split_once('.')?;
-        Some(Name {
-            worker: worker.parse().ok()?,
-            life: life.parse().ok()?,
-        })
-    }
-
-    /// Whether its transaction still is.
-    fn is_there(&self, conn: &mut PgConnection) -> bool {
-        let same = format!(
-            "pid = {} AND concat(backend_xid, ' ', xact_start) = '{}'",
-            self.pid, self.transaction
-        );
-        !sessions(conn, &same).is_empty()
-    }
-}
-
-fn holder(conn: &mut PgConnection, fleet: &Fleet, random: &mut SmallRng) -> Option<Session> {
-    pick(sessions(conn, HOLDS), fleet, random)
-}
-
-fn waiter(conn: &mut PgConnection, fleet: &Fleet, random: &mut SmallRng) -> Option<Session> {
-    pick(sessions(conn, WAITS), fleet, random)
-}
-
-/// Somebody who is near, and whose process is there.
-fn pick(mut found: Vec<Session>, fleet: &Fleet, random: &mut SmallRng) -> Option<Session> {
-    let near: Vec<Name> = fleet
-        .present()
-        .into_iter()
-        .filter_map(|(name, place)| (!is_afar(place)).then_some(name))
-        .collect();
-    found.retain(|session| session.name().is_some_and(|name| near.contains(&name)));
-    let chosen = random.random_range(0..found.len().max(1));
-    (!found.is_empty()).then(|| found.swap_remove(chosen))
+fn is_near(place: Place) -> bool {
+    !matches!(place, Place::Afar(_))
 }

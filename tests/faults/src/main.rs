@@ -1,4 +1,4 @@
-//! `faults [SECONDS [SEED [KIND,KIND ..]]]`: a fleet of processes works with a few semaphores while everything goes wrong
+//! `faults [SECONDS [SEED [KIND,KIND .. [SABOTAGE]]]]`: a fleet of processes works with a few semaphores while everything goes wrong
 //! that can, drawn from a seed; a witness that doesn't use the library, and the workers' own logs, say whether more held
 //! a ticket than there were, or one leaked. Exit code 1 if so.
 
@@ -8,8 +8,11 @@ mod arena;
 mod fleet;
 mod history;
 mod inject;
+mod kind;
 mod log;
 mod report;
+mod sabotage;
+mod session;
 mod witness;
 mod worker;
 
@@ -17,13 +20,17 @@ use arena::{Arena, Place, SEMAPHORES};
 use diesel::{QueryableByName, RunQueryDsl, sql_types::BigInt};
 use fleet::Fleet;
 use history::History;
-use inject::{Injector, Kind, LANES};
+use inject::Injector;
+use kind::{Draws, Kind, LANES};
+use log::{Event, Time};
+use report::Own;
+use sabotage::Sabotage;
 use std::{
     env,
     path::Path,
     process::ExitCode,
     sync::{
-        Mutex, RwLock,
+        Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     thread,
@@ -46,32 +53,46 @@ fn main() -> ExitCode {
     let word = |position: usize| words.get(position).filter(|word| !word.is_empty());
     let seconds = word(0).map_or(60, |word| word.parse().expect("seconds"));
     let seed = word(1).map_or(1, |word| word.parse().expect("a seed"));
-    let kinds: Vec<Kind> = Kind::ALL
-        .into_iter()
-        .map(|(kind, _)| kind)
-        .filter(|kind| {
-            word(2).is_none_or(|words| {
-                words == "all" || words.split(',').any(|word| word == kind.word())
-            })
-        })
-        .collect();
-    if run(Duration::from_secs(seconds), seed, &kinds) {
+    let kinds: Vec<Kind> = match word(2).map(String::as_str) {
+        None | Some("all") => Kind::ALL.map(|(kind, _)| kind).to_vec(),
+        Some(words) => words.split(',').map(kind_named).collect(),
+    };
+    let sabotage = word(3).map(|word| Sabotage::named(word).expect("a sabotage of that name"));
+    if run(Duration::from_secs(seconds), seed, kinds, sabotage) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     }
 }
 
-fn run(time: Duration, seed: u64, kinds: &[Kind]) -> bool {
+fn kind_named(word: &str) -> Kind {
+    let all = Kind::ALL.iter().map(|(kind, _)| *kind);
+    let found = all.clone().find(|kind| kind.word() == word);
+    found.unwrap_or_else(|| {
+        let known: Vec<String> = all.map(Kind::word).collect();
+        panic!("no fault {word:?}; there are {}", known.join(", "))
+    })
+}
+
+fn run(time: Duration, seed: u64, mut kinds: Vec<Kind>, sabotage: Option<Sabotage>) -> bool {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let arena = RwLock::new(Arena::open(folder));
+    let arena = Arena::open(folder, sabotage);
+    kinds.retain(|kind| {
+        let known = arena.knows(*kind);
+        if !known {
+            println!("this server has no {}", kind.title());
+        }
+        known
+    });
+    let arena = RwLock::new(arena);
     let mut places = vec![Place::Here; 9];
     places.extend([Place::BehindPooler; 3]);
     if nix::unistd::Uid::effective().is_root() {
         places.extend([Place::Afar(0), Place::Afar(1)]);
     } else {
         println!("not root: no link goes down");
+        kinds.retain(|kind| *kind != Kind::LinkDown);
     }
     let fleet = Fleet::start(folder, seed, &places);
     let (over, all_over) = (AtomicBool::new(false), AtomicBool::new(false));
@@ -89,35 +110,39 @@ fn run(time: Duration, seed: u64, kinds: &[Kind]) -> bool {
 
     let mut sight = thread::scope(|scope| {
         let witness = scope.spawn(|| witness::watch(folder, &all_over));
-        let lanes: Vec<_> = (0..)
-            .zip(&LANES)
-            .map(|(number, lane)| {
+        let lanes: Vec<_> = (0..LANES.len())
+            .filter_map(|lane| Draws::new(seed, lane, &kinds).map(|draws| (lane, draws)))
+            .map(|(lane, draws)| {
                 let injector = &injector;
-                scope.spawn(move || injector.run(lane, number, seed, kinds))
+                scope.spawn(move || injector.run(lane, draws))
             })
             .collect();
         let end = Instant::now() + time;
-        while Instant::now() < end || lanes.iter().any(|lane| !lane.is_finished()) {
-            if Instant::now() >= end {
+        while lanes.iter().any(|lane| !lane.is_finished()) {
+            // A lane that ends by itself has panicked: then there is nothing more to be learned.
+            if Instant::now() >= end || lanes.iter().any(|lane| lane.is_finished()) {
                 over.store(true, SeqCst);
             }
             fleet.look_after(true);
             thread::sleep(Duration::from_millis(5));
         }
         for lane in lanes {
-            lane.join().unwrap();
+            if lane.join().is_err() {
+                let failed = "the suite itself failed, see above".to_owned();
+                violations.lock().unwrap().push(failed);
+            }
         }
         std::fs::write(folder.join("stop"), "").unwrap();
         let end = Instant::now() + Duration::from_secs(30);
-        while fleet.look_after(false) > 0 && Instant::now() < end {
+        let mut running = fleet.look_after(false);
+        while !running.is_empty() && Instant::now() < end {
             thread::sleep(Duration::from_millis(5));
+            running = fleet.look_after(false);
         }
-        let stuck = fleet.look_after(false);
-        if stuck > 0 {
-            violations
-                .lock()
-                .unwrap()
-                .push(format!("{stuck} workers never came back"));
+        for name in running {
+            let log = log::read(&name.log(folder));
+            let text = format!("{name:?} never came back from {:?}", log.last());
+            violations.lock().unwrap().push(text);
         }
         all_over.store(true, SeqCst);
         witness.join().unwrap()
@@ -125,27 +150,25 @@ fn run(time: Duration, seed: u64, kinds: &[Kind]) -> bool {
 
     let mut violations = violations.lock().unwrap().clone();
     violations.append(&mut sight.violations);
-    violations.extend(leftovers(&arena.read().unwrap()));
+    violations.extend(leftovers(
+        &arena.read().unwrap_or_else(PoisonError::into_inner),
+    ));
 
     let mut operations = Vec::new();
     let mut own = Vec::new();
+    let present = fleet.present();
     for (name, died) in fleet.deaths() {
         let log = log::read(&name.log(folder));
-        let last = !fleet
-            .deaths()
-            .iter()
-            .any(|d| d.0.worker == name.worker && d.0.life > name.life);
-        if last && !log.iter().any(|(_, event)| *event == log::Event::Healthy) {
+        // Those that were there at the end: did they end well?
+        let is_last = present.iter().any(|(last, _)| *last == name);
+        let crashed = matches!(log.last(), Some((_, Event::Does(_))));
+        if is_last && !crashed && !log.iter().any(|(_, event)| *event == Event::Healthy) {
             violations.push(format!(
                 "{name:?} lost a connection of its pool: {:?}",
                 log.last()
             ));
         }
-        own.extend(log.iter().filter_map(|(time, event)| match event {
-            log::Event::Does(what) if what == "panic" => Some((Kind::Panic, *time)),
-            log::Event::Does(_) => Some((Kind::Crash, *time)),
-            _ => None,
-        }));
+        own.extend(done_by_itself(&log));
         operations.extend(history::operations(name, &log, died));
     }
     let history = History {
@@ -166,6 +189,31 @@ fn run(time: Duration, seed: u64, kinds: &[Kind]) -> bool {
     );
     report::print(&history, &own, &violations);
     violations.is_empty()
+}
+
+/// A panic gives the ticket back while it unwinds; after a crash there is nobody to write down when.
+fn done_by_itself(log: &[(Time, Event)]) -> impl Iterator<Item = Own> {
+    log.iter()
+        .enumerate()
+        .filter_map(|(position, (at, event))| {
+            let Event::Does(what) = event else {
+                return None;
+            };
+            let back = log[position..]
+                .iter()
+                .find(|(_, event)| *event == Event::Left);
+            Some(if what == "panic" {
+                Own {
+                    kind: Kind::Panic,
+                    free_after: back.map(|(back, _)| *back - *at),
+                }
+            } else {
+                Own {
+                    kind: Kind::Crash,
+                    free_after: None,
+                }
+            })
+        })
 }
 
 #[derive(QueryableByName)]
@@ -192,7 +240,9 @@ fn leftovers(arena: &Arena) -> Vec<String> {
             "SELECT n_tup_upd AS count FROM pg_stat_user_tables WHERE relid = 'dbsemaphore.ticket'::regclass",
         ),
     ];
-    let mut conn = arena.connect().expect("the server is up");
+    let Some(mut conn) = arena.connect() else {
+        return vec!["the server is down".to_owned()];
+    };
     let mut found = Vec::new();
     for (what, sql) in questions {
         let end = Instant::now() + Duration::from_secs(10);

@@ -1,28 +1,45 @@
 //! What a person reads.
 
-use crate::{history::History, inject::Kind, log::Time};
+use crate::{history::History, kind::Kind};
 use stand::percentile;
 use std::time::Duration;
 
-pub(crate) fn print(history: &History, own: &[(Kind, Time)], violations: &[String]) {
+/// What a worker did to itself.
+pub(crate) struct Own {
+    pub(crate) kind: Kind,
+    pub(crate) free_after: Option<Duration>,
+}
+
+pub(crate) fn print(history: &History, own: &[Own], violations: &[String]) {
     println!(
-        "{:44} {:>6} {:>21} {:>21}",
+        "{:44} {:>6} {:>32} {:>21}",
         "", "", "ticket free, ms", "holder knew, ms"
     );
     println!(
-        "{:44} {:>6} {:>10} {:>10} {:>10} {:>10}",
-        "fault", "times", "p50", "max", "p50", "max"
+        "{:44} {:>6} {:>10} {:>10} {:>10} {:>10} {:>10}",
+        "fault", "times", "p50", "p99", "max", "p50", "max"
     );
+    let told = history.told();
     let mut all = 0;
     for (kind, title) in Kind::ALL {
-        let faults: Vec<_> = history.faults.iter().filter(|f| f.kind == kind).collect();
-        let times = faults.len() + own.iter().filter(|(own, _)| *own == kind).count();
-        all += times;
-        let mut free: Vec<Duration> = faults.iter().filter_map(|f| f.free_after).collect();
-        let mut told: Vec<Duration> = faults.iter().flat_map(|f| history.told_after(f)).collect();
+        let faults = history.faults.iter().filter(|fault| fault.kind == kind);
+        let own = own.iter().filter(|own| own.kind == kind);
+        let each: Vec<Option<Duration>> = faults
+            .map(|fault| fault.free_after)
+            .chain(own.map(|own| own.free_after))
+            .collect();
+        all += each.len();
+        let mut free: Vec<Duration> = each.iter().copied().flatten().collect();
+        let mut told: Vec<Duration> = told
+            .iter()
+            .filter(|(caused_by, _)| *caused_by == kind)
+            .map(|(_, after)| *after)
+            .collect();
         println!(
-            "{title:44} {times:>6} {:>10} {:>10} {:>10} {:>10}",
+            "{title:44} {:>6} {:>10} {:>10} {:>10} {:>10} {:>10}",
+            each.len(),
             milliseconds(&mut free, 0.5),
+            milliseconds(&mut free, 0.99),
             milliseconds(&mut free, 1.0),
             milliseconds(&mut told, 0.5),
             milliseconds(&mut told, 1.0)

@@ -21,14 +21,15 @@ const IDLE: Duration = Duration::from_secs(2);
 
 /// One row for each session that stands in a line, and one for each semaphore.
 const LOOK: &str = "\
-    SELECT s.id AS semaphore, s.name AS name, NULL::bigint AS pid, false AS granted, false AS bars, NULL AS since, \
+    SELECT s.id AS semaphore, s.name AS name, NULL::bigint AS pid, false AS granted, false AS bars, NULL AS call, \
+        NULL AS since, \
         count(*) AS tickets, count(*) FILTER (WHERE t.xmax <> 0 AND pg_xact_status( \
             ((pg_snapshot_xmax(pg_current_snapshot())::text::bigint >> 32 << 32) | t.xmax::text::bigint)::text::xid8 \
         ) = 'in progress') AS held \
     FROM dbsemaphore.semaphore s JOIN dbsemaphore.ticket t ON t.semaphore_id = s.id GROUP BY s.id, s.name \
     UNION ALL \
     SELECT l.objid::bigint, NULL, l.pid, l.granted, l.classid = x'64627362'::integer, \
-        concat(l.waitstart, ' ', a.query_start), 0, 0 \
+        a.query_start::text, l.waitstart::text, 0, 0 \
     FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid \
     WHERE l.locktype = 'advisory' AND l.classid IN (x'64627374'::integer, x'64627362'::integer) \
       AND l.mode = 'ExclusiveLock' AND a.datname = current_database()";
@@ -45,6 +46,8 @@ struct Row {
     granted: bool,
     #[diesel(sql_type = Bool)]
     bars: bool,
+    #[diesel(sql_type = Nullable<Text>)]
+    call: Option<String>,
     #[diesel(sql_type = Nullable<Text>)]
     since: Option<String>,
     #[diesel(sql_type = BigInt)]
@@ -69,16 +72,16 @@ pub(crate) struct Sight {
     pub(crate) violations: Vec<String>,
 }
 
-/// One who stands in a line: session, and since when.
-type Waiter = (i64, String);
+/// One who stands in a line, in one call: semaphore, session, and when it called.
+type Waiter = (i64, i64, String);
 
 /// What has to be known from one look to the next.
 #[derive(Default)]
 struct Memory {
-    /// Since which look each one waits.
-    waiting: BTreeMap<(i64, Waiter), u64>,
+    /// Since when each one waits, which is unknown at the very first, and since which look.
+    waiting: BTreeMap<Waiter, (Option<String>, u64)>,
     heads: BTreeMap<i64, i64>,
-    barring: BTreeMap<(i64, Waiter), Time>,
+    barring: BTreeMap<Waiter, Time>,
     idle_since: BTreeMap<i64, Time>,
 }
 
@@ -120,18 +123,23 @@ impl Sight {
         self.looks += 1;
         let (semaphores, line): (Vec<&Row>, Vec<&Row>) =
             rows.iter().partition(|row| row.pid.is_none());
-        let waiter = |row: &Row| -> (i64, Waiter) {
+        let waiter = |row: &Row| -> Waiter {
             (
                 row.semaphore,
-                (row.pid.unwrap_or(0), row.since.clone().unwrap_or_default()),
+                row.pid.unwrap_or(0),
+                row.call.clone().unwrap_or_default(),
             )
         };
 
         let mut waiting = BTreeMap::new();
         for row in line.iter().filter(|row| !row.bars && !row.granted) {
             let key = waiter(row);
-            let since = memory.waiting.get(&key).copied().unwrap_or(self.looks);
-            waiting.insert(key, since);
+            // Within one call, one who was in a deadlock goes to the end of the line.
+            let since = match memory.waiting.get(&key) {
+                Some((known, since)) if known.is_none() || *known == row.since => *since,
+                _ => self.looks,
+            };
+            waiting.insert(key, (row.since.clone(), since));
         }
         for row in line.iter().filter(|row| !row.bars && row.granted) {
             let pid = row.pid.unwrap_or(0);
@@ -139,14 +147,13 @@ impl Sight {
                 let joined = memory
                     .waiting
                     .iter()
-                    .find(|((semaphore, w), _)| *semaphore == row.semaphore && w.0 == pid)
-                    .map_or(self.looks, |(_, since)| *since);
+                    .find(|(w, _)| w.0 == row.semaphore && w.1 == pid)
+                    .map_or(self.looks, |(_, (_, since))| *since);
                 // Those who were seen to wait when it wasn't there yet, and still do.
-                for ((semaphore, earlier), since) in &waiting {
-                    if *semaphore == row.semaphore && *since < joined && earlier.0 != pid {
+                for ((semaphore, earlier, _), (_, since)) in &waiting {
+                    if *semaphore == row.semaphore && *since < joined && *earlier != pid {
                         self.violations.push(format!(
-                            "backend {pid} overtook {} in the line of {semaphore}",
-                            earlier.0
+                            "backend {pid} overtook {earlier} in the line of {semaphore}"
                         ));
                     }
                 }

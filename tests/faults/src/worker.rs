@@ -27,6 +27,9 @@ pub(crate) const HOST_TIMEOUT: Duration = Duration::from_secs(3);
 const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 const WATCH_INTERVAL: Duration = Duration::from_millis(200);
 
+/// How long a connection from afar takes to find out that it is cut off, at the most: see its URL.
+const CONNECTION_GIVES_UP: Duration = Duration::from_secs(5);
+
 type Manager = ConnectionManager<PgConnection>;
 type Pooled = PooledConnection<Manager>;
 
@@ -114,6 +117,9 @@ impl Worker {
             25..45 => self.checked(&wish),
             45..65 => self.watched(&wish),
             65..72 => self.with_ticket(&wish),
+            // For these it is the server's own settings that decide how long a host which vanishes keeps its tickets, and
+            // here they say two hours.
+            72..90 if matches!(self.place, Place::Afar(_)) => self.plain(&wish),
             72..82 => self.low_level(&wish, false),
             82..90 => self.low_level(&wish, true),
             90..98 => self.panicking(&wish),
@@ -167,7 +173,11 @@ impl Worker {
         });
     }
 
-    fn got(&mut self, ticket: &Ticket, pid: i32, within: Duration) {
+    /// `within`: when it is going to ask whether it still has them, at the latest.
+    fn got(&mut self, ticket: &Ticket, pid: i32, mut within: Duration) {
+        if matches!(self.place, Place::Afar(_)) {
+            within += CONNECTION_GIVES_UP;
+        }
         self.log.write(&Event::Got {
             ids: ticket.ids().to_vec(),
             token: ticket.fencing_token(),

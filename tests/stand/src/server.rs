@@ -125,7 +125,7 @@ impl Server {
             owner,
             postmaster,
         };
-        server.wait_until_ready();
+        server.wait_until_ready(0);
         server
     }
 
@@ -179,13 +179,9 @@ impl Server {
 
     /// Starts a server that was stopped, with its data, and returns once it takes connections.
     pub fn start_again(&mut self) {
-        self.postmaster = launch(
-            &programs::folder(),
-            self.folder.path(),
-            self.owner,
-            &self.settings,
-        );
-        self.wait_until_ready();
+        let logged = self.log().len();
+        self.launch();
+        self.wait_until_ready(logged);
     }
 
     /// Stops it, and starts it again.
@@ -194,32 +190,30 @@ impl Server {
         self.start_again();
     }
 
-    fn wait_until_ready(&mut self) {
+    fn launch(&mut self) {
+        let programs = programs::folder();
+        self.postmaster = launch(&programs, self.folder.path(), self.owner, &self.settings);
+    }
+
+    /// `logged`: how much was in the log before it was launched.
+    fn wait_until_ready(&mut self, mut logged: usize) {
         let url = self.url();
         let deadline = Instant::now() + Duration::from_secs(60);
         while let Err(error) = PgConnection::establish(&url) {
             let ended = self.postmaster.try_wait().expect("a look at postgres");
-            if ended.is_some() && self.orphans_are_leaving() {
-                self.postmaster = launch(
-                    &programs::folder(),
-                    self.folder.path(),
-                    self.owner,
-                    &self.settings,
-                );
-            } else if ended.is_some() || Instant::now() > deadline {
+            // After `Stop::Kill` the postmaster's children need a moment to end; until then a new one refuses to start.
+            let orphans_are_leaving =
+                || self.log()[logged..].contains("HINT:  Terminate any old server processes");
+            if Instant::now() > deadline || (ended.is_some() && !orphans_are_leaving()) {
                 panic!("PostgreSQL does not start: {error}\n{}", self.log());
+            }
+            if ended.is_some() {
+                logged = self.log().len();
+                self.launch();
             }
             // There is nothing to wait on: PostgreSQL tells nobody when it is ready.
             thread::sleep(Duration::from_millis(10));
         }
-    }
-
-    /// After `Stop::Kill` the postmaster's children need a moment to end; until then a new one refuses to start.
-    fn orphans_are_leaving(&self) -> bool {
-        self.log()
-            .lines()
-            .last()
-            .is_some_and(|line| line.contains("HINT:  Terminate any old server processes"))
     }
 
     /// What the server wrote into its log.

@@ -1,7 +1,10 @@
 //! The server and the pooler that the fleet works with, and where to find them: their addresses change.
 
 use crate::{kind::Kind, sabotage::Sabotage};
-use diesel::{Connection, PgConnection, connection::SimpleConnection};
+use diesel::{
+    Connection, PgConnection, QueryableByName, RunQueryDsl, connection::SimpleConnection,
+    sql_types::Text,
+};
 use diesel_dbsemaphore as sem;
 use stand::{Bouncer, Cable, Database, Server, Stop};
 use std::{
@@ -71,6 +74,8 @@ pub(crate) struct Arena {
     server: Server,
     database: Database,
     urls: Urls,
+    /// Of the tickets that nobody resizes, when they were made.
+    versions: String,
 }
 
 impl Arena {
@@ -95,6 +100,7 @@ impl Arena {
         if let Some(sabotage) = sabotage {
             sabotage.commit(&mut conn);
         }
+        let versions = versions(&mut conn);
         let bouncer = pooler(&server);
         let mut arena = Self {
             bouncer,
@@ -106,6 +112,7 @@ impl Arena {
             },
             server,
             database,
+            versions,
         };
         arena.publish(folder);
         arena
@@ -137,6 +144,11 @@ impl Arena {
     /// None while the server is down.
     pub(crate) fn connect(&self) -> Option<PgConnection> {
         PgConnection::establish(&self.url()).ok()
+    }
+
+    /// Whether holding a ticket has made a new version of its row. None while the server is down.
+    pub(crate) fn has_new_versions(&self) -> Option<bool> {
+        Some(self.versions != versions(&mut self.connect()?))
     }
 
     /// Whether this server has what such a fault needs.
@@ -186,6 +198,22 @@ impl Arena {
         self.bouncer = pooler(&self.server);
         self.publish(folder);
     }
+}
+
+/// Which version of each ticket's row there is: a commit by one who has written to it leaves another one.
+fn versions(conn: &mut PgConnection) -> String {
+    #[derive(QueryableByName)]
+    struct Versions {
+        #[diesel(sql_type = Text)]
+        versions: String,
+    }
+    diesel::sql_query(
+        "SELECT string_agg(concat_ws(' ', t.id, t.ctid, t.xmin), ', ' ORDER BY t.id) AS versions \
+         FROM dbsemaphore.ticket t JOIN dbsemaphore.semaphore s ON s.id = t.semaphore_id WHERE s.name <> 'many'",
+    )
+    .get_result::<Versions>(conn)
+    .unwrap()
+    .versions
 }
 
 fn pooler(server: &Server) -> Bouncer {

@@ -216,10 +216,8 @@ impl History {
                 }
                 free = begin.max(hold.confirmed).min(hold.gone());
                 if let Some((_, next)) = holds.get(position + 1).map(|next| (next.1, next.0)) {
-                    let knew_of_it = self
-                        .awake_after(operation.name, next.answered)
-                        .max(operation.answered);
-                    let due = knew_of_it + hold.within + SLACK;
+                    let lost = next.answered.max(operation.answered);
+                    let due = self.awake_for(operation.name, lost, hold.within + SLACK);
                     if hold.end != End::Released && hold.ended > due {
                         found.push(format!(
                             "ticket {id}: {:?} learned {:?} too late that it had lost it",
@@ -240,6 +238,21 @@ impl History {
             .map(|pause| pause.to)
             .max()
             .unwrap_or(time)
+    }
+
+    /// When this process could have done something for so long.
+    fn awake_for(&self, name: Name, from: Time, long: Duration) -> Time {
+        // Each process's pauses are in the order in which they happened.
+        self.pauses
+            .iter()
+            .filter(|pause| pause.name == name && pause.to > from)
+            .fold(from + long, |end, pause| {
+                if pause.from < end {
+                    end + (pause.to - pause.from.max(from))
+                } else {
+                    end
+                }
+            })
     }
 
     fn check_refusals(&self, found: &mut Vec<String>) {

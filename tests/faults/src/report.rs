@@ -28,6 +28,9 @@ pub(crate) fn print(history: &History, own: &[Own], violations: &[String]) {
             .map(|fault| fault.free_after)
             .chain(own.map(|own| own.free_after))
             .collect();
+        if each.is_empty() {
+            continue;
+        }
         all += each.len();
         let mut free: Vec<Duration> = each.iter().copied().flatten().collect();
         let mut told: Vec<Duration> = told

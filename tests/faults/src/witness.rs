@@ -9,7 +9,7 @@ use diesel::{
     sql_types::{BigInt, Bool, Nullable, Text},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::atomic::{AtomicBool, Ordering::SeqCst},
     thread,
@@ -21,14 +21,14 @@ const IDLE: Duration = Duration::from_secs(2);
 
 /// One row for each session that stands in a line, and one for each semaphore.
 const LOOK: &str = "\
-    SELECT s.id AS semaphore, s.name AS name, NULL::bigint AS pid, false AS granted, false AS bars, NULL AS call, \
+    SELECT s.id AS semaphore, s.name AS name, NULL::bigint AS pid, false AS granted, false AS bars, false AS idle, NULL AS call, \
         NULL AS since, \
         count(*) AS tickets, count(*) FILTER (WHERE t.xmax <> 0 AND pg_xact_status( \
             ((pg_snapshot_xmax(pg_current_snapshot())::text::bigint >> 32 << 32) | t.xmax::text::bigint)::text::xid8 \
         ) = 'in progress') AS held \
     FROM dbsemaphore.semaphore s JOIN dbsemaphore.ticket t ON t.semaphore_id = s.id GROUP BY s.id, s.name \
     UNION ALL \
-    SELECT l.objid::bigint, NULL, l.pid, l.granted, l.classid = x'64627362'::integer, \
+    SELECT l.objid::bigint, NULL, l.pid, l.granted, l.classid = x'64627362'::integer, a.state LIKE 'idle%', \
         a.query_start::text, l.waitstart::text, 0, 0 \
     FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid \
     WHERE l.locktype = 'advisory' AND l.classid IN (x'64627374'::integer, x'64627362'::integer) \
@@ -46,6 +46,9 @@ struct Row {
     granted: bool,
     #[diesel(sql_type = Bool)]
     bars: bool,
+    /// It has answered its call.
+    #[diesel(sql_type = Bool)]
+    idle: bool,
     #[diesel(sql_type = Nullable<Text>)]
     call: Option<String>,
     #[diesel(sql_type = Nullable<Text>)]
@@ -82,6 +85,8 @@ struct Memory {
     waiting: BTreeMap<Waiter, (Option<String>, u64)>,
     heads: BTreeMap<i64, i64>,
     barring: BTreeMap<Waiter, Time>,
+    /// Those whom the last look saw at the head of a line, though they had answered: the two are not seen at one time.
+    kept: BTreeSet<Waiter>,
     idle_since: BTreeMap<i64, Time>,
 }
 
@@ -165,6 +170,15 @@ impl Sight {
             .map(|row| (row.semaphore, row.pid.unwrap_or(0)))
             .collect();
         memory.waiting = waiting;
+
+        let kept = line.iter().filter(|row| row.granted && row.idle);
+        let kept: BTreeSet<Waiter> = kept.map(|row| waiter(row)).collect();
+        for (semaphore, pid, _) in kept.intersection(&memory.kept) {
+            self.violations.push(format!(
+                "backend {pid} is still at the head of the line of {semaphore}, after its call"
+            ));
+        }
+        memory.kept = kept;
 
         let mut barring = BTreeMap::new();
         for row in line.iter().filter(|row| row.bars && row.granted) {

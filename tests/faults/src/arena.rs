@@ -93,6 +93,8 @@ impl Arena {
         ]);
         let database = server.create_database();
         let mut conn = database.connect();
+        // What is made here is not to be lost in the first crash.
+        conn.batch_execute("SET synchronous_commit = on").unwrap();
         sem::run_migrations(&mut conn).unwrap();
         for (name, tickets) in SEMAPHORES {
             sem::make(&mut conn, name, tickets).unwrap();

@@ -29,7 +29,7 @@ const LOOK: &str = "\
     FROM dbsemaphore.semaphore s JOIN dbsemaphore.ticket t ON t.semaphore_id = s.id GROUP BY s.id, s.name \
     UNION ALL \
     SELECT l.objid::bigint, NULL, l.pid, l.granted, l.classid = x'64627362'::integer, a.state LIKE 'idle%', \
-        a.query_start::text, l.waitstart::text, 0, 0 \
+        concat_ws(' ', a.query_start, a.application_name, a.state), l.waitstart::text, 0, 0 \
     FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid \
     WHERE l.locktype = 'advisory' AND l.classid IN (x'64627374'::integer, x'64627362'::integer) \
       AND l.mode = 'ExclusiveLock' AND a.datname = current_database()";
@@ -173,9 +173,9 @@ impl Sight {
 
         let kept = line.iter().filter(|row| row.granted && row.idle);
         let kept: BTreeSet<Waiter> = kept.map(|row| waiter(row)).collect();
-        for (semaphore, pid, _) in kept.intersection(&memory.kept) {
+        for (semaphore, pid, call) in kept.intersection(&memory.kept) {
             self.violations.push(format!(
-                "backend {pid} is still at the head of the line of {semaphore}, after its call"
+                "backend {pid} is still at the head of the line of {semaphore}, after its call ({call}) at {to:?}"
             ));
         }
         memory.kept = kept;

@@ -4,17 +4,24 @@
 -- has to be given back on every way out, and when that is itself cancelled, by the client: see `leave`.
 
 -- Gives back every turnstile and barrier that this session holds. For the way out after an error: a cancel that comes
--- at the moment of the grant leaves the lock granted, though the statement that asked for it failed.
+-- at the moment of the grant leaves the lock granted, though the statement that asked for it failed. One that comes
+-- while it leaves is passed over: the statement ends anyway, and a client that is stopped couldn't make up for it.
 CREATE FUNCTION dbsemaphore.leave() RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM pg_advisory_unlock(l.classid::bigint << 32 | l.objid::bigint)
-    FROM pg_locks l
-    WHERE l.locktype = 'advisory' AND l.granted AND l.pid = pg_backend_pid() AND l.objsubid = 1
-      AND l.classid IN (x'64627374'::integer, x'64627362'::integer)
-      AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
+    LOOP
+        BEGIN
+            PERFORM pg_advisory_unlock(l.classid::bigint << 32 | l.objid::bigint)
+            FROM pg_locks l
+            WHERE l.locktype = 'advisory' AND l.granted AND l.pid = pg_backend_pid() AND l.objsubid = 1
+              AND l.classid IN (x'64627374'::integer, x'64627362'::integer)
+              AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
+            RETURN;
+        EXCEPTION WHEN query_canceled THEN
+        END;
+    END LOOP;
 END
 $$;
 

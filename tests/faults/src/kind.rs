@@ -96,7 +96,7 @@ pub(crate) const LANES: [Lane; 6] = [
     },
     Lane {
         bag: &[(KillWaiter, 2), (TerminateWaiter, 2), (CancelWaiter, 3)],
-        pause: Duration::from_millis(100),
+        pause: Duration::from_millis(30),
     },
     Lane {
         bag: &[

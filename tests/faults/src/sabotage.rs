@@ -66,7 +66,7 @@ impl Sabotage {
                         ),
                     ],
                 );
-                change(conn, "leave", &[("PERFORM", "RETURN; PERFORM")]);
+                change(conn, "leave", &[("LOOP\n", "RETURN; LOOP\n")]);
             }
             Self::TokensFromSequence => {
                 conn.batch_execute("CREATE SEQUENCE dbsemaphore.tokens")

@@ -43,6 +43,7 @@ lint: setup
 # All that a change has to pass.
 ci: lint test
 	cargo run --quiet --example demo -- --seconds 6 src migrations tests
+	cargo run --quiet --package faults -- 30
 
 setup:
 	@scripts/setup

@@ -55,6 +55,11 @@ pub enum Error {
     #[allow(missing_docs)]
     InvalidName { name: String, reason: &'static str },
 
+    /// No request can have that label. Labels have 1 to 40 printable ASCII characters.
+    #[error("{label:?} can't be the label of a request: {reason}")]
+    #[allow(missing_docs)]
+    InvalidLabel { label: String, reason: &'static str },
+
     /// No tickets were asked for, or more than `limit`: as many as the semaphore has, or can have.
     #[error("semaphore {name:?}: {}", invalid_tickets(*.tickets, *.limit))]
     #[allow(missing_docs)]

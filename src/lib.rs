@@ -104,6 +104,7 @@ mod line;
 pub mod losing_a_ticket;
 mod manage;
 mod migrations;
+mod observe;
 #[cfg(feature = "r2d2")]
 mod pool;
 mod query;
@@ -122,9 +123,10 @@ pub use crate::{
     connection::TicketConnection,
     error::{Error, Result},
     guard::SemaphoreTicket,
-    limits::{MAX_NAME_CHARS, MAX_TICKETS},
+    limits::{MAX_LABEL_CHARS, MAX_NAME_CHARS, MAX_TICKETS},
     manage::{Semaphore, destroy, ensure, list, make},
     migrations::{revert_migrations, run_migrations},
+    observe::{Holder, Session, Usage, Waiter, holders, usage, waiters},
     request::Request,
     ticket::Ticket,
     watch::{WATCH_GRACE, WatchedTicket},

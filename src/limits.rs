@@ -7,6 +7,13 @@ use crate::{Error, Result};
 /// ```
 pub const MAX_NAME_CHARS: usize = 255;
 
+/// The longest label that a request can have, in characters.
+///
+/// ```
+/// assert_eq!(diesel_dbsemaphore::MAX_LABEL_CHARS, 40);
+/// ```
+pub const MAX_LABEL_CHARS: usize = 40;
+
 /// The largest number of tickets that a semaphore can have.
 ///
 /// ```
@@ -26,6 +33,26 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
     };
     Err(Error::InvalidName {
         name: name.to_owned(),
+        reason,
+    })
+}
+
+/// Others see it in `application_name`, which PostgreSQL keeps in ASCII, and short.
+pub(crate) fn check_label(label: &str) -> Result<()> {
+    let reason = if label.is_empty() {
+        "it is empty"
+    } else if label.len() > MAX_LABEL_CHARS {
+        "it is longer than 40 characters"
+    } else if !label
+        .bytes()
+        .all(|byte| byte == b' ' || byte.is_ascii_graphic())
+    {
+        "it contains something else than printable ASCII characters"
+    } else {
+        return Ok(());
+    };
+    Err(Error::InvalidLabel {
+        label: label.to_owned(),
         reason,
     })
 }

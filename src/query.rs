@@ -2,8 +2,10 @@
 
 mod acquire;
 mod manage;
+mod observe;
 mod server;
 
 pub(crate) use acquire::*;
 pub(crate) use manage::*;
+pub(crate) use observe::*;
 pub(crate) use server::*;

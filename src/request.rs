@@ -27,6 +27,7 @@ pub struct Request<'a> {
     tickets: u32,
     patience: Patience,
     host_timeout: Duration,
+    label: Option<&'a str>,
 }
 
 /// How long to wait when too few tickets are free.
@@ -49,12 +50,14 @@ impl<'a> Request<'a> {
             tickets: 1,
             patience: Patience::AtMost(Duration::ZERO),
             host_timeout: Duration::from_secs(30),
+            label: None,
         }
     }
 
     /// Asks for this many tickets, all or none of them.
     ///
-    /// More than the semaphore has, and 0, are [`Error::InvalidTickets`] when the request is made.
+    /// More than the semaphore has, and 0, are [`Error::InvalidTickets`] when the request is made. One that doesn't wait,
+    /// and finds too few, may for an instant have held those that it found: another one may be refused for it.
     ///
     /// ```
     /// let request = diesel_dbsemaphore::Request::new("licences").tickets(2);
@@ -116,6 +119,23 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// Says to others what the tickets are for: see [`holders`](crate::holders) and [`waiters`](crate::waiters).
+    ///
+    /// 1 to 40 printable ASCII characters, anything else is [`Error::InvalidLabel`] when the request is made. It is added
+    /// to the `application_name` of the connection, which everybody may see, while the request waits and until the
+    /// transaction that holds its tickets ends. So don't put a secret into it.
+    ///
+    /// ```
+    /// let request = diesel_dbsemaphore::Request::new("reports").label("monthly, for Ada");
+    /// # let _ = request;
+    /// ```
+    pub const fn label(self, label: &'a str) -> Self {
+        Self {
+            label: Some(label),
+            ..self
+        }
+    }
+
     pub(crate) fn patience(&self) -> Patience {
         self.patience
     }
@@ -134,10 +154,14 @@ impl<'a> Request<'a> {
         if self.tickets == 0 {
             return Err(self.too_many(0));
         }
+        if let Some(label) = self.label {
+            limits::check_label(label)?;
+        }
         Ok(Ask {
             semaphore: self.semaphore,
             tickets: limits::check_tickets(self.semaphore, self.tickets)?,
             host_timeout: None,
+            label: self.label,
         })
     }
 

@@ -100,6 +100,8 @@ BEGIN
 END
 $$;
 
+-- For others to see, each acquisition leaves the time at which it was (in hundredths of a second, "dbsh" in the upper
+-- half of the key) as a shared advisory lock, which nobody ever waits for: it goes when the ticket goes.
 CREATE FUNCTION dbsemaphore.remember(semaphore bigint, tickets bigint[]) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -110,9 +112,40 @@ BEGIN
         held := regexp_replace(held, ' ' || semaphore || '=[0-9,:]+', '');
     END IF;
     PERFORM set_config(
-        'dbsemaphore.held', concat(held, ' ', semaphore, '=', array_to_string(tickets, ','), ':', token), true);
+            'dbsemaphore.held', concat(held, ' ', semaphore, '=', array_to_string(tickets, ','), ':', token), true),
+        pg_advisory_xact_lock_shared(
+            x'6462736800000000'::bigint | ((token & x'fffffffffffff'::bigint) / 10000 & x'ffffffff'::bigint));
     RETURN token;
 END
+$$;
+
+-- For others to see whose tickets these are, where a sub-transaction has locked them: its number, which is all that a
+-- row lock shows, vanishes from PostgreSQL's lists when it ends. So it is left as an advisory lock, likewise ("dbsi").
+CREATE FUNCTION dbsemaphore.sign(tickets bigint[]) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(x'6462736900000000'::bigint | n.number)
+    FROM (SELECT DISTINCT t.xmax::text::bigint AS number FROM dbsemaphore.ticket t WHERE t.id = ANY (tickets)) AS n;
+END
+$$;
+
+-- What others may see of a transaction, whoever they are, is its application name: so that is where a label goes. It is
+-- cut at 63 characters.
+CREATE FUNCTION dbsemaphore.wear(label text) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    application text := (SELECT n.application FROM dbsemaphore.named(current_setting('application_name')) AS n);
+BEGIN
+    PERFORM set_config('application_name', concat_ws(' ',
+        nullif(left(application, 52 - length(label)), ''), concat('[ticket: ', label, ']')), true);
+END
+$$;
+
+-- The parts that `wear` has joined.
+CREATE FUNCTION dbsemaphore.named(application_name text, OUT application text, OUT label text)
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT nullif(regexp_replace(application_name, ' ?\[ticket: .*\]$', ''), ''),
+        (regexp_match(application_name, '\[ticket: (.*)\]$'))[1]
 $$;
 
 -- Sees to it, until the transaction ends, that nothing ends it behind the holder's back, and that a host which vanished
@@ -145,7 +178,8 @@ LANGUAGE sql IMMUTABLE AS $$ SELECT x'6462736200000000'::bigint | (semaphore & x
 --
 -- `semaphore` is null when there is no such semaphore; `tickets` are all that the transaction now holds of it, null
 -- when too few are free; `token` is their fencing token; `size` is, after a refusal of several, how many there are at
--- all (counted up to `wanted`). With a `host_timeout`, in seconds, the transaction is one that only holds tickets.
+-- all (counted up to `wanted`). With a `host_timeout`, in seconds, the transaction is one that only holds tickets;
+-- `nested` says that it is inside a savepoint; the label is worn while the tickets are held.
 --
 -- While a waiter at the head of the line has looked and found too few, it holds the barrier, and nobody overtakes it.
 -- The look at the barrier is one expression, so that no cancel comes between the lock and the unlock.
@@ -154,7 +188,7 @@ LANGUAGE sql IMMUTABLE AS $$ SELECT x'6462736200000000'::bigint | (semaphore & x
 -- tickets would scan the whole table when there are a hundred thousand. They leave it only the index on semaphore and
 -- slot: each look at tickets either is ordered by slot, which another index would need a sort for, or gives one slot.
 CREATE FUNCTION dbsemaphore.acquire(
-    semaphore_name text, wanted integer, host_timeout integer,
+    semaphore_name text, wanted integer, host_timeout integer, nested boolean, label text,
     OUT semaphore bigint, OUT tickets bigint[], OUT token bigint, OUT size integer)
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -218,5 +252,11 @@ BEGIN
     END IF;
 
     token := dbsemaphore.remember(semaphore, tickets);
+    IF nested OR missing > 1 THEN
+        PERFORM dbsemaphore.sign(tickets[cardinality(already) + 1:]);
+    END IF;
+    IF label IS NOT NULL THEN
+        PERFORM dbsemaphore.wear(label);
+    END IF;
 END
 $$;

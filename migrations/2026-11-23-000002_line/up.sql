@@ -3,7 +3,7 @@
 -- A transaction-level lock can't be the turnstile, because it can't be given back before the transaction ends. So it
 -- has to be given back on every way out, and when that is itself cancelled, by the client: see `leave`.
 
--- Gives back every turnstile and barrier that this session holds. For the way out after an error: a cancel that comes
+-- Gives back every turnstile and barrier that this session holds, and what others see of its wait. For the way out after an error: a cancel that comes
 -- at the moment of the grant leaves the lock granted, though the statement that asked for it failed. One that comes
 -- while it leaves is passed over: the statement ends anyway, and a client that is stopped couldn't make up for it.
 CREATE FUNCTION dbsemaphore.leave() RETURNS void
@@ -13,10 +13,11 @@ AS $$
 BEGIN
     LOOP
         BEGIN
-            PERFORM pg_advisory_unlock(l.classid::bigint << 32 | l.objid::bigint)
+            PERFORM CASE l.mode WHEN 'ShareLock' THEN pg_advisory_unlock_shared(l.classid::bigint << 32 | l.objid::bigint)
+                    ELSE pg_advisory_unlock(l.classid::bigint << 32 | l.objid::bigint) END
             FROM pg_locks l
             WHERE l.locktype = 'advisory' AND l.granted AND l.pid = pg_backend_pid() AND l.objsubid = 1
-              AND l.classid IN (x'64627374'::integer, x'64627362'::integer)
+              AND l.classid IN (x'64627374'::integer, x'64627362'::integer, x'64627377'::integer)
               AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
             RETURN;
         EXCEPTION WHEN query_canceled THEN
@@ -82,6 +83,8 @@ LANGUAGE plpgsql AS $$
 DECLARE
     turnstile bigint := dbsemaphore.turnstile(semaphore);
     barrier bigint := dbsemaphore.barrier(semaphore);
+    -- For others to see, a lock that nobody waits for: how many it waits for ("dbsw").
+    wants bigint := x'6462737700000000'::bigint | wanted;
     callers_lock_timeout text := current_setting('lock_timeout');
     over timestamptz := least(deadline, give_up);
     -- PostgreSQL's own statement_timeout is lost if it comes at the instant of a lock_timeout, and so is a cancel.
@@ -104,6 +107,7 @@ BEGIN
                 PERFORM set_config('lock_timeout', least(2147483647, greatest(1,
                     ceil(extract(epoch FROM over - clock_timestamp()) * 1000)))::bigint::text, true);
             END IF;
+            PERFORM pg_advisory_lock_shared(wants);
             PERFORM pg_advisory_lock(turnstile);
             since := clock_timestamp();
             LOOP
@@ -150,12 +154,14 @@ BEGIN
                 turn := turn + 1;
                 IF one IS NOT NULL THEN
                     taken := taken || one;
+                    PERFORM dbsemaphore.sign(ARRAY[one]);
                 END IF;
             END LOOP;
             IF current_setting('lock_timeout') <> callers_lock_timeout THEN
                 PERFORM set_config('lock_timeout', callers_lock_timeout, true);
             END IF;
-            PERFORM CASE WHEN barred THEN pg_advisory_unlock(barrier) END, pg_advisory_unlock(turnstile);
+            PERFORM CASE WHEN barred THEN pg_advisory_unlock(barrier) END, pg_advisory_unlock(turnstile),
+                pg_advisory_unlock_shared(wants);
             RETURN taken;
         EXCEPTION
             WHEN SQLSTATE 'DBS00' OR lock_not_available THEN
@@ -185,7 +191,7 @@ $$;
 
 -- `acquire`, waiting in line for at most that many milliseconds, for ever if it is null. It answers likewise.
 CREATE FUNCTION dbsemaphore.wait(
-    semaphore_name text, wanted integer, host_timeout integer, milliseconds bigint,
+    semaphore_name text, wanted integer, host_timeout integer, nested boolean, label text, milliseconds bigint,
     OUT semaphore bigint, OUT tickets bigint[], OUT token bigint, OUT size integer)
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -199,17 +205,21 @@ DECLARE
     taken bigint[];
 BEGIN
     SELECT a.semaphore, a.tickets, a.token, a.size INTO semaphore, tickets, token, size
-    FROM dbsemaphore.acquire(semaphore_name, wanted, host_timeout) AS a;
+    FROM dbsemaphore.acquire(semaphore_name, wanted, host_timeout, nested, label) AS a;
     IF semaphore IS NULL OR tickets IS NOT NULL OR (size > 0 AND size < wanted) THEN
         RETURN;
     END IF;
 
+    IF label IS NOT NULL THEN
+        PERFORM dbsemaphore.wear(label);
+    END IF;
     already := (SELECT r.tickets FROM dbsemaphore.recall(semaphore) AS r);
     taken := dbsemaphore.stand_in_line(
         semaphore, wanted - cardinality(already), already, deadline, give_up, false);
     IF taken IS NOT NULL THEN
         tickets := already || taken;
         token := dbsemaphore.remember(semaphore, tickets);
+        PERFORM dbsemaphore.sign(taken);
     ELSE
         -- Out of time, or the semaphore isn't what it was.
         semaphore := (SELECT s.id FROM dbsemaphore.semaphore s WHERE s.name = semaphore_name);

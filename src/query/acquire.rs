@@ -2,10 +2,11 @@
 
 use super::server::{current_setting, set_config};
 use diesel::{
+    connection::{AnsiTransactionManager, TransactionManager},
     pg::Pg,
     prelude::*,
     query_builder::{AstPass, Query, QueryFragment, QueryId},
-    sql_types::{Array, BigInt, Integer, Nullable, Text},
+    sql_types::{Array, BigInt, Bool, Integer, Nullable, Text},
 };
 
 mod functions {
@@ -26,6 +27,14 @@ pub(crate) struct Ask<'a> {
     pub(crate) tickets: i32,
     /// In seconds. None: the transaction is the caller's, whose settings are left alone.
     pub(crate) host_timeout: Option<i32>,
+    pub(crate) label: Option<&'a str>,
+}
+
+/// An [`Ask`] as it is sent.
+struct Sent<'a> {
+    ask: Ask<'a>,
+    /// Whether the transaction is inside a savepoint.
+    nested: bool,
 }
 
 /// What the server's functions `dbsemaphore.acquire` and `dbsemaphore.wait` answer.
@@ -50,20 +59,32 @@ type Answer = (
 
 /// The hot statements. Fragments of our own, because Diesel caches the prepared statements of these, and not those of
 /// `sql_query`.
-struct Acquire<'a>(Ask<'a>);
+struct Acquire<'a>(Sent<'a>);
 
 struct Wait<'a> {
-    ask: Ask<'a>,
+    sent: Sent<'a>,
     milliseconds: Option<i64>,
 }
 
-impl Ask<'_> {
+impl<'a> Sent<'a> {
+    fn new(conn: &mut PgConnection, ask: Ask<'a>) -> QueryResult<Self> {
+        let depth =
+            AnsiTransactionManager::transaction_manager_status_mut(conn).transaction_depth()?;
+        Ok(Self {
+            ask,
+            nested: depth.is_some_and(|depth| depth.get() > 1),
+        })
+    }
     fn walk_ast<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_bind_param::<Text, _>(self.semaphore)?;
+        out.push_bind_param::<Text, _>(self.ask.semaphore)?;
         out.push_sql(", ");
-        out.push_bind_param::<Integer, _>(&self.tickets)?;
+        out.push_bind_param::<Integer, _>(&self.ask.tickets)?;
         out.push_sql(", ");
-        out.push_bind_param::<Nullable<Integer>, _>(&self.host_timeout)
+        out.push_bind_param::<Nullable<Integer>, _>(&self.ask.host_timeout)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Bool, _>(&self.nested)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Nullable<Text>, _>(&self.ask.label)
     }
 }
 
@@ -79,7 +100,7 @@ impl QueryFragment<Pg> for Acquire<'_> {
 impl QueryFragment<Pg> for Wait<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql("SELECT semaphore, tickets, token, size FROM dbsemaphore.wait(");
-        self.ask.walk_ast(&mut out)?;
+        self.sent.walk_ast(&mut out)?;
         out.push_sql(", ");
         out.push_bind_param::<Nullable<BigInt>, _>(&self.milliseconds)?;
         out.push_sql(")");
@@ -110,7 +131,7 @@ impl RunQueryDsl<PgConnection> for Acquire<'_> {}
 impl RunQueryDsl<PgConnection> for Wait<'_> {}
 
 pub(crate) fn acquire(conn: &mut PgConnection, ask: Ask<'_>) -> QueryResult<Acquired> {
-    Acquire(ask).get_result(conn)
+    Acquire(Sent::new(conn, ask)?).get_result(conn)
 }
 
 /// Blocks for as long as that; None is for ever.
@@ -119,7 +140,8 @@ pub(crate) fn wait(
     ask: Ask<'_>,
     milliseconds: Option<i64>,
 ) -> QueryResult<Acquired> {
-    Wait { ask, milliseconds }.get_result(conn)
+    let sent = Sent::new(conn, ask)?;
+    Wait { sent, milliseconds }.get_result(conn)
 }
 
 /// Gives back the places in line that an error may have left behind.

@@ -17,6 +17,7 @@ mod manage;
 mod migrations;
 mod model;
 mod network;
+mod observe;
 mod pool;
 mod pooler;
 mod readme;

@@ -6,7 +6,7 @@ use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket};
 use stand::Database;
 use std::time::Duration;
 
-const HOLDER: &str = "GRANT USAGE ON SCHEMA dbsemaphore TO {role}; \
+pub(crate) const HOLDER: &str = "GRANT USAGE ON SCHEMA dbsemaphore TO {role}; \
     GRANT SELECT ON ALL TABLES IN SCHEMA dbsemaphore TO {role}; \
     GRANT UPDATE (lockable) ON dbsemaphore.ticket TO {role}";
 
@@ -14,7 +14,7 @@ const MANAGER: &str = "GRANT USAGE ON SCHEMA dbsemaphore TO {role}; \
     GRANT SELECT ON ALL TABLES IN SCHEMA dbsemaphore TO {role}; \
     GRANT INSERT, UPDATE, DELETE ON dbsemaphore.semaphore, dbsemaphore.ticket TO {role}";
 
-fn connect_as(database: &mut Database, grants: &str) -> PgConnection {
+pub(crate) fn connect_as(database: &mut Database, grants: &str) -> PgConnection {
     let role = database.create_role("role");
     let mut conn = database.connect();
     conn.batch_execute(&grants.replace("{role}", &role))

@@ -1,0 +1,222 @@
+//! Who holds what, and who waits, as others see it.
+
+use crate::{
+    rights::{HOLDER, connect_as},
+    tools::{database_with, until_in_line},
+};
+use diesel::{Connection, PgConnection, connection::SimpleConnection};
+use diesel_dbsemaphore::{self as sem, Error, Holder, Request, SemaphoreTicket, Ticket, Usage};
+use stand::Database;
+use std::{
+    collections::BTreeMap,
+    sync::{Barrier, Mutex},
+    thread,
+    time::Duration,
+};
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn pid(conn: &mut PgConnection) -> i32 {
+    crate::tools::number(conn, "SELECT pg_backend_pid()")
+        .try_into()
+        .unwrap()
+}
+
+fn holders(database: &Database) -> Vec<Holder> {
+    sem::holders(&mut database.connect(), "x").unwrap()
+}
+
+fn usage(database: &Database) -> Usage {
+    sem::usage(&mut database.connect()).unwrap().remove(0)
+}
+
+fn pids(holders: &[Holder]) -> BTreeMap<i64, Option<i32>> {
+    holders.iter().map(|h| (h.ticket, h.session.pid)).collect()
+}
+
+/// Those of this ticket, held by that session.
+fn owned(ticket: &Ticket, pid: i32) -> BTreeMap<i64, Option<i32>> {
+    ticket.ids().iter().map(|id| (*id, Some(pid))).collect()
+}
+
+#[test]
+fn a_guard_tells_everything() {
+    let database = database_with(3);
+    let mut conn = database.connect();
+    conn.batch_execute("SET application_name = 'web'").unwrap();
+    let pid = pid(&mut conn);
+    assert_eq!(holders(&database), []);
+    let request = Request::new("x").label("for Ada [1]").tickets(2);
+    let guard = SemaphoreTicket::require(conn, request).unwrap();
+
+    let seen = holders(&database);
+    assert_eq!(pids(&seen), owned(guard.ticket(), pid));
+    for holder in &seen {
+        assert_eq!(holder.session.label.as_deref(), Some("for Ada [1]"));
+        assert_eq!(holder.session.application.as_deref(), Some("web"));
+        assert_eq!(holder.session.role.as_deref(), Some("postgres"));
+        assert!(holder.held_for.unwrap() < LONG && holder.transaction_for.unwrap() < LONG);
+    }
+    let now = usage(&database);
+    assert_eq!((now.tickets, now.in_use, now.waiting), (3, 2, 0));
+
+    let mut conn = guard.release().unwrap();
+    assert_eq!(holders(&database), []);
+    conn.batch_execute("DO $$BEGIN ASSERT current_setting('application_name') = 'web'; END$$")
+        .unwrap();
+}
+
+#[test]
+fn savepoints_hide_nobody() {
+    let database = database_with(5);
+    let mut conn = database.connect();
+    let pid = pid(&mut conn);
+    conn.transaction::<_, Error, _>(|c| {
+        // Inside a savepoint, after its release, after another one, several at once, and while it is still open.
+        let first = c.transaction(|c| sem::require(c, "x"))?;
+        assert_eq!(pids(&holders(&database)), owned(&first, pid));
+        let two =
+            c.transaction(|c| c.transaction(|c| sem::require(c, Request::new("x").tickets(2))))?;
+        assert_eq!(pids(&holders(&database)), owned(&two, pid));
+        let four = sem::require(c, Request::new("x").tickets(4))?;
+        assert_eq!(pids(&holders(&database)), owned(&four, pid));
+        c.transaction(|c| {
+            let five = sem::require(c, Request::new("x").tickets(5))?;
+            assert_eq!(pids(&holders(&database)), owned(&five, pid));
+            assert_eq!(usage(&database).in_use, 5);
+            Err::<(), _>(Error::NotInTransaction)
+        })
+        .unwrap_err();
+        assert_eq!(pids(&holders(&database)), owned(&four, pid));
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(holders(&database), []);
+}
+
+#[test]
+fn a_label_is_worn_as_long_as_the_ticket() {
+    let database = database_with(1);
+    let mut conn = database.connect();
+    conn.batch_execute("SET application_name = 'web'").unwrap();
+    conn.transaction::<_, Error, _>(|c| {
+        c.transaction(|c| {
+            sem::require(c, Request::new("x").label("inner"))?;
+            Err::<(), _>(Error::NotInTransaction)
+        })
+        .unwrap_err();
+        sem::require(c, Request::new("x").label("outer"))?;
+        let seen = holders(&database);
+        assert_eq!(seen[0].session.label.as_deref(), Some("outer"));
+        assert_eq!(seen[0].session.application.as_deref(), Some("web"));
+        Ok(())
+    })
+    .unwrap();
+    for label in ["", "naïve", "a\nb", &"a".repeat(41)] {
+        let refused = SemaphoreTicket::acquire(&mut conn, Request::new("x").label(label));
+        assert!(
+            matches!(&refused, Err(Error::InvalidLabel { label: named, .. }) if named == label),
+            "{refused:?}"
+        );
+    }
+    assert!(SemaphoreTicket::acquire(&mut conn, Request::new("x").label(&"a".repeat(40))).is_ok());
+}
+
+#[test]
+fn waiters_are_seen_in_their_order_and_their_tickets_afterwards() {
+    let database = database_with(2);
+    let guard = SemaphoreTicket::require(database.connect(), Request::new("x").tickets(2)).unwrap();
+    let (guards, all_hold) = (Mutex::new(Vec::new()), Barrier::new(3));
+    thread::scope(|scope| {
+        let mut expected = Vec::new();
+        for (place, low_level) in [(1, false), (2, true)] {
+            let mut conn = database.connect();
+            expected.push((
+                place,
+                Some(1),
+                Some(pid(&mut conn)),
+                Some(format!("no. {place}")),
+            ));
+            let (guards, all_hold) = (&guards, &all_hold);
+            scope.spawn(move || {
+                let label = format!("no. {place}");
+                let request = Request::new("x").wait(LONG).label(&label);
+                let pid = pid(&mut conn);
+                if low_level {
+                    conn.transaction::<_, Error, _>(|c| {
+                        let ticket = sem::require(c, request)?;
+                        guards.lock().unwrap().push(owned(&ticket, pid));
+                        all_hold.wait();
+                        all_hold.wait();
+                        Ok(())
+                    })
+                    .unwrap();
+                } else {
+                    let guard = SemaphoreTicket::require(conn, request).unwrap();
+                    guards.lock().unwrap().push(owned(guard.ticket(), pid));
+                    all_hold.wait();
+                    all_hold.wait();
+                }
+            });
+            until_in_line(&database, place.into());
+        }
+        let seen = sem::waiters(&mut database.connect(), "x").unwrap();
+        let line: Vec<_> = seen
+            .iter()
+            .map(|w| (w.place, w.tickets, w.session.pid, w.session.label.clone()))
+            .collect();
+        assert_eq!(line, expected);
+        assert!(seen.iter().all(|w| w.waited.unwrap() < LONG));
+        assert_eq!(usage(&database).waiting, 2);
+
+        guard.release().unwrap();
+        all_hold.wait();
+        let truth: BTreeMap<_, _> = guards
+            .lock()
+            .unwrap()
+            .iter()
+            .flatten()
+            .map(|(t, p)| (*t, *p))
+            .collect();
+        assert_eq!(pids(&holders(&database)), truth);
+        assert_eq!(usage(&database).waiting, 0);
+        all_hold.wait();
+    });
+}
+
+#[test]
+fn a_role_without_rights_sees_what_it_may() {
+    let mut database = database_with(1);
+    let guard =
+        SemaphoreTicket::require(database.connect(), Request::new("x").label("Ada")).unwrap();
+    let conn = &mut connect_as(&mut database, HOLDER);
+    let seen = sem::holders(conn, "x").unwrap().remove(0);
+    assert_eq!(seen.ticket, guard.ticket().ids()[0]);
+    assert!(seen.session.pid.is_some() && seen.held_for.is_some());
+    assert_eq!(seen.session.label.as_deref(), Some("Ada"));
+    assert_eq!(
+        (seen.session.client_address, seen.transaction_for),
+        (None, None)
+    );
+    assert_eq!(sem::waiters(conn, "x").unwrap(), []);
+    assert_eq!(sem::usage(conn).unwrap()[0].in_use, 1);
+}
+
+#[test]
+fn an_unknown_name_is_an_error() {
+    let database = database_with(1);
+    let conn = &mut database.connect();
+    for refused in [
+        sem::holders(conn, "y").map(drop),
+        sem::waiters(conn, "y").map(drop),
+    ] {
+        assert!(matches!(refused, Err(Error::UnknownSemaphore { name }) if name == "y"));
+    }
+    assert!(matches!(
+        sem::holders(conn, ""),
+        Err(Error::InvalidName { .. })
+    ));
+    sem::revert_migrations(conn).unwrap();
+    assert!(matches!(sem::holders(conn, "x"), Err(Error::NotMigrated)));
+    assert!(matches!(sem::usage(conn), Err(Error::NotMigrated)));
+}

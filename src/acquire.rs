@@ -1,6 +1,7 @@
 use crate::{
     Error, Request, Result, Ticket,
     diagnosis::Remedy,
+    events,
     line::{self, Deadline},
     query::{self, Acquired, Ask},
     transaction,
@@ -52,8 +53,10 @@ pub fn acquire<'a>(
     let granted = match (attempt(conn, &request, ask), deadline) {
         (Ok(None), Some(deadline)) => line::wait_in_savepoint(conn, &request, ask, deadline),
         (granted, _) => granted,
-    };
-    granted.map_err(|error| error.advise(Remedy::Acquire))
+    }
+    .map_err(|error| error.advise(Remedy::Acquire))?;
+    events::answered(&request, deadline, granted.as_ref());
+    Ok(granted)
 }
 
 /// [`acquire`], with an error when too few tickets are free: [`Unavailable`](Error::Unavailable).

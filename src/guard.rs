@@ -1,10 +1,14 @@
 use crate::{
     Error, Request, Result, Ticket, TicketConnection, WatchedTicket, acquire,
     diagnosis::Remedy,
+    events,
     line::{self, Deadline},
     query, transaction,
 };
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 /// A ticket that is held until this guard is dropped or released, with a transaction of its own.
 ///
@@ -42,6 +46,7 @@ pub struct SemaphoreTicket<C: TicketConnection> {
     /// None only once `release` has taken it.
     conn: Option<C>,
     ticket: Ticket,
+    since: Instant,
     /// Set by a failed check. Nobody else can run a statement in the guard's transaction, so nothing else can end it
     /// unseen: a lost session shows in the rollback.
     lost: bool,
@@ -85,15 +90,21 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
             None => acquire::attempt(pg, &request, ask),
         };
         match granted {
-            Ok(Some(ticket)) => Ok(Some(Self {
-                conn: Some(conn),
-                ticket,
-                lost: false,
-            })),
-            Ok(None) => match transaction::end_guard(pg) {
-                Ok(()) => Ok(None),
-                Err(error) => Err(Error::from(error).advise(Remedy::Acquire)),
-            },
+            Ok(Some(ticket)) => {
+                events::answered(&request, deadline, Some(&ticket));
+                Ok(Some(Self {
+                    conn: Some(conn),
+                    ticket,
+                    since: Instant::now(),
+                    lost: false,
+                }))
+            }
+            Ok(None) => {
+                transaction::end_guard(pg)
+                    .map_err(|error| Error::from(error).advise(Remedy::Acquire))?;
+                events::answered(&request, deadline, None);
+                Ok(None)
+            }
             Err(error) => {
                 if deadline.is_some() {
                     transaction::abandon_guard(pg);
@@ -166,16 +177,13 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn check(&mut self) -> Result<()> {
-        let (false, Some(conn)) = (self.lost, &mut self.conn) else {
-            return Err(self.loss(None));
-        };
-        let cause = match query::held(conn.pg_connection()) {
-            Ok(held) if self.ticket.is_listed_in(&held) => return Ok(()),
-            Ok(_) => None,
-            Err(error) => Some(error),
-        };
-        self.lost = true;
-        Err(self.loss(cause))
+        let known = self.lost;
+        self.probe().map_err(|cause| {
+            if !known {
+                events::lost(&self.ticket, self.since, cause.as_ref());
+            }
+            self.loss(cause)
+        })
     }
 
     /// Gives the ticket back, and the connection, as dropping does, but reports what went wrong.
@@ -197,11 +205,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn release(mut self) -> Result<C> {
-        let rolled_back = self.roll_back();
-        match (self.conn.take(), rolled_back) {
-            (Some(conn), Ok(())) if !self.lost => Ok(conn),
-            (_, rolled_back) => Err(self.loss(rolled_back.err())),
-        }
+        self.end().unwrap_or_else(|| Err(self.loss(None)))
     }
 
     /// Checks the ticket in the background, at this interval, and tells when it is lost. That also keeps poolers and
@@ -230,18 +234,50 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
         WatchedTicket::new(self, interval)
     }
 
-    /// Drops the guard and its connection, which no pool will take back.
+    /// [`check`](Self::check), without telling anybody.
+    pub(crate) fn probe(&mut self) -> Result<(), Option<diesel::result::Error>> {
+        let (false, Some(conn)) = (self.lost, &mut self.conn) else {
+            return Err(None);
+        };
+        let held = query::held(conn.pg_connection());
+        self.lost = !matches!(&held, Ok(held) if self.ticket.is_listed_in(held));
+        if self.lost { Err(held.err()) } else { Ok(()) }
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost
+    }
+
+    /// Somebody else has found out, and told.
+    pub(crate) fn mark_lost(&mut self) {
+        self.lost = true;
+    }
+
+    /// Drops the guard, which is lost, and its connection, which no pool will take back.
     pub(crate) fn discard(mut self) {
+        self.lost = true;
         if let Some(conn) = &mut self.conn {
             transaction::give_up(conn.pg_connection());
         }
     }
 
-    /// The one end of a guard, for `release` and `drop`.
-    fn roll_back(&mut self) -> diesel::QueryResult<()> {
-        self.conn
-            .as_mut()
-            .map_or(Ok(()), |conn| transaction::end_guard(conn.pg_connection()))
+    pub(crate) fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// The one end of a guard, for `release` and `drop`. None if it has had it.
+    fn end(&mut self) -> Option<Result<C>> {
+        let mut conn = self.conn.take()?;
+        let ended = transaction::end_guard(conn.pg_connection());
+        match &ended {
+            _ if self.lost => {}
+            Ok(()) => {
+                events::released(&self.ticket, self.since);
+                return Some(Ok(conn));
+            }
+            Err(error) => events::lost(&self.ticket, self.since, Some(error)),
+        }
+        Some(Err(self.loss(ended.err())))
     }
 
     fn loss(&self, source: Option<diesel::result::Error>) -> Error {
@@ -254,12 +290,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
 
 impl<C: TicketConnection> Drop for SemaphoreTicket<C> {
     fn drop(&mut self) {
-        if let Err(error) = self.roll_back() {
-            log::warn!(
-                "ticket {} was lost before it was released: {error}",
-                self.ticket
-            );
-        }
+        drop(self.end());
     }
 }
 

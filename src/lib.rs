@@ -84,6 +84,11 @@
 //! * A held ticket is an open transaction: in its database it holds back `VACUUM`. Where tickets are held for long,
 //!   give the tables a database of their own.
 //!
+//! # Running it
+//!
+//! [`in_production`] is about pools, databases of their own, poolers and alerts; [`events`] lists what is logged;
+//! [`testing`] tells how to test code that uses tickets. [`holders`], [`waiters`] and [`usage`] show who holds what.
+//!
 //! # Rights
 //!
 //! To hold tickets, a role needs `USAGE` on the schema `dbsemaphore`, `SELECT` on its tables, and `UPDATE (lockable)` on
@@ -98,7 +103,9 @@ mod acquire;
 mod connection;
 mod diagnosis;
 mod error;
+pub mod events;
 mod guard;
+pub mod in_production;
 mod limits;
 mod line;
 pub mod losing_a_ticket;
@@ -111,6 +118,7 @@ mod query;
 mod request;
 #[allow(missing_docs)]
 pub mod schema;
+pub mod testing;
 mod ticket;
 mod transaction;
 pub mod waiting;

@@ -11,27 +11,33 @@ use std::time::{Duration, Instant};
 
 /// Until when a request waits, by our clock, which nobody can set back.
 #[derive(Clone, Copy)]
-pub(crate) enum Deadline {
-    Never,
-    After(Instant, Duration),
+pub(crate) struct Deadline {
+    began: Instant,
+    /// None for ever.
+    limit: Option<Duration>,
 }
 
 impl Deadline {
     /// None if the request doesn't wait at all.
     pub(crate) fn of(request: &Request<'_>) -> Option<Self> {
-        match request.patience() {
-            Patience::Forever => Some(Deadline::Never),
-            Patience::AtMost(Duration::ZERO) => None,
-            Patience::AtMost(limit) => Some(Deadline::After(Instant::now(), limit)),
-        }
+        let limit = match request.patience() {
+            Patience::Forever => None,
+            Patience::AtMost(Duration::ZERO) => return None,
+            Patience::AtMost(limit) => Some(limit),
+        };
+        Some(Self {
+            began: Instant::now(),
+            limit,
+        })
+    }
+
+    pub(crate) fn waited(self) -> Duration {
+        self.began.elapsed()
     }
 
     /// None for ever.
     pub(crate) fn left(self) -> Option<Duration> {
-        match self {
-            Deadline::Never => None,
-            Deadline::After(began, limit) => Some(limit.saturating_sub(began.elapsed())),
-        }
+        self.limit.map(|limit| limit.saturating_sub(self.waited()))
     }
 
     /// As PostgreSQL counts: rounded up, and clamped to what its clock can be added to.

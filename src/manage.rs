@@ -1,5 +1,5 @@
 use crate::{
-    Result, diagnosis::Remedy, limits, query, schema::dbsemaphore::semaphore, transaction,
+    Result, diagnosis::Remedy, events, limits, query, schema::dbsemaphore::semaphore, transaction,
 };
 use diesel::{PgConnection, prelude::*};
 use std::collections::BTreeMap;
@@ -59,7 +59,11 @@ pub fn ensure(conn: &mut PgConnection, name: &str, tickets: u32) -> Result<bool>
             None => transaction::writing(conn, |conn| create(conn, name, size)),
         },
     );
-    ensured.map_err(|error| error.diagnose(conn, Remedy::Manage))
+    let created = ensured.map_err(|error| error.diagnose(conn, Remedy::Manage))?;
+    if created {
+        events::created(name, tickets);
+    }
+    Ok(created)
 }
 
 /// Creates a semaphore of that many tickets, or resizes the one of that name to them.
@@ -92,15 +96,26 @@ pub fn make(conn: &mut PgConnection, name: &str, tickets: u32) -> Result<()> {
     let made = transaction::writing(conn, |conn| {
         loop {
             if let Some(id) = query::lock_semaphore(conn, name)? {
-                return resize(conn, id, size);
+                return Ok(resize(conn, id, size)?.then_some(Made::Resized));
             }
             if create(conn, name, size)? {
-                return Ok(());
+                return Ok(Some(Made::Created));
             }
             // Somebody else has created it between the two; under a snapshot that can't see it, PostgreSQL raises.
         }
     });
-    made.map_err(|error| error.diagnose(conn, Remedy::Manage))
+    match made.map_err(|error| error.diagnose(conn, Remedy::Manage))? {
+        Some(Made::Created) => events::created(name, tickets),
+        Some(Made::Resized) => events::resized(name, tickets),
+        None => {}
+    }
+    Ok(())
+}
+
+/// What `make` had to do.
+enum Made {
+    Created,
+    Resized,
 }
 
 /// Removes a semaphore, as soon as all its tickets have come back. Returns whether there was one.
@@ -132,7 +147,11 @@ pub fn destroy(conn: &mut PgConnection, name: &str) -> Result<bool> {
         query::delete_semaphore(conn, id)?;
         Ok(true)
     });
-    destroyed.map_err(|error| error.diagnose(conn, Remedy::Manage))
+    let destroyed = destroyed.map_err(|error| error.diagnose(conn, Remedy::Manage))?;
+    if destroyed {
+        events::destroyed(name);
+    }
+    Ok(destroyed)
 }
 
 /// All semaphores, with the number of their tickets, free or not.
@@ -170,7 +189,8 @@ fn create(conn: &mut PgConnection, name: &str, size: i32) -> Result<bool> {
 }
 
 /// The semaphore is locked, so its number of tickets stands still.
-fn resize(conn: &mut PgConnection, id: i64, size: i32) -> Result<()> {
+/// Whether it had another size.
+fn resize(conn: &mut PgConnection, id: i64, size: i32) -> Result<bool> {
     let missing = i64::from(size) - query::count_tickets(conn, id)?;
     if missing > 0 {
         query::add_tickets(conn, id, size, missing)?;
@@ -179,5 +199,5 @@ fn resize(conn: &mut PgConnection, id: i64, size: i32) -> Result<()> {
         query::retire_tickets(conn, id, surplus)?;
     }
     query::note_slots(conn, id, size)?;
-    Ok(())
+    Ok(missing != 0)
 }

@@ -144,6 +144,11 @@ impl<'a> Request<'a> {
         self.semaphore
     }
 
+    /// Of the label.
+    pub(crate) fn text(&self) -> Option<&'a str> {
+        self.label
+    }
+
     pub(crate) fn number(&self) -> u32 {
         self.tickets
     }

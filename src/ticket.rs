@@ -26,6 +26,22 @@ pub struct Ticket {
 }
 
 impl Ticket {
+    /// Their ids, as in `17,4`.
+    pub(crate) fn listed(&self) -> impl fmt::Display + '_ {
+        struct Listed<'a>(&'a [i64]);
+
+        impl fmt::Display for Listed<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                for (position, id) in self.0.iter().enumerate() {
+                    let comma = if position > 0 { "," } else { "" };
+                    write!(f, "{comma}{id}")?;
+                }
+                Ok(())
+            }
+        }
+        Listed(&self.ids)
+    }
+
     pub(crate) fn new(
         semaphore: &str,
         semaphore_id: i64,
@@ -139,12 +155,7 @@ impl Ticket {
 
 impl fmt::Display for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.semaphore)?;
-        for (position, id) in self.ids.iter().enumerate() {
-            let mark = if position == 0 { '#' } else { ',' };
-            write!(f, "{mark}{id}")?;
-        }
-        Ok(())
+        write!(f, "{}#{}", self.semaphore, self.listed())
     }
 }
 

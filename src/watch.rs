@@ -46,14 +46,12 @@ pub const WATCH_GRACE: Duration = Duration::from_secs(5);
 /// ```
 #[must_use = "the ticket goes back as soon as it is dropped"]
 pub struct WatchedTicket<C: TicketConnection + Send + 'static> {
-    ticket: Ticket,
     watch: Arc<Watch<C>>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl<C: TicketConnection + Send + 'static> WatchedTicket<C> {
     pub(crate) fn new(guard: SemaphoreTicket<C>, interval: Duration) -> Self {
-        let ticket = guard.ticket().clone();
         let watch = Arc::new(Watch::new(guard, interval.saturating_add(WATCH_GRACE)));
         let (checks, alarms) = (Arc::clone(&watch), Arc::clone(&watch));
         let started = [
@@ -64,17 +62,10 @@ impl<C: TicketConnection + Send + 'static> WatchedTicket<C> {
         for thread in started {
             match thread {
                 Ok(thread) => threads.push(thread),
-                Err(error) => {
-                    log::error!("ticket {ticket} can't be watched: {error}");
-                    watch.give_up();
-                }
+                Err(error) => watch.give_up(&format!("it can't be watched: {error}")),
             }
         }
-        Self {
-            ticket,
-            watch,
-            threads,
-        }
+        Self { watch, threads }
     }
 
     /// What is held.
@@ -91,7 +82,7 @@ impl<C: TicketConnection + Send + 'static> WatchedTicket<C> {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn ticket(&self) -> &Ticket {
-        &self.ticket
+        &self.watch.ticket
     }
 
     /// Whether the ticket is lost, as far as is known now. Doesn't block.
@@ -178,19 +169,19 @@ impl<C: TicketConnection + Send + 'static> WatchedTicket<C> {
     /// ```
     pub fn release(mut self) -> Result<C> {
         match self.end() {
-            Some((guard, false)) => guard.release(),
-            // Given back, but it may have been somebody else's in between.
-            Some((_, true)) | None => Err(Error::TicketLost {
-                ticket: self.ticket.clone(),
+            Some(guard) => guard.release(),
+            None => Err(Error::TicketLost {
+                ticket: self.ticket().clone(),
                 source: None,
             }),
         }
     }
 
-    /// The guard, and whether it had been lost. None if its thread is stuck.
-    fn end(&mut self) -> Option<(SemaphoreTicket<C>, bool)> {
+    /// The guard, which knows whether it is lost. None if its thread is stuck.
+    fn end(&mut self) -> Option<SemaphoreTicket<C>> {
         let taken = self.watch.take_back();
-        if let Some((_, false)) = taken {
+        // A lost one may be released by its own call-back, on one of these threads.
+        if taken.as_ref().is_some_and(|guard| !guard.is_lost()) {
             for thread in self.threads.drain(..) {
                 // A panic of theirs has been printed, and there is nothing more to do about it.
                 let _ = thread.join();
@@ -209,11 +200,8 @@ fn start(work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
 impl<C: TicketConnection + Send + 'static> Drop for WatchedTicket<C> {
     fn drop(&mut self) {
         // After `release`, there is nothing left to take back.
-        if self.watch.is_released() {
-            return;
-        }
-        if self.end().is_none() {
-            log::warn!("ticket {} was lost: no answer", self.ticket);
+        if !self.watch.is_released() {
+            drop(self.end());
         }
     }
 }
@@ -221,7 +209,7 @@ impl<C: TicketConnection + Send + 'static> Drop for WatchedTicket<C> {
 impl<C: TicketConnection + Send + 'static> fmt::Debug for WatchedTicket<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WatchedTicket")
-            .field("ticket", &self.ticket)
+            .field("ticket", self.ticket())
             .field("is_lost", &self.is_lost())
             .finish_non_exhaustive()
     }

@@ -1,11 +1,10 @@
 DROP FUNCTION dbsemaphore.acquire(text, integer, integer, boolean, text);
-DROP FUNCTION dbsemaphore.barrier(bigint);
-DROP FUNCTION dbsemaphore.turnstile(bigint);
 DROP FUNCTION dbsemaphore.keep(integer);
 DROP FUNCTION dbsemaphore.wear(text);
 DROP FUNCTION dbsemaphore.named(text);
 DROP FUNCTION dbsemaphore.sign(bigint[]);
 DROP FUNCTION dbsemaphore.remember(bigint, bigint[]);
+DROP FUNCTION dbsemaphore.key(text, bigint);
 DROP FUNCTION dbsemaphore.recall(bigint);
 DROP FUNCTION dbsemaphore.fencing_token();
 DROP FUNCTION dbsemaphore.lock_free(bigint, integer, boolean, integer, bigint[], boolean);

@@ -100,8 +100,17 @@ BEGIN
 END
 $$;
 
--- For others to see, each acquisition leaves the time at which it was (in hundredths of a second, "dbsh" in the upper
--- half of the key) as a shared advisory lock, which nobody ever waits for: it goes when the ticket goes.
+-- The keys of this library's advisory locks. Their upper half is "dbs" in ASCII and a letter that says what the lower half
+-- is about. Two are a semaphore's line: whoever holds its turnstile (t) is at its head; its barrier (b) is explained at
+-- `acquire`. The others nobody ever waits for: what sessions show of themselves, as shared locks, because these are
+-- gone when the session or its transaction is: how many tickets it waits for (w), when it acquired some, in hundredths
+-- of a second (h), and in which sub-transaction (i).
+CREATE FUNCTION dbsemaphore.key(kind text, number bigint) RETURNS bigint
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT x'6462730000000000'::bigint | (ascii(kind)::bigint << 32) | (number & x'ffffffff'::bigint)
+$$;
+
+-- For others to see, each acquisition leaves the time at which it was as an advisory lock, which goes when the ticket goes.
 CREATE FUNCTION dbsemaphore.remember(semaphore bigint, tickets bigint[]) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -113,18 +122,17 @@ BEGIN
     END IF;
     PERFORM set_config(
             'dbsemaphore.held', concat(held, ' ', semaphore, '=', array_to_string(tickets, ','), ':', token), true),
-        pg_advisory_xact_lock_shared(
-            x'6462736800000000'::bigint | ((token & x'fffffffffffff'::bigint) / 10000 & x'ffffffff'::bigint));
+        pg_advisory_xact_lock_shared(dbsemaphore.key('h', (token & x'fffffffffffff'::bigint) / 10000));
     RETURN token;
 END
 $$;
 
 -- For others to see whose tickets these are, where a sub-transaction has locked them: its number, which is all that a
--- row lock shows, vanishes from PostgreSQL's lists when it ends. So it is left as an advisory lock, likewise ("dbsi").
+-- row lock shows, vanishes from PostgreSQL's lists when it ends. So it is left as an advisory lock, likewise.
 CREATE FUNCTION dbsemaphore.sign(tickets bigint[]) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM pg_advisory_xact_lock_shared(x'6462736900000000'::bigint | n.number)
+    PERFORM pg_advisory_xact_lock_shared(dbsemaphore.key('i', n.number))
     FROM (SELECT DISTINCT t.xmax::text::bigint AS number FROM dbsemaphore.ticket t WHERE t.id = ANY (tickets)) AS n;
 END
 $$;
@@ -165,14 +173,6 @@ BEGIN
     END IF;
 END
 $$;
-
--- The advisory locks of a semaphore's line: whoever holds the turnstile is at its head; the barrier is explained at
--- `acquire`. The upper half of the key is ours, "dbst" and "dbsb" in ASCII; the lower half is the semaphore's id.
-CREATE FUNCTION dbsemaphore.turnstile(semaphore bigint) RETURNS bigint
-LANGUAGE sql IMMUTABLE AS $$ SELECT x'6462737400000000'::bigint | (semaphore & x'ffffffff'::bigint) $$;
-
-CREATE FUNCTION dbsemaphore.barrier(semaphore bigint) RETURNS bigint
-LANGUAGE sql IMMUTABLE AS $$ SELECT x'6462736200000000'::bigint | (semaphore & x'ffffffff'::bigint) $$;
 
 -- Makes sure that this transaction holds at least `wanted` tickets, all or nothing, without waiting.
 --
@@ -224,8 +224,8 @@ BEGIN
     IF slots = 0 THEN
         size := 0;
         RETURN;
-    ELSIF (CASE WHEN pg_try_advisory_lock_shared(dbsemaphore.barrier(semaphore))
-                THEN NOT pg_advisory_unlock_shared(dbsemaphore.barrier(semaphore)) ELSE true END) THEN
+    ELSIF (CASE WHEN pg_try_advisory_lock_shared(dbsemaphore.key('b', semaphore))
+                THEN NOT pg_advisory_unlock_shared(dbsemaphore.key('b', semaphore)) ELSE true END) THEN
         tickets := already;
     ELSIF missing = 1 THEN
         tickets := already || dbsemaphore.lock_free(semaphore, slots, dense, 1, already, true);

@@ -4,3 +4,4 @@ DROP FUNCTION dbsemaphore.stand_in_line(bigint, integer, bigint[], timestamptz, 
 DROP FUNCTION dbsemaphore.await_one(bigint, integer, bigint[], integer, interval);
 DROP FUNCTION dbsemaphore.attend_client();
 DROP FUNCTION dbsemaphore.leave();
+DROP FUNCTION dbsemaphore.locks();

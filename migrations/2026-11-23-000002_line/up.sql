@@ -3,9 +3,20 @@
 -- A transaction-level lock can't be the turnstile, because it can't be given back before the transaction ends. So it
 -- has to be given back on every way out, and when that is itself cancelled, by the client: see `leave`.
 
--- Gives back every turnstile and barrier that this session holds, and what others see of its wait. For the way out after an error: a cancel that comes
--- at the moment of the grant leaves the lock granted, though the statement that asked for it failed. One that comes
--- while it leaves is passed over: the statement ends anyway, and a client that is stopped couldn't make up for it.
+-- The advisory locks of this library's in this database, by their `kind` and `number` as of the function `key`.
+CREATE FUNCTION dbsemaphore.locks()
+RETURNS TABLE (kind text, number bigint, pid integer, mode text, granted boolean, waiting_since timestamptz)
+LANGUAGE sql STABLE AS $$
+    SELECT chr((l.classid::bigint & 255)::integer), l.objid::bigint, l.pid, l.mode, l.granted, l.waitstart
+    FROM pg_locks l
+    WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.classid::bigint >> 8 = x'646273'::bigint
+      AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+$$;
+
+-- Gives back every turnstile and barrier that this session holds, and what others see of its wait. For the way out after
+-- an error: a cancel that comes at the moment of the grant leaves the lock granted, though the statement that asked for
+-- it failed. One that comes while it leaves is passed over: the statement ends anyway, and a client that is stopped
+-- couldn't make up for it.
 CREATE FUNCTION dbsemaphore.leave() RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -13,12 +24,10 @@ AS $$
 BEGIN
     LOOP
         BEGIN
-            PERFORM CASE l.mode WHEN 'ShareLock' THEN pg_advisory_unlock_shared(l.classid::bigint << 32 | l.objid::bigint)
-                    ELSE pg_advisory_unlock(l.classid::bigint << 32 | l.objid::bigint) END
-            FROM pg_locks l
-            WHERE l.locktype = 'advisory' AND l.granted AND l.pid = pg_backend_pid() AND l.objsubid = 1
-              AND l.classid IN (x'64627374'::integer, x'64627362'::integer, x'64627377'::integer)
-              AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
+            PERFORM CASE l.mode WHEN 'ShareLock' THEN pg_advisory_unlock_shared(dbsemaphore.key(l.kind, l.number))
+                    ELSE pg_advisory_unlock(dbsemaphore.key(l.kind, l.number)) END
+            FROM dbsemaphore.locks() AS l
+            WHERE l.granted AND l.pid = pg_backend_pid() AND l.kind IN ('t', 'b', 'w');
             RETURN;
         EXCEPTION WHEN query_canceled THEN
         END;
@@ -81,10 +90,9 @@ CREATE FUNCTION dbsemaphore.stand_in_line(
 RETURNS bigint[]
 LANGUAGE plpgsql AS $$
 DECLARE
-    turnstile bigint := dbsemaphore.turnstile(semaphore);
-    barrier bigint := dbsemaphore.barrier(semaphore);
-    -- For others to see, a lock that nobody waits for: how many it waits for ("dbsw").
-    wants bigint := x'6462737700000000'::bigint | wanted;
+    turnstile bigint := dbsemaphore.key('t', semaphore);
+    barrier bigint := dbsemaphore.key('b', semaphore);
+    wants bigint := dbsemaphore.key('w', wanted);
     callers_lock_timeout text := current_setting('lock_timeout');
     over timestamptz := least(deadline, give_up);
     -- PostgreSQL's own statement_timeout is lost if it comes at the instant of a lock_timeout, and so is a cancel.

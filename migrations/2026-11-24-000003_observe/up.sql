@@ -26,12 +26,11 @@ CREATE FUNCTION dbsemaphore.held(only_semaphore bigint)
 RETURNS TABLE (semaphore bigint, ticket bigint, pid integer)
 LANGUAGE sql STABLE AS $$
     WITH owner AS MATERIALIZED (
-        SELECT CASE l.locktype WHEN 'advisory' THEN l.objid::bigint ELSE l.transactionid::text::bigint END AS xid, l.pid
+        SELECT l.transactionid::text::bigint AS xid, l.pid
         FROM pg_locks l
-        WHERE l.granted AND (
-            (l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock')
-            OR (l.locktype = 'advisory' AND l.objsubid = 1 AND l.classid = x'64627369'::integer
-                AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())))
+        WHERE l.granted AND l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock'
+        UNION ALL
+        SELECT l.number, l.pid FROM dbsemaphore.locks() AS l WHERE l.granted AND l.kind = 'i'
     )
     SELECT t.semaphore_id, t.id, o.pid
     FROM dbsemaphore.ticket t
@@ -44,19 +43,12 @@ $$;
 CREATE FUNCTION dbsemaphore.in_line(only_semaphore bigint)
 RETURNS TABLE (semaphore bigint, place bigint, pid integer, tickets integer, since timestamptz)
 LANGUAGE sql STABLE AS $$
-    WITH lock AS MATERIALIZED (
-        SELECT l.classid, l.objid::bigint AS number, l.granted, l.mode, l.pid, l.waitstart
-        FROM pg_locks l
-        WHERE l.locktype = 'advisory' AND l.objsubid = 1
-          AND l.classid IN (x'64627374'::integer, x'64627377'::integer)
-          AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
-    )
-    SELECT s.id, row_number() OVER (PARTITION BY s.id ORDER BY l.granted DESC, l.waitstart NULLS LAST), l.pid,
-        (SELECT max(w.number)::integer FROM lock w WHERE w.pid = l.pid AND w.classid = x'64627377'::integer AND w.granted),
-        l.waitstart
+    WITH lock AS MATERIALIZED (SELECT * FROM dbsemaphore.locks() AS l WHERE l.kind IN ('t', 'w'))
+    SELECT s.id, row_number() OVER (PARTITION BY s.id ORDER BY l.granted DESC, l.waiting_since NULLS LAST), l.pid,
+        (SELECT max(w.number)::integer FROM lock w WHERE w.pid = l.pid AND w.kind = 'w' AND w.granted),
+        l.waiting_since
     FROM dbsemaphore.semaphore s
-        JOIN lock l ON l.number = s.id & x'ffffffff'::bigint AND l.classid = x'64627374'::integer
-            AND l.mode = 'ExclusiveLock'
+        JOIN lock l ON l.number = s.id & x'ffffffff'::bigint AND l.kind = 't' AND l.mode = 'ExclusiveLock'
     WHERE only_semaphore IS NULL OR s.id = only_semaphore
 $$;
 
@@ -70,10 +62,9 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     WITH taken AS MATERIALIZED (
         -- A session that has acquired more than once doesn't tell which was when.
-        SELECT l.pid, CASE count(*) WHEN 1 THEN min(l.objid::bigint) END AS at
-        FROM pg_locks l
-        WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted AND l.classid = x'64627368'::integer
-          AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+        SELECT l.pid, CASE count(*) WHEN 1 THEN min(l.number) END AS at
+        FROM dbsemaphore.locks() AS l
+        WHERE l.granted AND l.kind = 'h'
         GROUP BY l.pid
     )
     SELECT h.ticket, h.pid, a.usename::text, n.application, n.label, host(a.client_addr),

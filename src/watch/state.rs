@@ -1,14 +1,20 @@
 //! What happens behind a [`WatchedTicket`](crate::WatchedTicket).
 
-use crate::{SemaphoreTicket, TicketConnection};
+use crate::{SemaphoreTicket, Ticket, TicketConnection, events};
 use std::{
+    fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
+const NO_ANSWER: &str = "no answer in time";
+
 /// What the holder and the two threads share.
 pub(super) struct Watch<C: TicketConnection> {
+    pub(super) ticket: Ticket,
+    /// When it was acquired.
+    since: Instant,
     /// How old a confirmation may become.
     limit: Duration,
     state: Mutex<State<C>>,
@@ -32,6 +38,8 @@ struct State<C: TicketConnection> {
 impl<C: TicketConnection> Watch<C> {
     pub(super) fn new(guard: SemaphoreTicket<C>, limit: Duration) -> Self {
         Self {
+            ticket: guard.ticket().clone(),
+            since: guard.since(),
             limit,
             state: Mutex::new(State {
                 confirmed: Instant::now(),
@@ -53,10 +61,17 @@ impl<C: TicketConnection> Watch<C> {
         self.lock().released
     }
 
-    /// It counts as lost from now on.
-    pub(super) fn give_up(&self) {
-        self.lock().lost = true;
-        self.changed.notify_all();
+    /// It counts as lost from now on, because of that.
+    pub(super) fn give_up(&self, reason: &impl fmt::Display) {
+        self.lose(&mut self.lock(), Some(reason));
+    }
+
+    fn lose(&self, state: &mut State<C>, reason: Option<&impl fmt::Display>) {
+        if !state.lost {
+            state.lost = true;
+            events::lost(&self.ticket, self.since, reason);
+            self.changed.notify_all();
+        }
     }
 
     pub(super) fn wait_lost(&self, limit: Duration) -> bool {
@@ -118,9 +133,8 @@ impl<C: TicketConnection> Watch<C> {
         let is_doubtful = self
             .doubtful_at(state)
             .is_some_and(|end| end <= Instant::now());
-        if is_doubtful && !state.lost && !state.released {
-            state.lost = true;
-            self.changed.notify_all();
+        if is_doubtful && !state.released {
+            self.lose(state, Some(&NO_ANSWER));
         }
         state.lost
     }
@@ -140,16 +154,15 @@ impl<C: TicketConnection> Watch<C> {
             drop(state);
             let sent = Instant::now();
             due = sent.checked_add(interval);
-            let checked = guard.check();
+            let checked = guard.probe();
             state = self.lock();
             match checked {
-                Ok(()) => state.confirmed = sent,
-                Err(error) => {
-                    log::warn!("{error}");
-                    state.lost = true;
+                Ok(()) => {
+                    state.confirmed = sent;
+                    self.changed.notify_all();
                 }
+                Err(reason) => self.lose(&mut state, reason.as_ref()),
             }
-            self.changed.notify_all();
         }
         if state.detached {
             drop(state);
@@ -175,19 +188,23 @@ impl<C: TicketConnection> Watch<C> {
         }
     }
 
-    /// The guard, and whether it had been lost. None if its thread is stuck.
-    pub(super) fn take_back(&self) -> Option<(SemaphoreTicket<C>, bool)> {
+    /// The guard, which knows whether it is lost. None if its thread is stuck.
+    pub(super) fn take_back(&self) -> Option<SemaphoreTicket<C>> {
         let mut state = self.lock();
-        let lost = self.look(&mut state);
+        self.look(&mut state);
         state.released = true;
         self.changed.notify_all();
         loop {
-            if let Some(guard) = state.guard.take() {
-                return Some((guard, lost || state.lost));
+            if let Some(mut guard) = state.guard.take() {
+                if state.lost {
+                    guard.mark_lost();
+                }
+                return Some(guard);
             }
             let until = self.doubtful_at(&state);
             if until.is_some_and(|until| until <= Instant::now()) {
                 state.detached = true;
+                self.lose(&mut state, Some(&NO_ANSWER));
                 return None;
             }
             state = self.wait_until(state, until);

@@ -90,8 +90,13 @@ fn rise_across_a_crash_of_the_server() {
     let pid = backend_pid(&mut conn).try_into().unwrap();
     let mut lost = SemaphoreTicket::require(conn, "x").unwrap();
     tokens.push(lost.ticket().fencing_token());
+    let mut bystander = database.connect();
     kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
     eventually("the holder is told", || lost.check().is_err());
+    // Before the postmaster knows, it still accepts connections that it will end.
+    eventually("the others go, too", || {
+        bystander.batch_execute("SELECT 1").is_err()
+    });
     eventually("the server is there again", || {
         PgConnection::establish(&database.url()).is_ok()
     });

@@ -215,7 +215,7 @@ impl History {
                     ));
                 }
                 free = begin.max(hold.confirmed).min(hold.gone());
-                if let Some((_, next)) = holds.get(position + 1).map(|next| (next.1, next.0)) {
+                if let Some((next, _)) = holds.get(position + 1) {
                     let lost = next.answered.max(operation.answered);
                     let due = self.awake_for(operation.name, lost, hold.within + SLACK);
                     if hold.end != End::Released && hold.ended > due {

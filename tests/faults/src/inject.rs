@@ -178,14 +178,10 @@ impl Injector<'_> {
             LockTimeout => self.set(kind, "lock_timeout", 10),
             RefuseConnections => {
                 let arena = self.arena.read().unwrap();
-                let mut fault = Fault::begin(kind, Target::Nobody);
+                let fault = Fault::begin(kind, Target::Nobody);
                 arena.allow_connections(false)?;
                 thread::sleep(Duration::from_millis(100));
-                // Whatever happens, not for ever.
-                while arena.allow_connections(true).is_none() && now() < fault.at + AT_ONCE {
-                    thread::sleep(Duration::from_millis(2));
-                }
-                fault.end = now();
+                undo(&fault, || arena.allow_connections(true));
                 self.note(fault);
                 Some(())
             }
@@ -344,10 +340,7 @@ impl Injector<'_> {
         let fault = Fault::begin(kind, Target::LowLevel);
         arena.configure(&format!("SET {setting} = {milliseconds}"))?;
         thread::sleep(Duration::from_millis(120));
-        // Whatever happens, not for ever. The server may have been ended from below us by a crash.
-        while arena.configure(&format!("RESET {setting}")).is_none() && now() < fault.at + AT_ONCE {
-            thread::sleep(Duration::from_millis(2));
-        }
+        undo(&fault, || arena.configure(&format!("RESET {setting}")));
         thread::sleep(Duration::from_millis(20));
         self.note(fault);
         Some(())
@@ -378,4 +371,11 @@ impl Injector<'_> {
 
 fn is_near(place: Place) -> bool {
     !matches!(place, Place::Afar(_))
+}
+
+/// Takes a fault back: whatever happens, it isn't to last for ever. The server may have been ended from below us.
+fn undo(fault: &Fault, mut take_back: impl FnMut() -> Option<()>) {
+    while take_back().is_none() && now() < fault.at + AT_ONCE {
+        thread::sleep(Duration::from_millis(2));
+    }
 }

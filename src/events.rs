@@ -1,0 +1,143 @@
+//! What is told to the [`log`] facade: there is nothing to call here.
+//!
+//! Each event has a target of its own, so that it can be switched on, routed and counted by its name, and key-values
+//! beside its message. Targets, levels and keys are part of this crate's interface; the messages aren't.
+//!
+//! | target | level | when | keys |
+//! | --- | --- | --- | --- |
+//! | `diesel_dbsemaphore::acquired` | debug | a request was granted | `semaphore`, `tickets`, `fencing_token`, `label` |
+//! | `diesel_dbsemaphore::waited` | debug | so was one that could wait; comes just before | `semaphore`, `label`, `waited_ms` |
+//! | `diesel_dbsemaphore::refused` | debug | too few were free for one that doesn't wait | `semaphore`, `label` |
+//! | `diesel_dbsemaphore::timed_out` | info | too few came back for one that waits | `semaphore`, `label`, `waited_ms` |
+//! | `diesel_dbsemaphore::released` | debug | a guard gave its tickets back | `semaphore`, `tickets`, `fencing_token`, `held_ms` |
+//! | `diesel_dbsemaphore::lost` | warn | a guard or its watch found out that they had gone, once | `semaphore`, `tickets`, `fencing_token`, `held_ms`, `reason` |
+//! | `diesel_dbsemaphore::created` | info | [`ensure`](crate::ensure) or [`make`](crate::make) created a semaphore | `semaphore`, `size` |
+//! | `diesel_dbsemaphore::resized` | info | [`make`](crate::make) changed its size | `semaphore`, `size` |
+//! | `diesel_dbsemaphore::destroyed` | info | [`destroy`](crate::destroy) removed one | `semaphore` |
+//!
+//! `tickets` is a list of ids, as `1,2`; `label` is null if there is none; times are whole milliseconds by the caller's
+//! clock. What happens when a transaction of yours ends, only you know: its tickets are back, and no event says so. The
+//! last three are sent when the call returns, which in a transaction of yours is before you commit.
+//!
+//! Nothing on the way of an acquisition that is granted or refused at once is above debug. Whatever else the crate logs,
+//! under the names of its modules, is for those who look for a fault.
+//!
+//! ```
+//! use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
+//! use log::{LevelFilter, Log, Metadata, Record, kv::Key};
+//!
+//! /// Counts, where another would write lines.
+//! struct Metrics;
+//!
+//! impl Log for Metrics {
+//!     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+//!         metadata.target().starts_with("diesel_dbsemaphore::")
+//!     }
+//!     fn log(&self, record: &Record<'_>) {
+//!         let semaphore = record.key_values().get(Key::from("semaphore"));
+//!         if let ("diesel_dbsemaphore::lost", Some(semaphore)) = (record.target(), semaphore) {
+//!             println!("a ticket of {semaphore} was lost");
+//!         }
+//!     }
+//!     fn flush(&self) {}
+//! }
+//!
+//! log::set_logger(&Metrics).expect("no other logger");
+//! log::set_max_level(LevelFilter::Debug);
+//! # let database = stand::Database::create();
+//! # let mut conn = database.connect();
+//! # sem::run_migrations(&mut conn)?;
+//! # sem::ensure(&mut conn, "reports", 3)?;
+//! drop(SemaphoreTicket::require(conn, "reports")?);
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+
+use crate::{Request, Ticket, line::Deadline};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+/// The answer to a request, with its deadline if it could wait.
+pub(crate) fn answered(
+    request: &Request<'_>,
+    deadline: Option<Deadline>,
+    granted: Option<&Ticket>,
+) {
+    let (semaphore, label) = (request.semaphore(), request.text());
+    match (
+        granted,
+        deadline.map(|deadline| milliseconds(deadline.waited())),
+    ) {
+        (None, None) => log::debug!(
+            target: "diesel_dbsemaphore::refused", semaphore, label;
+            "semaphore {semaphore:?} has too few tickets free"
+        ),
+        (None, Some(waited_ms)) => log::info!(
+            target: "diesel_dbsemaphore::timed_out", semaphore, label, waited_ms;
+            "waited {waited_ms} ms in vain for semaphore {semaphore:?}"
+        ),
+        (Some(ticket), waited_ms) => {
+            if let Some(waited_ms) = waited_ms {
+                log::debug!(
+                    target: "diesel_dbsemaphore::waited", semaphore, label, waited_ms;
+                    "waited {waited_ms} ms for semaphore {semaphore:?}"
+                );
+            }
+            log::debug!(
+                target: "diesel_dbsemaphore::acquired",
+                semaphore, tickets:% = ticket.listed(), fencing_token = ticket.fencing_token(), label;
+                "acquired {ticket}"
+            );
+        }
+    }
+}
+
+/// A guard has given these back, which it had acquired `since`.
+pub(crate) fn released(ticket: &Ticket, since: Instant) {
+    log::debug!(
+        target: "diesel_dbsemaphore::released",
+        semaphore = ticket.semaphore(), tickets:% = ticket.listed(), fencing_token = ticket.fencing_token(),
+        held_ms = milliseconds(since.elapsed());
+        "released {ticket}"
+    );
+}
+
+/// They went, nobody knows when. To be told once. Without an error, the session is alive, but its transaction has ended.
+pub(crate) fn lost(ticket: &Ticket, since: Instant, error: Option<&impl fmt::Display>) {
+    let reason = error.map_or_else(
+        || "its transaction has ended".to_owned(),
+        ToString::to_string,
+    );
+    log::warn!(
+        target: "diesel_dbsemaphore::lost",
+        semaphore = ticket.semaphore(), tickets:% = ticket.listed(), fencing_token = ticket.fencing_token(),
+        held_ms = milliseconds(since.elapsed()), reason:%;
+        "lost {ticket}: {reason}"
+    );
+}
+
+pub(crate) fn created(semaphore: &str, size: u32) {
+    log::info!(
+        target: "diesel_dbsemaphore::created", semaphore, size;
+        "created semaphore {semaphore:?} of {size} tickets"
+    );
+}
+
+pub(crate) fn resized(semaphore: &str, size: u32) {
+    log::info!(
+        target: "diesel_dbsemaphore::resized", semaphore, size;
+        "semaphore {semaphore:?} has {size} tickets"
+    );
+}
+
+pub(crate) fn destroyed(semaphore: &str) {
+    log::info!(
+        target: "diesel_dbsemaphore::destroyed", semaphore;
+        "destroyed semaphore {semaphore:?}"
+    );
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -91,8 +91,17 @@ pub(crate) fn wait_in_savepoint(
     waited
 }
 
+/// Waits until that many tickets have come back, and deletes them.
+pub(crate) fn retire(conn: &mut PgConnection, semaphore_id: i64, surplus: i32) -> Result<()> {
+    attended(conn, |conn| {
+        query::retire_tickets(conn, semaphore_id, surplus)?;
+        Ok(Some(()))
+    })
+    .map(drop)
+}
+
 /// Lets the server look after its client while it waits, so that a dead one leaves the line. It has to be told by a
-/// statement of its own.
+/// statement of its own. After `None`, the caller rolls back, and takes that with it.
 fn attended<T>(
     conn: &mut PgConnection,
     work: impl FnOnce(&mut PgConnection) -> Result<Option<T>>,

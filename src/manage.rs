@@ -1,5 +1,6 @@
 use crate::{
-    Result, diagnosis::Remedy, events, limits, query, schema::dbsemaphore::semaphore, transaction,
+    Result, diagnosis::Remedy, events, limits, line, query, schema::dbsemaphore::semaphore,
+    transaction,
 };
 use diesel::{PgConnection, prelude::*};
 use std::collections::BTreeMap;
@@ -188,15 +189,14 @@ fn create(conn: &mut PgConnection, name: &str, size: i32) -> Result<bool> {
     Ok(true)
 }
 
-/// The semaphore is locked, so its number of tickets stands still.
-/// Whether it had another size.
+/// Returns whether it had another size. The semaphore is locked, so its number of tickets stands still.
 fn resize(conn: &mut PgConnection, id: i64, size: i32) -> Result<bool> {
     let missing = i64::from(size) - query::count_tickets(conn, id)?;
     if missing > 0 {
         query::add_tickets(conn, id, size, missing)?;
     } else if missing < 0 {
         let surplus = i32::try_from(-missing).unwrap_or(i32::MAX);
-        query::retire_tickets(conn, id, surplus)?;
+        line::retire(conn, id, surplus)?;
     }
     query::note_slots(conn, id, size)?;
     Ok(missing != 0)

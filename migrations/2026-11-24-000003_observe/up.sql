@@ -70,10 +70,12 @@ AS $$
     SELECT h.ticket, h.pid, a.usename::text, n.application, n.label, host(a.client_addr),
         10 * (((extract(epoch FROM clock_timestamp()) * 100)::bigint - t.at) & x'ffffffff'::bigint),
         (extract(epoch FROM clock_timestamp() - a.xact_start) * 1000)::bigint
-    FROM dbsemaphore.held((SELECT s.id FROM dbsemaphore.semaphore s WHERE s.name = semaphore_name)) AS h
+    FROM dbsemaphore.semaphore s
+        CROSS JOIN LATERAL dbsemaphore.held(s.id) AS h
         LEFT JOIN taken t ON t.pid = h.pid
         LEFT JOIN pg_stat_activity a ON a.pid = h.pid
         LEFT JOIN LATERAL dbsemaphore.named(a.application_name) AS n ON true
+    WHERE s.name = semaphore_name
     ORDER BY h.ticket
 $$;
 
@@ -88,9 +90,11 @@ AS $$
     -- The head waits for something else by now: there, only the start of its call tells.
     SELECT l.place, l.tickets, l.pid, a.usename::text, n.application, n.label, host(a.client_addr),
         (extract(epoch FROM clock_timestamp() - coalesce(a.query_start, l.since)) * 1000)::bigint
-    FROM dbsemaphore.in_line((SELECT s.id FROM dbsemaphore.semaphore s WHERE s.name = semaphore_name)) AS l
+    FROM dbsemaphore.semaphore s
+        CROSS JOIN LATERAL dbsemaphore.in_line(s.id) AS l
         LEFT JOIN pg_stat_activity a ON a.pid = l.pid
         LEFT JOIN LATERAL dbsemaphore.named(a.application_name) AS n ON true
+    WHERE s.name = semaphore_name
     ORDER BY l.place
 $$;
 

@@ -139,6 +139,10 @@ fn child() {
             let request = sem::Request::new("x").wait_forever();
             drop(SemaphoreTicket::require(&mut conn, request).unwrap());
         }
+        "shrink" => {
+            say("waiting");
+            sem::make(&mut conn, "x", 0).unwrap();
+        }
         "hold in a transaction" => conn
             .transaction::<_, sem::Error, _>(|c| {
                 let _ticket = sem::require(c, "x")?;

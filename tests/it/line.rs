@@ -247,11 +247,13 @@ fn the_callers_limits_are_obeyed_and_the_transaction_survives() {
 fn a_killed_process_leaves_the_line() {
     let database = database_with(1);
     let holder = hold(&database, 1);
-    let mut processes: Vec<_> = (0..2).map(|_| Process::start("wait", &database)).collect();
+    // One at the head, and two behind it, of which one shrinks.
+    let roles = ["wait", "wait", "shrink"];
+    let mut processes: Vec<_> = roles.map(|role| Process::start(role, &database)).into();
     for process in &mut processes {
         assert_eq!(process.says(), "waiting");
     }
-    until_in_line(&database, 2);
+    until_in_line(&database, 3);
     for mut process in processes {
         process.kill();
     }

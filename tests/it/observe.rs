@@ -206,6 +206,8 @@ fn a_role_without_rights_sees_what_it_may() {
 fn an_unknown_name_is_an_error() {
     let database = database_with(1);
     let conn = &mut database.connect();
+    // Of another semaphore.
+    let guard = SemaphoreTicket::require(database.connect(), "x").unwrap();
     for refused in [
         sem::holders(conn, "y").map(drop),
         sem::waiters(conn, "y").map(drop),
@@ -216,6 +218,7 @@ fn an_unknown_name_is_an_error() {
         sem::holders(conn, ""),
         Err(Error::InvalidName { .. })
     ));
+    drop(guard);
     sem::revert_migrations(conn).unwrap();
     assert!(matches!(sem::holders(conn, "x"), Err(Error::NotMigrated)));
     assert!(matches!(sem::usage(conn), Err(Error::NotMigrated)));

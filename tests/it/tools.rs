@@ -8,7 +8,8 @@ use diesel::{
 };
 use diesel_dbsemaphore as sem;
 use stand::Database;
-use std::time::{Duration, Instant};
+
+pub(crate) use stand::eventually;
 
 pub(crate) type PgPool = Pool<ConnectionManager<PgConnection>>;
 
@@ -52,15 +53,6 @@ pub(crate) fn free(database: &Database) -> i64 {
              SELECT count(*) FROM free",
         ))
     })
-}
-
-/// Waits for what the server does in its own time, such as noticing that a client is gone.
-pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(30);
-    while !holds() {
-        assert!(Instant::now() < end, "not within 30 s: {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }
 
 /// Waits until a session sleeps on a lock of this type, as `pg_locks` names it.

@@ -8,6 +8,7 @@
 mod bouncer;
 mod cable;
 mod database;
+mod eventually;
 mod figures;
 mod folder;
 mod programs;
@@ -17,6 +18,7 @@ mod witness;
 pub use bouncer::Bouncer;
 pub use cable::Cable;
 pub use database::Database;
+pub use eventually::eventually;
 pub use figures::percentile;
 pub use server::{Server, Stop};
 pub use witness::{Event, Reporter, Witness};

@@ -1,0 +1,78 @@
+//! What goes wrong, in one line, with a remedy.
+
+use diesel::{ConnectionError, result::Error as DieselError};
+use diesel_dbsemaphore::Error;
+use std::{fmt, io};
+
+#[derive(Debug)]
+pub(crate) struct Fault(String);
+
+impl Fault {
+    pub(crate) fn new(message: impl fmt::Display) -> Self {
+        // PostgreSQL's messages have several lines.
+        let message = message.to_string();
+        let lines: Vec<&str> = message.lines().map(str::trim).collect();
+        Self(lines.join("; "))
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The library's remedies are calls; here they are commands.
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::UnknownSemaphore { name } => Self::unknown(&name),
+            Error::NotMigrated => Self::new(
+                "the tables are missing in this database: run `dbsemaphore migrate`, or check the database's URL",
+            ),
+            Error::InvalidTickets {
+                name,
+                tickets,
+                limit,
+            } if 0 < limit && limit < tickets => Self::new(format_args!(
+                "semaphore {name:?} can't give {tickets} tickets, the most is {limit}: ask for fewer, or enlarge it with \
+                 `dbsemaphore make`"
+            )),
+            other => Self::new(other),
+        }
+    }
+}
+
+impl Fault {
+    pub(crate) fn unknown(name: &str) -> Self {
+        Self::new(format_args!(
+            "there is no semaphore {name:?}: `dbsemaphore list` shows all, `dbsemaphore make` creates one"
+        ))
+    }
+}
+
+impl From<ConnectionError> for Fault {
+    fn from(error: ConnectionError) -> Self {
+        Self::new(format_args!(
+            "no connection to the database: {error} (check --database-url or DATABASE_URL, and that the server is running)"
+        ))
+    }
+}
+
+impl From<DieselError> for Fault {
+    fn from(error: DieselError) -> Self {
+        Error::from(error).into()
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::new(error)
+    }
+}
+
+impl From<serde_json::Error> for Fault {
+    fn from(error: serde_json::Error) -> Self {
+        Self::new(error)
+    }
+}

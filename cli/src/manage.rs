@@ -1,0 +1,99 @@
+//! The commands that do one thing, and say so.
+
+use crate::{
+    database::Database,
+    fault::Fault,
+    view::{self, Shown, UsageView, print, table},
+};
+use diesel::PgConnection;
+use diesel_dbsemaphore as sem;
+use serde_json::json;
+
+pub(crate) fn migrate(database: &Database, json: bool) -> Result<(), Fault> {
+    sem::run_migrations(&mut database.connect()?)?;
+    print(json, &json!({ "migrated": true }), || {
+        "the tables are up to date".to_owned()
+    })
+}
+
+pub(crate) fn make(database: &Database, name: &str, tickets: u32, json: bool) -> Result<(), Fault> {
+    sem::make(&mut database.connect()?, name, tickets)?;
+    print(json, &json!({ "name": name, "tickets": tickets }), || {
+        format!("semaphore {name:?} has a limit of {tickets} from now on")
+    })
+}
+
+pub(crate) fn destroy(database: &Database, name: &str, json: bool) -> Result<(), Fault> {
+    if !sem::destroy(&mut database.connect()?, name)? {
+        return Err(Fault::unknown(name));
+    }
+    print(json, &json!({ "name": name, "destroyed": true }), || {
+        format!("semaphore {name:?} is gone")
+    })
+}
+
+pub(crate) fn list(database: &Database, json: bool) -> Result<(), Fault> {
+    let all = usages(&mut database.connect()?)?;
+    print(json, &all, || {
+        table(view::USAGE, all.iter().map(UsageView::row))
+    })
+}
+
+pub(crate) fn show(database: &Database, name: &str, json: bool) -> Result<(), Fault> {
+    let conn = &mut database.connect()?;
+    let shown = look_at(conn, name)?;
+    print(json, &shown, || {
+        let usage = &shown.usage;
+        let mut text = format!(
+            "{name:?}: {} of {} tickets in use, {} waiting",
+            usage.in_use, usage.tickets, usage.waiting
+        );
+        if !shown.holders.is_empty() {
+            let holders = table(
+                view::HOLDERS,
+                shown.holders.iter().map(view::HolderView::row),
+            );
+            text.push_str(&format!("\n\n{holders}"));
+        }
+        if !shown.waiters.is_empty() {
+            let waiters = table(
+                view::WAITERS,
+                shown.waiters.iter().map(view::WaiterView::row),
+            );
+            text.push_str(&format!("\n\n{waiters}"));
+        }
+        text
+    })
+}
+
+pub(crate) fn usages(conn: &mut PgConnection) -> Result<Vec<UsageView>, Fault> {
+    Ok(sem::usage(conn)?.into_iter().map(UsageView::from).collect())
+}
+
+/// What holders and waiters say counts: they are looked at one after the other, and come and go meanwhile.
+fn look_at(conn: &mut PgConnection, name: &str) -> Result<Shown, Fault> {
+    let (holders, waiters) = people(conn, name)?;
+    let tickets = sem::list(conn)?.get(name).copied();
+    let usage = UsageView {
+        name: name.to_owned(),
+        tickets: tickets.ok_or_else(|| Fault::unknown(name))?,
+        in_use: u32::try_from(holders.len()).unwrap_or(u32::MAX),
+        waiting: u32::try_from(waiters.len()).unwrap_or(u32::MAX),
+    };
+    Ok(Shown {
+        usage,
+        holders,
+        waiters,
+    })
+}
+
+pub(crate) type People = (Vec<view::HolderView>, Vec<view::WaiterView>);
+
+pub(crate) fn people(conn: &mut PgConnection, name: &str) -> Result<People, Fault> {
+    let holders = sem::holders(conn, name)?;
+    let waiters = sem::waiters(conn, name)?;
+    Ok((
+        holders.into_iter().map(Into::into).collect(),
+        waiters.into_iter().map(Into::into).collect(),
+    ))
+}

@@ -1,0 +1,149 @@
+//! `dbsemaphore top`: all semaphores, live.
+
+mod screen;
+
+use crate::{
+    database::Database,
+    fault::Fault,
+    manage::{self, People},
+    signals,
+    view::UsageView,
+};
+use diesel::PgConnection;
+use nix::libc::{SIGHUP, SIGTERM};
+use ratatui::crossterm::event::{self, Event as Input, KeyCode, KeyEventKind, KeyModifiers};
+use screen::Screen;
+use std::{
+    io,
+    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    thread,
+    time::Duration,
+};
+
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// What was seen at one look.
+struct Seen {
+    usages: Vec<UsageView>,
+    /// Of the semaphore that was asked for.
+    selected: Option<String>,
+    people: People,
+}
+
+enum Event {
+    Seen(Result<Seen, Fault>),
+    Key(KeyCode, KeyModifiers),
+    Redraw,
+    Quit,
+}
+
+pub(crate) fn watch(database: Database) -> Result<(), Fault> {
+    // Before the terminal is taken, so that an error is a line on it.
+    let mut conn = database.connect()?;
+    let seen = look(&mut conn, None)?;
+    let (tell, events) = mpsc::channel();
+    let (select, selected) = mpsc::channel();
+    let looking = tell.clone();
+    thread::Builder::new().spawn(move || keep_looking(&database, conn, &selected, &looking))?;
+    let quitting = tell.clone();
+    signals::listen([SIGTERM, SIGHUP], move |_| drop(quitting.send(Event::Quit)))?;
+
+    let mut terminal = ratatui::try_init()?;
+    let typing = tell.clone();
+    let shown = thread::Builder::new()
+        .spawn(move || listen_to_keys(&typing))
+        .and_then(|_| show(&mut terminal, Screen::new(seen), &events, &select));
+    ratatui::restore();
+    Ok(shown?)
+}
+
+fn show(
+    terminal: &mut ratatui::DefaultTerminal,
+    mut screen: Screen,
+    events: &Receiver<Event>,
+    select: &Sender<Option<String>>,
+) -> io::Result<()> {
+    // Nobody looks any more when this returns.
+    let _ = select.send(screen.selected());
+    loop {
+        terminal.draw(|frame| screen.draw(frame))?;
+        match events.recv() {
+            Ok(Event::Seen(seen)) => screen.update(seen),
+            Ok(Event::Key(KeyCode::Char('q') | KeyCode::Esc, _)) => return Ok(()),
+            Ok(Event::Key(KeyCode::Char('c'), KeyModifiers::CONTROL)) => return Ok(()),
+            Ok(Event::Key(key, _)) => {
+                let before = screen.selected();
+                match key {
+                    KeyCode::Up | KeyCode::Char('k') => screen.go(-1),
+                    KeyCode::Down | KeyCode::Char('j') => screen.go(1),
+                    _ => {}
+                }
+                if screen.selected() != before {
+                    let _ = select.send(screen.selected());
+                }
+            }
+            Ok(Event::Redraw) => {}
+            Ok(Event::Quit) | Err(_) => return Ok(()),
+        }
+    }
+}
+
+fn listen_to_keys(tell: &Sender<Event>) {
+    loop {
+        let event = match event::read() {
+            Ok(Input::Key(key)) if key.kind == KeyEventKind::Press => {
+                Event::Key(key.code, key.modifiers)
+            }
+            Ok(Input::Resize(..)) => Event::Redraw,
+            Ok(_) => continue,
+            // The terminal is gone.
+            Err(_) => Event::Quit,
+        };
+        let quits = matches!(event, Event::Quit);
+        if tell.send(event).is_err() || quits {
+            return;
+        }
+    }
+}
+
+/// In a thread of its own, so that keys are obeyed while the database doesn't answer.
+fn keep_looking(
+    database: &Database,
+    conn: PgConnection,
+    selected: &Receiver<Option<String>>,
+    tell: &Sender<Event>,
+) {
+    let mut conn = Some(conn);
+    let mut name: Option<String> = None;
+    loop {
+        match selected.recv_timeout(INTERVAL) {
+            Ok(newly) => name = newly,
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        let connected = conn.take().map_or_else(|| database.connect(), Ok);
+        let seen = connected.and_then(|mut connected| {
+            let seen = look(&mut connected, name.as_deref())?;
+            conn = Some(connected);
+            Ok(seen)
+        });
+        if tell.send(Event::Seen(seen)).is_err() {
+            return;
+        }
+    }
+}
+
+fn look(conn: &mut PgConnection, name: Option<&str>) -> Result<Seen, Fault> {
+    let usages = manage::usages(conn)?;
+    // It may be gone by now.
+    let selected = name.filter(|name| usages.iter().any(|usage| usage.name == *name));
+    let people = match selected {
+        Some(name) => manage::people(conn, name)?,
+        None => People::default(),
+    };
+    Ok(Seen {
+        selected: selected.map(str::to_owned),
+        usages,
+        people,
+    })
+}

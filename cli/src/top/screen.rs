@@ -1,0 +1,183 @@
+//! What `top` draws.
+
+use super::Seen;
+use crate::{
+    fault::Fault,
+    view::{self, HolderView, UsageView, WaiterView},
+};
+use ratatui::{
+    Frame,
+    layout::{Constraint, Layout, Rect},
+    style::{Color, Modifier, Style, Stylize},
+    text::Line,
+    widgets::{Block, Borders, Row, Table, TableState},
+};
+
+const BAR: usize = 20;
+
+pub(super) struct Screen {
+    seen: Seen,
+    /// What went wrong at the last look; what was seen before stays.
+    fault: Option<Fault>,
+    table: TableState,
+}
+
+impl Screen {
+    pub(super) fn new(seen: Seen) -> Self {
+        let busiest = (0..seen.usages.len())
+            .max_by_key(|&row| (seen.usages[row].waiting, seen.usages[row].in_use));
+        Self {
+            seen,
+            fault: None,
+            table: TableState::new().with_selected(busiest),
+        }
+    }
+
+    pub(super) fn selected(&self) -> Option<String> {
+        let usage = self.seen.usages.get(self.table.selected()?)?;
+        Some(usage.name.clone())
+    }
+
+    /// Up or down the list, and no further.
+    pub(super) fn go(&mut self, rows: isize) {
+        let last = self.seen.usages.len().saturating_sub(1);
+        let row = self.table.selected().unwrap_or(0);
+        self.table
+            .select(Some(row.saturating_add_signed(rows).min(last)));
+    }
+
+    pub(super) fn update(&mut self, seen: Result<Seen, Fault>) {
+        match seen {
+            Ok(seen) => {
+                let name = self.selected();
+                let row = |name| seen.usages.iter().position(|usage| usage.name == name);
+                let row = name.and_then(row);
+                self.table
+                    .select(row.or((!seen.usages.is_empty()).then_some(0)));
+                self.seen = seen;
+                self.fault = None;
+            }
+            Err(fault) => self.fault = Some(fault),
+        }
+    }
+
+    pub(super) fn draw(&mut self, frame: &mut Frame<'_>) {
+        let rows = u16::try_from(self.seen.usages.len()).unwrap_or(u16::MAX);
+        let [top, middle, bottom, last] = Layout::vertical([
+            Constraint::Max(rows.saturating_add(2)),
+            Constraint::Fill(1),
+            Constraint::Fill(1),
+            Constraint::Length(1),
+        ])
+        .areas(frame.area());
+        self.draw_semaphores(frame, top);
+        let selected = self.selected();
+        let (holders, waiters) = &self.seen.people;
+        // Those of another semaphore, until the next look.
+        if selected.is_some() && self.seen.selected == selected {
+            let name = selected.unwrap_or_default();
+            let title = format!(" {name}: {} held ", holders.len());
+            draw_people(
+                frame,
+                middle,
+                title,
+                view::HOLDERS,
+                holders,
+                HolderView::row,
+            );
+            let title = format!(" {name}: {} waiting ", waiters.len());
+            draw_people(
+                frame,
+                bottom,
+                title,
+                view::WAITERS,
+                waiters,
+                WaiterView::row,
+            );
+        }
+        let line = match &self.fault {
+            Some(fault) => Line::from(fault.to_string()).fg(Color::Red),
+            None => Line::from(" q quit   ↑ ↓ another semaphore   refreshed each second").dim(),
+        };
+        frame.render_widget(line, last);
+    }
+
+    fn draw_semaphores(&mut self, frame: &mut Frame<'_>, area: Rect) {
+        let names = self
+            .seen
+            .usages
+            .iter()
+            .map(|usage| usage.name.chars().count());
+        let width = u16::try_from(names.max().unwrap_or(0).max(4)).unwrap_or(u16::MAX);
+        let rows = self.seen.usages.iter().map(|usage| {
+            let [name, tickets, in_use, waiting] = usage.row();
+            Row::new([
+                name,
+                right(&tickets),
+                right(&in_use),
+                right(&waiting),
+                bar(usage),
+            ])
+        });
+        let [name, tickets, in_use, waiting] = view::USAGE;
+        let head = [
+            name.to_owned(),
+            right(tickets),
+            right(in_use),
+            right(waiting),
+            String::new(),
+        ];
+        let widths = [
+            Constraint::Max(width),
+            Constraint::Length(8),
+            Constraint::Length(8),
+            Constraint::Length(8),
+            Constraint::Length(BAR as u16),
+        ];
+        let table = Table::new(rows, widths)
+            .header(Row::new(head).style(head_style()))
+            .column_spacing(2)
+            .block(Block::new().borders(Borders::TOP).title(" semaphores "))
+            .row_highlight_style(Style::new().add_modifier(Modifier::REVERSED));
+        frame.render_stateful_widget(table, area, &mut self.table);
+    }
+}
+
+fn draw_people<T, const N: usize>(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    title: String,
+    head: [&'static str; N],
+    people: &[T],
+    row: impl Fn(&T) -> [String; N],
+) {
+    let rows: Vec<[String; N]> = people.iter().map(row).collect();
+    // As wide as what is in it.
+    let widths = (0..N).map(|column| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        let width = cells.chain([head[column].len()]).max().unwrap_or(0);
+        Constraint::Max(u16::try_from(width).unwrap_or(u16::MAX))
+    });
+    let widths: Vec<Constraint> = widths.collect();
+    let table = Table::new(rows.into_iter().map(Row::new), widths)
+        .header(Row::new(head).style(head_style()))
+        .column_spacing(2)
+        .block(Block::new().borders(Borders::TOP).title(title));
+    frame.render_widget(table, area);
+}
+
+fn head_style() -> Style {
+    Style::new().add_modifier(Modifier::DIM)
+}
+
+fn right(text: &str) -> String {
+    format!("{text:>8}")
+}
+
+/// How full it is.
+fn bar(usage: &UsageView) -> String {
+    let share = usage.in_use as usize * BAR;
+    // One in use shows, however many there are.
+    let full = share.div_ceil(usage.tickets.max(1) as usize).min(BAR);
+    format!("{}{}", "█".repeat(full), "░".repeat(BAR - full))
+}

@@ -1,0 +1,120 @@
+//! The commands that do one thing, and say so.
+
+use crate::tool::{Running, code, database_with, tell, tool, until_held, until_waiting};
+use diesel_dbsemaphore::{self as sem, Request, SemaphoreTicket};
+use serde_json::{Value, json};
+use stand::Database;
+
+fn json(database: &Database, words: &[&str]) -> Value {
+    let told = tell(database, words);
+    assert!(told.status.success(), "{told:?}");
+    serde_json::from_slice(&told.stdout).unwrap()
+}
+
+#[test]
+fn a_life() {
+    let database = Database::create();
+    for _ in 0..2 {
+        assert_eq!(
+            json(&database, &["migrate", "--json"]),
+            json!({ "migrated": true })
+        );
+    }
+    assert_eq!(json(&database, &["list", "--json"]), json!([]));
+    let made = json(&database, &["make", "x", "2", "--json"]);
+    assert_eq!(made, json!({ "name": "x", "tickets": 2 }));
+    json(&database, &["make", "x", "3", "--json"]);
+    let _guard = SemaphoreTicket::require(database.connect(), "x").unwrap();
+    let x = json!({ "name": "x", "tickets": 3, "in_use": 1, "waiting": 0 });
+    assert_eq!(json(&database, &["list", "--json"]), json!([x]));
+    drop(_guard);
+    let gone = json(&database, &["destroy", "x", "--json"]);
+    assert_eq!(gone, json!({ "name": "x", "destroyed": true }));
+    assert_eq!(code(tell(&database, &["destroy", "x"]).status), 1);
+}
+
+#[test]
+fn show_tells_who() {
+    let database = database_with(1);
+    let guard = SemaphoreTicket::require(database.connect(), Request::new("x").label("for Ada"));
+    let guard = guard.unwrap();
+    let mut waits = tool(&database.url());
+    let mut waits = Running::start(waits.args(["run", "x", "--wait-forever", "--", "true"]));
+    until_waiting(&database, 1);
+
+    let seen = json(&database, &["show", "x", "--json"]);
+    let (holder, waiter) = (&seen["holders"][0], &seen["waiters"][0]);
+    assert_eq!(holder["ticket"], guard.ticket().ids()[0]);
+    assert_eq!(holder["label"], "for Ada");
+    assert!(holder["held_for_ms"].as_u64().unwrap() < 60_000);
+    assert_eq!(
+        (&waiter["place"], &waiter["label"]),
+        (&json!(1), &json!("true"))
+    );
+    assert_eq!(waiter["tickets"], 1);
+
+    let text = tell(&database, &["show", "x"]).stdout;
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains("1 of 1 tickets in use, 1 waiting"), "{text}");
+    assert!(
+        text.contains("for Ada") && text.contains("WAITED"),
+        "{text}"
+    );
+    drop(guard);
+    assert_eq!(waits.end(), 0);
+}
+
+#[test]
+fn what_somebody_puts_into_names_does_nothing_to_a_terminal() {
+    let database = database_with(1);
+    sem::make(&mut database.connect(), "\u{1b}[2J", 1).unwrap();
+    let told = tell(&database, &["list"]);
+    assert!(!told.stdout.contains(&0x1b), "{told:?}");
+}
+
+#[test]
+fn terminate_asks() {
+    let database = database_with(1);
+    let mut guard = SemaphoreTicket::require(database.connect(), "x").unwrap();
+    let ticket = guard.ticket().ids()[0].to_string();
+    for (words, expected) in [
+        (&["terminate", "x", &ticket][..], 1),
+        (&["terminate", "x", "99", "--yes"], 1),
+        (&["terminate", "y", &ticket, "--yes"], 1),
+    ] {
+        let told = tell(&database, words);
+        assert_eq!(code(told.status), expected, "{told:?}");
+        assert_eq!(String::from_utf8_lossy(&told.stderr).lines().count(), 1);
+        guard.check().unwrap();
+    }
+    let told = tell(&database, &["terminate", "x", &ticket, "--yes"]);
+    assert!(told.status.success(), "{told:?}");
+    assert!(guard.check().is_err());
+    until_held(&database, 0);
+}
+
+#[test]
+fn errors_are_one_line_without_a_password() {
+    for url in [
+        "postgres://ada:s3cret@127.0.0.1:1/x",
+        "postgres://ada:s3/cret@127.0.0.1/x",
+        "postgres://ada:s3@cret@127.0.0.1:1/x",
+        "postgres://ada:s3%cret@127.0.0.1:1/x",
+        "postgres://127.0.0.1:1/x?user=ada&password=s3%cret",
+        "postgres://127.0.0.1:1/x?user=ada&password=s3cret",
+        "mysql://ada:s3cret@127.0.0.1:1/x",
+        "user=ada password=s3 cret",
+        "",
+    ] {
+        let told = tool(url).arg("list").output().unwrap();
+        let said = String::from_utf8(told.stderr).unwrap();
+        assert_eq!(code(told.status), 1);
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(!said.contains("s3") && !said.contains("cret"), "{said}");
+    }
+    let help = tool("postgres://ada:s3cret@host/x")
+        .arg("--help")
+        .output()
+        .unwrap();
+    assert!(!String::from_utf8_lossy(&help.stdout).contains("cret"));
+}

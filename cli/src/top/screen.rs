@@ -63,8 +63,10 @@ impl Screen {
 
     pub(super) fn draw(&mut self, frame: &mut Frame<'_>) {
         let rows = u16::try_from(self.seen.usages.len()).unwrap_or(u16::MAX);
+        // However many there are, half is for who holds and waits.
+        let rows = rows.saturating_add(2).min(frame.area().height / 2);
         let [top, middle, bottom, last] = Layout::vertical([
-            Constraint::Max(rows.saturating_add(2)),
+            Constraint::Length(rows),
             Constraint::Fill(1),
             Constraint::Fill(1),
             Constraint::Length(1),
@@ -180,4 +182,72 @@ fn bar(usage: &UsageView) -> String {
     // One in use shows, however many there are.
     let full = share.div_ceil(usage.tickets.max(1) as usize).min(BAR);
     format!("{}{}", "█".repeat(full), "░".repeat(BAR - full))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ratatui::{Terminal, backend::TestBackend};
+
+    fn seen(names: &[&str], selected: &str) -> Seen {
+        let usage = |name: &&str| UsageView {
+            name: (*name).to_owned(),
+            tickets: 4,
+            in_use: 1,
+            waiting: 0,
+        };
+        Seen {
+            usages: names.iter().map(usage).collect(),
+            selected: Some(selected.to_owned()),
+            people: Default::default(),
+        }
+    }
+
+    fn drawn(screen: &mut Screen) -> String {
+        let mut terminal = Terminal::new(TestBackend::new(60, 12)).unwrap();
+        terminal.draw(|frame| screen.draw(frame)).unwrap();
+        terminal.backend().to_string()
+    }
+
+    #[test]
+    fn the_selected_one_stays_selected() {
+        let mut screen = Screen::new(seen(&["a", "b", "c"], "c"));
+        screen.go(-5);
+        assert_eq!(screen.selected().as_deref(), Some("a"));
+        screen.go(1);
+        screen.update(Ok(seen(&["0", "a", "b"], "b")));
+        assert_eq!(screen.selected().as_deref(), Some("b"));
+        assert!(drawn(&mut screen).contains("b: 0 held"));
+        screen.update(Ok(seen(&["a"], "a")));
+        assert_eq!(screen.selected().as_deref(), Some("a"));
+        screen.update(Ok(seen(&[], "")));
+        assert_eq!(screen.selected(), None);
+        drawn(&mut screen);
+    }
+
+    #[test]
+    fn a_fault_is_shown_until_the_next_look() {
+        let mut screen = Screen::new(seen(&["a"], "a"));
+        screen.update(Err(Fault::new("no connection")));
+        let text = drawn(&mut screen);
+        assert!(
+            text.contains("no connection") && text.contains("█████░"),
+            "{text}"
+        );
+        screen.update(Ok(seen(&["a"], "a")));
+        assert!(!drawn(&mut screen).contains("no connection"));
+    }
+
+    #[test]
+    fn many_semaphores_leave_room_for_their_holders() {
+        let names: Vec<String> = (0..100).map(|number| format!("s{number:02}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut screen = Screen::new(seen(&names, "s99"));
+        screen.go(99);
+        let text = drawn(&mut screen);
+        assert!(
+            text.contains("s99: 0 held") && text.contains("s99: 0 waiting"),
+            "{text}"
+        );
+    }
 }

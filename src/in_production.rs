@@ -116,3 +116,9 @@
 //!
 //! And from the [`events`](crate::events): each `lost`, and the rate of `timed_out`. To end a holder that is stuck, end its
 //! session: `pg_terminate_backend(pid)`, which takes membership in its role or in `pg_signal_backend`.
+//!
+//! # From a shell
+//!
+//! The command-line tool `dbsemaphore`, a crate of its own, lists semaphores and shows who holds what and who waits
+//! (`show`, live as `top`, for programs with `--json`), resizes (`make`), ends holders (`terminate`), and runs commands
+//! with a ticket: `dbsemaphore run reports --wait 30s -- backup.sh`.

@@ -87,7 +87,8 @@
 //! # Running it
 //!
 //! [`in_production`] is about pools, databases of their own, poolers and alerts; [`events`] lists what is logged;
-//! [`testing`] tells how to test code that uses tickets. [`holders`], [`waiters`] and [`usage`] show who holds what.
+//! [`testing`] tells how to test code that uses tickets. [`holders`], [`waiters`] and [`usage`] show who holds what;
+//! so does the command-line tool `dbsemaphore`, a crate of its own.
 //!
 //! # Rights
 //!

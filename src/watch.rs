@@ -21,7 +21,8 @@ pub const WATCH_GRACE: Duration = Duration::from_secs(5);
 /// Made by [`SemaphoreTicket::watch`]. One thread, which has the connection, [checks](SemaphoreTicket::check) the ticket
 /// at each interval. As it may get stuck in a connection over which no answer comes, a second one looks at the clock: the
 /// ticket counts as lost when a check fails, and also when the last check that succeeded was sent longer ago than the
-/// interval plus [`WATCH_GRACE`]. Once lost, it stays lost.
+/// interval plus [`WATCH_GRACE`]. Time in which the whole process was stopped, and its work with it, doesn't count. Once
+/// lost, it stays lost.
 ///
 /// Dropping gives the ticket back as [`release`](Self::release) does, and blocks as long.
 ///

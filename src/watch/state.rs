@@ -10,6 +10,9 @@ use std::{
 
 const NO_ANSWER: &str = "no answer in time";
 
+/// A thread that wakes up later than that hasn't been woken late, but stopped.
+const STALL: Duration = Duration::from_secs(1);
+
 /// What the holder and the two threads share.
 pub(super) struct Watch<C: TicketConnection> {
     pub(super) ticket: Ticket,
@@ -54,7 +57,7 @@ impl<C: TicketConnection> Watch<C> {
     }
 
     pub(super) fn is_lost(&self) -> bool {
-        self.look(&mut self.lock())
+        self.lock().lost
     }
 
     pub(super) fn is_released(&self) -> bool {
@@ -77,21 +80,15 @@ impl<C: TicketConnection> Watch<C> {
     pub(super) fn wait_lost(&self, limit: Duration) -> bool {
         let end = Instant::now().checked_add(limit);
         let mut state = self.lock();
-        loop {
-            if self.look(&mut state) {
-                return true;
-            }
-            if end.is_some_and(|end| end <= Instant::now()) {
-                return false;
-            }
-            let until = [end, self.doubtful_at(&state)];
-            state = self.wait_until(state, until.into_iter().flatten().min());
+        while !state.lost && end.is_none_or(|end| end > Instant::now()) {
+            state = self.wait_until(state, end);
         }
+        state.lost
     }
 
     pub(super) fn on_lost(&self, call: Box<dyn FnOnce() + Send>) {
         let mut state = self.lock();
-        if self.look(&mut state) {
+        if state.lost {
             drop(state);
             run(call);
         } else {
@@ -128,17 +125,6 @@ impl<C: TicketConnection> Watch<C> {
         state.confirmed.checked_add(self.limit)
     }
 
-    /// Whether it is lost, now that somebody looks.
-    fn look(&self, state: &mut State<C>) -> bool {
-        let is_doubtful = self
-            .doubtful_at(state)
-            .is_some_and(|end| end <= Instant::now());
-        if is_doubtful && !state.released {
-            self.lose(state, Some(&NO_ANSWER));
-        }
-        state.lost
-    }
-
     /// The thread that has the connection.
     pub(super) fn check_at_intervals(&self, interval: Duration) {
         let mut due = Some(Instant::now());
@@ -173,25 +159,39 @@ impl<C: TicketConnection> Watch<C> {
         }
     }
 
+    /// Whether the last confirmation has become too old.
+    fn look_at_the_clock(&self, state: &mut State<C>) {
+        let late = self
+            .doubtful_at(state)
+            .and_then(|at| Instant::now().checked_duration_since(at));
+        match late {
+            // This whole process was stopped, and the work with it: whether the ticket is still there, the next check tells.
+            Some(late) if late > STALL => state.confirmed = Instant::now(),
+            Some(_) => self.lose(state, Some(&NO_ANSWER)),
+            None => {}
+        }
+    }
+
     /// The thread that has the clock. Ends with the watch.
     pub(super) fn sound_the_alarm(&self) {
         let mut state = self.lock();
-        while !state.released {
-            if self.look(&mut state) {
-                let calls = std::mem::take(&mut state.on_lost);
-                drop(state);
-                calls.into_iter().for_each(run);
-                return;
-            }
+        while !state.released && !state.lost {
             let until = self.doubtful_at(&state);
             state = self.wait_until(state, until);
+            if !state.released {
+                self.look_at_the_clock(&mut state);
+            }
+        }
+        if state.lost && !state.released {
+            let calls = std::mem::take(&mut state.on_lost);
+            drop(state);
+            calls.into_iter().for_each(run);
         }
     }
 
     /// The guard, which knows whether it is lost. None if its thread is stuck.
     pub(super) fn take_back(&self) -> Option<SemaphoreTicket<C>> {
         let mut state = self.lock();
-        self.look(&mut state);
         state.released = true;
         self.changed.notify_all();
         loop {

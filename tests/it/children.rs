@@ -171,6 +171,21 @@ fn child() {
             say("released");
             listen();
         }
+        "watch while stopped" => {
+            let ticket = SemaphoreTicket::require(conn, "x").unwrap();
+            let ticket = ticket.watch(Duration::from_millis(100));
+            say("held");
+            listen();
+            say(&format!(
+                "lost: {}",
+                ticket.wait_lost(Duration::from_secs(1))
+            ));
+            listen();
+            say(&format!(
+                "lost: {}",
+                ticket.wait_lost(Duration::from_secs(60))
+            ));
+        }
         "watch" => say(&crate::watch::count_threads(conn)),
         other => panic!("no such role: {other}"),
     }

@@ -1,6 +1,9 @@
 //! Tickets that are checked in the background.
 
-use crate::tools::{backend_pid, database_with, free, number, pool, terminate};
+use crate::{
+    children::Process,
+    tools::{backend_pid, database_with, free, number, pool, terminate},
+};
 use diesel::{Connection, PgConnection, connection::SimpleConnection};
 use diesel_dbsemaphore::{Error, SemaphoreTicket, WATCH_GRACE, WatchedTicket};
 use nix::{
@@ -128,11 +131,33 @@ fn no_answer_is_a_loss_after_the_time_that_is_documented() {
     drop(SemaphoreTicket::require(anew, "x").unwrap());
 }
 
+/// As with Ctrl-Z and `fg`. While it is stopped, nothing is done that could be done by two.
+#[test]
+fn a_process_that_was_stopped_has_not_lost_its_ticket_for_that() {
+    let database = database_with(1);
+    let mut process = Process::start("watch while stopped", &database);
+    assert_eq!(process.says(), "held");
+    let pid = Pid::from_raw(process.pid().try_into().unwrap());
+    kill(pid, Signal::SIGSTOP).unwrap();
+    thread::sleep(WATCH_GRACE + Duration::from_secs(2));
+    kill(pid, Signal::SIGCONT).unwrap();
+    process.tell("look");
+    assert_eq!(process.says(), "lost: false");
+    // And one that has, is told.
+    kill(pid, Signal::SIGSTOP).unwrap();
+    let holder = diesel_dbsemaphore::holders(&mut database.connect(), "x").unwrap()[0].clone();
+    terminate(&database, holder.session.pid.unwrap().into());
+    kill(pid, Signal::SIGCONT).unwrap();
+    process.tell("look");
+    assert_eq!(process.says(), "lost: true");
+    process.finish();
+}
+
 #[test]
 fn its_threads_have_ended_when_release_returns() {
     let database = database_with(1);
     // In a process of its own, whose threads nobody else starts.
-    let mut process = crate::children::Process::start("watch", &database);
+    let mut process = Process::start("watch", &database);
     assert_eq!(process.says(), "0 more threads");
     process.finish();
 }

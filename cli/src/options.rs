@@ -99,7 +99,7 @@ pub(crate) struct Run {
     #[arg(long, conflicts_with = "wait")]
     pub(crate) wait_forever: bool,
 
-    /// What others see, instead of the command
+    /// What others see, instead of the command's name
     #[arg(long, value_name = "TEXT")]
     pub(crate) label: Option<String>,
 

@@ -17,6 +17,7 @@ use diesel_dbsemaphore::{Request, SemaphoreTicket};
 use nix::libc::SIGCHLD;
 use std::{
     ffi::OsString,
+    path::Path,
     sync::mpsc::{self, Receiver, Sender},
     thread,
     time::{Duration, Instant},
@@ -152,14 +153,20 @@ fn end_session(conn: &mut PgConnection, pid: i32) -> QueryResult<()> {
     Ok(())
 }
 
-/// The command, as far as a label can tell it.
+/// The command's name. Not its arguments: everybody who may connect to the database sees this, and a password may be
+/// among those.
 fn label_of(command: &[OsString]) -> String {
-    let words: Vec<_> = command.iter().map(|word| word.to_string_lossy()).collect();
-    let line = words.join(" ");
-    let is_printable = |letter: char| letter == ' ' || letter.is_ascii_graphic();
-    let label: String = line
+    let name = command.first().and_then(|path| Path::new(path).file_name());
+    let name = name.unwrap_or_default().to_string_lossy();
+    let label: String = name
         .chars()
-        .map(|letter| if is_printable(letter) { letter } else { '?' })
+        .map(|letter| {
+            if letter.is_ascii_graphic() {
+                letter
+            } else {
+                '?'
+            }
+        })
         .take(LABEL_CHARS)
         .collect();
     if label.is_empty() {

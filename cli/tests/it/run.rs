@@ -238,8 +238,7 @@ fn a_label_tells_the_command() {
         .remove(0);
     let application = format!("dbsemaphore[{}]", tool.0.id());
     assert_eq!(holder.session.application, Some(application));
-    let label = "sh -c trap '' TERM; echo $$; exe";
-    assert_eq!(holder.session.label.as_deref(), Some(label));
+    assert_eq!(holder.session.label.as_deref(), Some("sh"), "no arguments");
     let mut waits = self::tool(&database.url());
     waits.args([
         "run",

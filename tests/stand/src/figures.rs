@@ -11,6 +11,14 @@ pub fn percentile(values: &mut [Duration], share: f64) -> Duration {
         .unwrap_or_default()
 }
 
+/// Time that the session whose process has this id has spent on a processor so far, to the nanosecond. On Linux only.
+pub fn session_cpu_time(pid: u32) -> Duration {
+    let statistics = fs::read_to_string(format!("/proc/{pid}/schedstat")).expect("schedstat");
+    let on_processor = statistics.split_whitespace().next();
+    let nanoseconds = on_processor.and_then(|time| time.parse().ok());
+    Duration::from_nanos(nanoseconds.expect("a time"))
+}
+
 impl Server {
     /// User and system time that the sessions which are there now have used so far. On Linux only.
     pub fn cpu_time(&self) -> Duration {

@@ -19,6 +19,6 @@ pub use bouncer::Bouncer;
 pub use cable::Cable;
 pub use database::Database;
 pub use eventually::eventually;
-pub use figures::percentile;
+pub use figures::{percentile, session_cpu_time};
 pub use server::{Server, Stop};
 pub use witness::{Event, Reporter, Witness};

@@ -1,0 +1,58 @@
+use diesel::{
+    PgConnection,
+    r2d2::{ConnectionManager, Pool},
+};
+use std::{
+    sync::Barrier,
+    thread,
+    time::{Duration, Instant},
+};
+
+pub(crate) type PgPool = Pool<ConnectionManager<PgConnection>>;
+
+/// One who acquires and releases, with a connection of its own.
+pub(crate) struct Client {
+    /// Also the row that it locks where each has one of its own.
+    pub(crate) number: i32,
+    pub(crate) conn: PgConnection,
+    /// Shared by all clients, with a connection for each.
+    pub(crate) pool: Option<PgPool>,
+    /// From which it takes tickets.
+    pub(crate) semaphore: &'static str,
+    pub(crate) tickets: u32,
+}
+
+/// How many turns a second all clients take together. They start at once, when all are there.
+pub(crate) fn rate(
+    clients: &mut [Client],
+    time: Duration,
+    turn: impl Fn(&mut Client) + Sync,
+) -> f64 {
+    let start = Barrier::new(clients.len());
+    thread::scope(|scope| {
+        let at_work: Vec<_> = clients
+            .iter_mut()
+            .map(|client| {
+                let (start, turn) = (&start, &turn);
+                scope.spawn(move || {
+                    start.wait();
+                    let began = Instant::now();
+                    let mut turns = 0.0;
+                    // At least one, however long it takes.
+                    loop {
+                        turn(client);
+                        turns += 1.0;
+                        let elapsed = began.elapsed();
+                        if elapsed >= time {
+                            return turns / elapsed.as_secs_f64();
+                        }
+                    }
+                })
+            })
+            .collect();
+        at_work
+            .into_iter()
+            .map(|client| client.join().unwrap())
+            .sum()
+    })
+}

@@ -1,0 +1,15 @@
+//! What the topics share: rounds, clients, a server with something on it, figures, tables.
+
+mod clients;
+mod dice;
+mod figures;
+mod report;
+mod rounds;
+mod stage;
+
+pub(crate) use clients::{Client, PgPool, rate};
+pub(crate) use dice::Dice;
+pub(crate) use figures::{Spread, ratios};
+pub(crate) use report::{Report, Row, Section};
+pub(crate) use rounds::interleave;
+pub(crate) use stage::{Stage, number};

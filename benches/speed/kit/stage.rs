@@ -1,0 +1,110 @@
+use super::{Client, PgPool};
+use diesel::{
+    PgConnection, QueryableByName, RunQueryDsl,
+    connection::SimpleConnection,
+    r2d2::{ConnectionManager, Pool},
+    sql_types::{Double, Text},
+};
+use diesel_dbsemaphore as sem;
+use stand::{Database, Server};
+
+/// A server that is as durable as PostgreSQL is by default, with a database on it.
+pub(crate) struct Stage {
+    // Fields are dropped in this order, and a database needs its server to be.
+    pub(crate) database: Database,
+    pub(crate) server: Server,
+}
+
+impl Stage {
+    /// With the tables that contestants need, the library's and others'.
+    pub(crate) fn new() -> Self {
+        Self::with(&[])
+    }
+
+    pub(crate) fn with(settings: &[&str]) -> Self {
+        let server = Server::start_with(settings);
+        let database = server.create_database();
+        let mut conn = database.connect();
+        sem::run_migrations(&mut conn).unwrap();
+        conn.batch_execute(
+            "CREATE TABLE floor (id integer PRIMARY KEY);
+             INSERT INTO floor SELECT generate_series(0, 999);
+             CREATE TABLE slots (id serial PRIMARY KEY, semaphore text NOT NULL);
+             CREATE INDEX ON slots (semaphore, id);
+             ANALYZE",
+        )
+        .unwrap();
+        Self { database, server }
+    }
+
+    /// The semaphore `name`, in the library's tables and in that of those who write it by hand.
+    pub(crate) fn make(&self, name: &str, tickets: u32) {
+        let mut conn = self.database.connect();
+        sem::make(&mut conn, name, tickets).unwrap();
+        for statement in [
+            format!("DELETE FROM slots WHERE semaphore = '{name}'"),
+            format!(
+                "INSERT INTO slots (semaphore) SELECT '{name}' FROM generate_series(1, {tickets})"
+            ),
+            "VACUUM ANALYZE slots".to_owned(),
+        ] {
+            conn.batch_execute(&statement).unwrap();
+        }
+    }
+
+    pub(crate) fn client(&self, number: usize, semaphore: &'static str, tickets: u32) -> Client {
+        Client {
+            number: i32::try_from(number).unwrap(),
+            conn: self.database.connect(),
+            pool: None,
+            semaphore,
+            tickets,
+        }
+    }
+
+    /// A crowd with a pool, and a semaphore that has enough tickets for all of them: nobody is refused.
+    pub(crate) fn clients(&self, count: usize, semaphore: &'static str) -> Vec<Client> {
+        let tickets = 8 * u32::try_from(count).unwrap();
+        self.make(semaphore, tickets);
+        let pool: PgPool = Pool::builder()
+            .max_size(u32::try_from(count).unwrap())
+            .build(ConnectionManager::new(self.database.url()))
+            .unwrap();
+        (0..count)
+            .map(|number| Client {
+                pool: Some(pool.clone()),
+                ..self.client(number, semaphore, tickets)
+            })
+            .collect()
+    }
+
+    pub(crate) fn version(&self) -> String {
+        text(&mut self.database.connect(), "SHOW server_version")
+    }
+}
+
+#[derive(QueryableByName)]
+struct Number {
+    #[diesel(sql_type = Double)]
+    value: f64,
+}
+
+/// The one number that an expression in SQL has.
+pub(crate) fn number(conn: &mut PgConnection, expression: &str) -> f64 {
+    diesel::sql_query(format!("SELECT ({expression})::double precision AS value"))
+        .get_result::<Number>(conn)
+        .unwrap()
+        .value
+}
+
+fn text(conn: &mut PgConnection, setting: &str) -> String {
+    #[derive(QueryableByName)]
+    struct Setting {
+        #[diesel(sql_type = Text)]
+        server_version: String,
+    }
+    diesel::sql_query(setting)
+        .get_result::<Setting>(conn)
+        .unwrap()
+        .server_version
+}

@@ -1,0 +1,26 @@
+use super::Load;
+use crate::kit::Dice;
+use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
+
+/// The waits of a line in which a ticket that comes back is with the next in line 1 ms later.
+pub(crate) fn perfect(load: Load, time: Duration) -> Vec<Duration> {
+    let hand_off = Duration::from_millis(1);
+    let mut free: BinaryHeap<Reverse<Duration>> =
+        (0..load.tickets).map(|_| Reverse(Duration::ZERO)).collect();
+    let mut dice: Vec<Dice> = (0..load.workers).map(Dice::new).collect();
+    let mut line: BinaryHeap<Reverse<(Duration, usize)>> = (0..dice.len())
+        .map(|number| Reverse((Duration::ZERO, number)))
+        .collect();
+    let mut waits = Vec::new();
+    while let (Some(Reverse((joined, worker))), Some(Reverse(at))) = (line.pop(), free.pop()) {
+        if joined > time {
+            break;
+        }
+        let got = if at > joined { at + hand_off } else { joined };
+        waits.push(got - joined);
+        let done = got + dice[worker].about(load.hold);
+        free.push(Reverse(done));
+        line.push(Reverse((done, worker)));
+    }
+    waits
+}

@@ -1,0 +1,182 @@
+//! Does finding a free ticket cost more when there are many tickets, many of them held, or many semaphores?
+//!
+//! `scale`: a guard's acquire and release, by one client, beside the same with 3 free tickets. Held are a block of
+//! neighbours or tickets at random; where all are, what is measured is the refusal. One session for everything, whose
+//! statement was prepared when each semaphore had 3 tickets, with nobody else at work. The largest semaphores don't fit
+//! into a processor's cache, but do into the server's memory: no disk is in this.
+//!
+//! `semaphores`: the same with so many semaphores of 3 tickets, one of which is taken at random each time.
+
+use crate::{
+    contestants::{Contestant, FLOORS},
+    contestants::{GUARD, ROW_LOCK},
+    kit::{Client, Dice, Report, Row, Section, Spread, Stage, interleave, rate, ratios},
+    options::Options,
+};
+use diesel::{Connection, connection::SimpleConnection};
+use diesel_dbsemaphore as sem;
+
+pub(crate) fn run(options: &Options, report: &mut Report) {
+    tickets(options, report);
+    semaphores(options, report);
+}
+
+#[derive(Clone, Copy)]
+struct Case {
+    tickets: u32,
+    held: u32,
+    at_random: bool,
+}
+
+impl Case {
+    fn all(many: u32) -> Vec<Self> {
+        let case = |tickets, held, at_random| Self {
+            tickets,
+            held,
+            at_random,
+        };
+        let mut cases = vec![case(3, 0, false), case(3, 2, false), case(3, 3, false)];
+        for tickets in [1000.min(many), many] {
+            for percent in [0, 50, 90, 99, 100] {
+                let held = tickets / 100 * percent;
+                cases.push(case(tickets, held, false));
+                if held > 0 && held < tickets {
+                    cases.push(case(tickets, held, true));
+                }
+            }
+        }
+        cases
+    }
+
+    fn how(&self) -> &'static str {
+        match self {
+            Self { held: 0, .. } => "all free",
+            Self { held, tickets, .. } if held == tickets => "none free: refused",
+            Self { at_random, .. } if *at_random => "at random",
+            _ => "a block",
+        }
+    }
+}
+
+fn floor() -> Contestant {
+    let mut floors = FLOORS.into_iter();
+    floors.find(|floor| floor.name == ROW_LOCK).unwrap()
+}
+
+fn tickets(options: &Options, report: &mut Report) {
+    // No ANALYZE but ours.
+    let stage = Stage::with(&["autovacuum=off"]);
+    let cases = Case::all(options.many);
+    // Names live as long as the program does; there are a few.
+    let names: Vec<&'static str> = (0..cases.len())
+        .map(|number| &*Box::leak(number.to_string().into_boxed_str()))
+        .collect();
+
+    let mut session = [stage.client(0, names[0], 3)];
+    for name in &names {
+        sem::make(&mut session[0].conn, name, 3).unwrap();
+    }
+    session[0].conn.batch_execute("ANALYZE").unwrap();
+    let mut turn = |name, is_full: bool, time| {
+        session[0].semaphore = name;
+        rate(&mut session, time, |client| {
+            assert_eq!((GUARD.turn)(client, &mut || ()), !is_full);
+        })
+    };
+    for name in &names {
+        turn(name, false, options.slice / 20);
+    }
+
+    // By another session: no plan of the first is made anew.
+    let mut other = stage.database.connect();
+    for (case, name) in cases.iter().zip(&names) {
+        sem::make(&mut other, name, case.tickets).unwrap();
+    }
+    other.batch_execute("BEGIN").unwrap();
+    for (case, name) in cases.iter().zip(&names) {
+        let order = if case.at_random { "random()" } else { "id" };
+        let hold = format!(
+            "DO $$ BEGIN PERFORM FROM dbsemaphore.ticket WHERE id IN ( \
+                 SELECT t.id FROM dbsemaphore.ticket t JOIN dbsemaphore.semaphore s ON s.id = t.semaphore_id \
+                 WHERE s.name = '{name}' ORDER BY t.{order} LIMIT {}) FOR UPDATE; END $$",
+            case.held
+        )
+        .replace("t.random()", "random()");
+        other.batch_execute(&hold).unwrap();
+    }
+
+    let mut floors = [stage.client(0, "", 0)];
+    let rates = interleave(options.rounds, cases.len() + 1, |number| {
+        match cases.get(number) {
+            Some(case) => turn(names[number], case.held == case.tickets, options.slice),
+            None => crate::acquire::rate_of(&floor(), &mut floors, options.slice),
+        }
+    });
+    let rows = cases.iter().zip(&rates).map(|(case, each)| {
+        let percent = f64::from(case.held) / f64::from(case.tickets) * 100.0;
+        Row::new(case.how())
+            .number("tickets", case.tickets)
+            .number("held_percent", percent.round())
+            .spread("time_of_3_free", ratios(&rates[0], each))
+            .spread("of_row_lock", ratios(each, &rates[cases.len()]))
+            .spread("us", Spread::of(each.iter().map(|rate| 1e6 / rate)))
+    });
+    let rows = rows.collect();
+    let title = format!(
+        "A guard's acquire and release, by number of tickets and how many are held; {} rounds of {} ms",
+        options.rounds,
+        options.slice.as_millis()
+    );
+    let name = "scale";
+    report.add(&stage, Section { name, title, rows });
+}
+
+fn semaphores(options: &Options, report: &mut Report) {
+    let stage = Stage::new();
+    let counts = [1, 1000.min(options.many), options.many];
+    // A database each: what is not asked for must not be in the way.
+    let databases = counts.map(|count| {
+        let database = stage.server.create_database();
+        let mut conn = database.connect();
+        sem::run_migrations(&mut conn).unwrap();
+        conn.transaction::<_, sem::Error, _>(|conn| {
+            for number in 0..count {
+                sem::ensure(conn, &number.to_string(), 3)?;
+            }
+            Ok(())
+        })
+        .unwrap();
+        conn.batch_execute("VACUUM ANALYZE").unwrap();
+        database
+    });
+    let mut clients = databases.each_ref().map(|database| {
+        [Client {
+            conn: database.connect(),
+            ..stage.client(0, "", 3)
+        }]
+    });
+    let dice = std::sync::Mutex::new(Dice::new(0));
+    let mut turn = |number: usize, time| {
+        rate(&mut clients[number], time, |client| {
+            let name = dice.lock().unwrap().below(counts[number]).to_string();
+            let ticket = sem::SemaphoreTicket::require(&mut client.conn, &name).unwrap();
+            ticket.release().unwrap();
+        })
+    };
+    for number in 0..counts.len() {
+        turn(number, options.slice);
+    }
+    let rates = interleave(options.rounds, counts.len(), |number| {
+        turn(number, options.slice)
+    });
+    let rows = counts.iter().zip(&rates).map(|(&count, each)| {
+        Row::default()
+            .number("semaphores", count)
+            .spread("time_of_1", ratios(&rates[0], each))
+            .spread("us", Spread::of(each.iter().map(|rate| 1e6 / rate)))
+    });
+    let rows = rows.collect();
+    let title = "A guard's acquire and release, of a semaphore at random".to_owned();
+    let name = "semaphores";
+    report.add(&stage, Section { name, title, rows });
+}

@@ -10,7 +10,7 @@
 //! ours less so than it is here, since it needs no more round trips than the floors. Nobody waits and nobody is refused.
 
 use crate::{
-    contestants::{CHECK_OUT, Contestant, FLOORS, OURS, ROUND_TRIPS, ROW_LOCK},
+    contestants::{CHECK_OUT, Contestant, FLOORS, OURS, ROUND_TRIPS},
     kit::{Client, Report, Row, Section, Spread, Stage, interleave, rate, ratios},
     options::Options,
 };
@@ -27,7 +27,11 @@ pub(crate) fn run(options: &Options, report: &mut Report) {
         let rates = interleave(options.rounds, contestants.len(), |number| {
             rate_of(&contestants[number], &mut clients, options.slice)
         });
-        compare(count, &contestants, &rates)
+        let names: Vec<_> = contestants
+            .iter()
+            .map(|one| (one.name, one.floor))
+            .collect();
+        compare(count, &names, &rates)
     });
     let rows = rows.collect();
     let title = format!(
@@ -45,20 +49,19 @@ pub(crate) fn rate_of(contestant: &Contestant, clients: &mut [Client], time: Dur
     })
 }
 
-/// One row for each: its rate beside those of the floors.
-pub(crate) fn compare(clients: usize, contestants: &[Contestant], rates: &[Vec<f64>]) -> Vec<Row> {
-    let named = |name: &str| {
+/// One row for each: its rate beside those of the floors. `contestants` are names, and the names of their floors.
+pub(crate) fn compare(
+    clients: usize,
+    contestants: &[(&str, &str)],
+    rates: &[Vec<f64>],
+) -> Vec<Row> {
+    let named = |wanted: &str| {
         let mut all = contestants.iter().zip(rates);
-        let (_, rates) = all.find(|(contestant, _)| contestant.name == name).unwrap();
+        let (_, rates) = all.find(|((name, _), _)| *name == wanted).unwrap();
         rates
     };
-    let rows = contestants.iter().zip(rates).map(|(contestant, rates)| {
-        let floor = if contestant.name == ROUND_TRIPS {
-            ROW_LOCK
-        } else {
-            contestant.floor
-        };
-        Row::new(contestant.name)
+    let rows = contestants.iter().zip(rates).map(|((name, floor), rates)| {
+        Row::new(name)
             .number("clients", u32::try_from(clients).unwrap())
             .spread("of_row_lock", ratios(rates, named(floor)))
             .spread("of_round_trips", ratios(rates, named(ROUND_TRIPS)))

@@ -3,9 +3,8 @@
 use crate::kit::Client;
 use diesel::{
     connection::{AnsiTransactionManager, TransactionManager},
-    dsl::IntoSql,
     prelude::*,
-    sql_types::{BigInt, Bool, Integer},
+    sql_types::{BigInt, Integer},
 };
 use diesel_dbsemaphore::{self as sem, Request, SemaphoreTicket};
 
@@ -59,6 +58,9 @@ pub(crate) const WAITING: Contestant = contestant("guard that may wait", ROW_LOC
 pub(crate) const LOW_LEVEL: Contestant =
     contestant("own transaction, rolled back", ROW_LOCK, low_level);
 
+pub(crate) const LOW_LEVEL_COMMITTED: Contestant =
+    contestant("own transaction, committed", COMMITTED, low_level_committed);
+
 /// The library's.
 pub(crate) const OURS: [Contestant; 6] = [
     GUARD,
@@ -66,7 +68,7 @@ pub(crate) const OURS: [Contestant; 6] = [
     contestant("guard, 3 tickets", ROW_LOCK, three),
     contestant("with_ticket, from a pool", POOLED, pooled),
     LOW_LEVEL,
-    contestant("own transaction, committed", COMMITTED, low_level_committed),
+    LOW_LEVEL_COMMITTED,
 ];
 
 pub(crate) const SKIP_LOCKED: Contestant =

@@ -16,6 +16,7 @@ mod kit;
 mod line;
 mod memory;
 mod options;
+mod peers;
 mod scale;
 
 use crate::{kit::Report, options::Options};
@@ -23,13 +24,14 @@ use std::{env, process::ExitCode};
 
 type Topic = fn(&Options, &mut Report);
 
-const TOPICS: [(&str, Topic); 6] = [
+const TOPICS: [(&str, Topic); 7] = [
     ("acquire", acquire::run),
     ("scale", scale::run),
     ("line", line::run),
     ("hand-off", hand_off::run),
     ("cost", cost::run),
     ("memory", memory::run),
+    ("peers", peers::run),
 ];
 
 fn main() -> ExitCode {

@@ -1,0 +1,174 @@
+//! Beside what people use instead, on the same server and in the same rounds.
+//!
+//! * django-dbsemaphore 0.1.1, from Python: its low-level call in a transaction, which commits, and its context manager,
+//!   which starts a thread with a connection of its own for each ticket. Its time is Python's and Django's as well; that
+//!   is what its users pay.
+//! * `SELECT .. ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED` by hand, on a table with the index it needs, from Rust and
+//!   Diesel as ours is; tried again each 10 ms.
+//! * `pg_try_advisory_lock` over n keys, from a place that differs between clients; tried again each 10 ms. Held by
+//!   the session, so not for those behind a pooler in transaction mode.
+//! * For one ticket, `pg_advisory_xact_lock`, which waits: the least that PostgreSQL can do.
+//!
+//! `peers`: acquire and release when there are enough for all. `peers_full`: how fast each says that none of 1,000 is
+//! free. `peers_line`: workers that share tickets, as in the topic `line`. None of the others has a guard that survives
+//! time-outs, counts that can be changed while in use, fencing, or several tickets at once: what is compared is speed.
+
+mod python;
+
+use crate::{
+    acquire::{compare, rate_of},
+    contestants::{
+        Contestant, FLOORS, GUARD, LOW_LEVEL, LOW_LEVEL_COMMITTED, ONE_ADVISORY, ROUND_TRIPS,
+        SKIP_LOCKED, SKIP_LOCKED_COMMITTED, TRY_ADVISORY, WAITING,
+    },
+    kit::{Report, Row, Section, Spread, Stage, interleave, rate, ratios},
+    line::{Crew, Load, contend},
+    options::Options,
+};
+use diesel::connection::SimpleConnection;
+use python::Python;
+use std::time::Duration;
+
+const PYTHON: [(&str, &str); 2] = [
+    ("django-dbsemaphore, low level", "low-level"),
+    ("django-dbsemaphore, context manager", "context-manager"),
+];
+
+pub(crate) fn run(options: &Options, report: &mut Report) {
+    let stage = Stage::new();
+    stage.make("warm-up", 1000);
+    let python = options.python.as_ref();
+    let python = python.map(|program| Python::new(program, &stage));
+    if let Some(python) = &python {
+        python.make("warm-up", 1000);
+    } else {
+        eprintln!("without --python, django-dbsemaphore is left out");
+    }
+    enough(options, &stage, python.as_ref(), report);
+    full(options, &stage, python.as_ref(), report);
+    line(options, &stage, python.as_ref(), report);
+}
+
+fn enough(options: &Options, stage: &Stage, python: Option<&Python<'_>>, report: &mut Report) {
+    let mut rows = Vec::new();
+    for count in options.clients.iter().copied().filter(|&count| count <= 8) {
+        let contestants: Vec<Contestant> = FLOORS
+            .into_iter()
+            .take(3)
+            .chain([GUARD, LOW_LEVEL, LOW_LEVEL_COMMITTED])
+            .chain([SKIP_LOCKED, SKIP_LOCKED_COMMITTED, TRY_ADVISORY])
+            // Several would wait for each other.
+            .chain((count == 1).then_some(ONE_ADVISORY))
+            .collect();
+        let mut clients = stage.clients(count, "x");
+        let mut processes = Vec::new();
+        let mut names: Vec<_> = contestants
+            .iter()
+            .map(|one| (one.name, one.floor))
+            .collect();
+        if let Some(python) = python {
+            python.make("x", clients[0].tickets);
+            for (name, how) in PYTHON {
+                processes.push(python.clients(count, how, "x", "granted"));
+                names.push((name, LOW_LEVEL_COMMITTED.floor));
+            }
+        }
+        let mut go = |number: usize, time: Duration| match contestants.get(number) {
+            Some(contestant) => rate_of(contestant, &mut clients, time),
+            None => processes[number - contestants.len()].rate(time),
+        };
+        for number in 0..names.len() {
+            go(number, options.slice / 4);
+        }
+        let rates = interleave(options.rounds, names.len(), |number| {
+            go(number, options.slice)
+        });
+        rows.extend(compare(count, &names, &rates));
+    }
+    let title = format!(
+        "Acquire and release beside others; {} rounds of {} ms",
+        options.rounds,
+        options.slice.as_millis()
+    );
+    let name = "peers";
+    report.add(stage, Section { name, title, rows });
+}
+
+fn full(options: &Options, stage: &Stage, python: Option<&Python<'_>>, report: &mut Report) {
+    const TICKETS: u32 = 1000;
+    stage.make("full", TICKETS);
+    let mut holder = stage.database.connect();
+    let mut hold = "BEGIN; SELECT FROM dbsemaphore.ticket WHERE semaphore_id = \
+             (SELECT id FROM dbsemaphore.semaphore WHERE name = 'full') FOR UPDATE; \
+         SELECT FROM slots WHERE semaphore = 'full' FOR UPDATE; \
+         SELECT pg_advisory_lock(key) FROM generate_series(0, 999) AS key;"
+        .to_owned();
+    let contestants = [FLOORS[0], GUARD, LOW_LEVEL, SKIP_LOCKED, TRY_ADVISORY];
+    let mut names = contestants.map(|one| one.name).to_vec();
+    let mut processes = Vec::new();
+    if let Some(python) = python {
+        python.make("full", TICKETS);
+        let (name, how) = PYTHON[0];
+        processes.push(python.clients(1, how, "full", "refused"));
+        names.push(name);
+        hold += "SELECT FROM dbsemaphore_ticket WHERE semaphore_name = 'full' FOR UPDATE;";
+    }
+    holder.batch_execute(&hold).unwrap();
+
+    let mut clients = [stage.client(0, "full", TICKETS)];
+    let mut go = |number: usize, time: Duration| match contestants.get(number) {
+        Some(contestant) => rate(&mut clients, time, |client| {
+            let granted = (contestant.turn)(client, &mut || ());
+            assert_eq!(granted, contestant.name == ROUND_TRIPS);
+        }),
+        None => processes[number - contestants.len()].rate(time),
+    };
+    for number in 0..names.len() {
+        go(number, options.slice / 4);
+    }
+    let rates = interleave(options.rounds, names.len(), |number| {
+        go(number, options.slice)
+    });
+    let rows = names.iter().zip(&rates).map(|(name, each)| {
+        Row::new(name)
+            .spread("time_of_guard", ratios(&rates[1], each))
+            .spread("time_of_round_trips", ratios(&rates[0], each))
+            .spread("us", Spread::of(each.iter().map(|rate| 1e6 / rate)))
+    });
+    let rows = rows.collect();
+    let title = format!("The answer that none of {TICKETS} is free");
+    let name = "peers_full";
+    report.add(stage, Section { name, title, rows });
+    holder.batch_execute("ROLLBACK").unwrap();
+}
+
+fn line(options: &Options, stage: &Stage, python: Option<&Python<'_>>, report: &mut Report) {
+    let mut rows = Vec::new();
+    for (tickets, workers) in [(1, 8), (3, 16)] {
+        let load = Load {
+            tickets,
+            workers,
+            hold: Duration::from_millis(20),
+        };
+        stage.make("x", tickets);
+        let contestants = [WAITING, SKIP_LOCKED, TRY_ADVISORY];
+        let contestants = contestants
+            .into_iter()
+            .chain((tickets == 1).then_some(ONE_ADVISORY));
+        let mut crews: Vec<_> = contestants
+            .map(|one| (one.name, Crew::threads(stage, load, one.turn)))
+            .collect();
+        if let Some(python) = python {
+            python.make("x", tickets);
+            let crew = Crew::processes(load, |number| python.worker(number, load));
+            crews.push((PYTHON[0].0, crew));
+        }
+        rows.extend(contend(stage, options, load, crews));
+    }
+    let title = format!(
+        "Workers that share tickets; who doesn't wait in line tries again each 10 ms; {} s a round",
+        options.time.as_secs()
+    );
+    let name = "peers_line";
+    report.add(stage, Section { name, title, rows });
+}

@@ -1,6 +1,6 @@
 # Everything here does its own set-up: see scripts/setup.
 
-.PHONY: setup demo test faults sabotages bench lint ci
+.PHONY: setup demo test faults sabotages bench bench-peers bench-memory chart lint ci
 
 # PG=18 fetches that version.
 SERVER = $(if $(PG),DBSEMAPHORE_TEST_POSTGRES=$$(scripts/fetch-postgres $(PG)))
@@ -28,11 +28,22 @@ sabotages: setup
 	@cargo build --quiet --package faults
 	@$(SERVER) scripts/sabotages $(SEED)
 
-# Prints the figures that README.md quotes.
+# Prints the figures that README.md quotes, and writes them to target/bench.json. ARGS="--help" tells what can be changed.
 bench: setup
-	cargo bench --bench scale
-	cargo bench --bench line
-	cargo bench --bench hand_off
+	$(SERVER) cargo bench --bench speed -- acquire scale line hand-off cost $(ARGS)
+
+# The same beside what people use instead, among it a package of Python's, which is fetched into target/peers.
+bench-peers: setup
+	@python3 -c 'import ensurepip' 2>/dev/null || scripts/setup python3-venv
+	$(SERVER) cargo bench --bench speed -- peers --python "$$(scripts/fetch-peers)" $(ARGS)
+
+# Takes minutes: a million of acquire and release.
+bench-memory: setup
+	$(SERVER) cargo bench --bench speed -- memory $(ARGS)
+
+# benches/speed.svg, from the figures of the last runs.
+chart:
+	cargo bench --bench speed -- chart $(ARGS)
 
 lint: setup
 	cargo fmt --all --check

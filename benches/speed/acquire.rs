@@ -11,7 +11,7 @@
 
 use crate::{
     contestants::{CHECK_OUT, Contestant, FLOORS, OURS, ROUND_TRIPS},
-    kit::{Client, Report, Row, Section, Spread, Stage, interleave, rate, ratios},
+    kit::{Client, Report, Row, Section, Spread, Stage, rate, rates, ratios},
     options::Options,
 };
 use std::time::Duration;
@@ -24,8 +24,8 @@ pub(crate) fn run(options: &Options, report: &mut Report) {
         for contestant in &contestants {
             rate_of(contestant, &mut clients, options.slice / 4);
         }
-        let rates = interleave(options.rounds, contestants.len(), |number| {
-            rate_of(&contestants[number], &mut clients, options.slice)
+        let rates = rates(options, contestants.len(), |number, time| {
+            rate_of(&contestants[number], &mut clients, time)
         });
         let names: Vec<_> = contestants
             .iter()

@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod acquire;
+mod chart;
 mod contestants;
 mod cost;
 mod hand_off;
@@ -24,7 +25,7 @@ use std::{env, process::ExitCode};
 
 type Topic = fn(&Options, &mut Report);
 
-const TOPICS: [(&str, Topic); 7] = [
+const TOPICS: [(&str, Topic); 8] = [
     ("acquire", acquire::run),
     ("scale", scale::run),
     ("line", line::run),
@@ -32,13 +33,14 @@ const TOPICS: [(&str, Topic); 7] = [
     ("cost", cost::run),
     ("memory", memory::run),
     ("peers", peers::run),
+    ("chart", chart::run),
 ];
 
 fn main() -> ExitCode {
     let words: Vec<String> = env::args().skip(1).collect();
-    match words.first().map(String::as_str) {
-        Some("worker") => return line::be_a_worker(&words[1..]),
-        Some("holder") => return hand_off::be_a_holder(&words[1..]),
+    match words.split_first() {
+        Some((role, words)) if role == "worker" => return line::be_a_worker(words),
+        Some((role, words)) if role == "holder" => return hand_off::be_a_holder(words),
         _ => {}
     }
     let options = match Options::parse() {

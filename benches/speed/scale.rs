@@ -10,7 +10,7 @@
 use crate::{
     contestants::{Contestant, FLOORS},
     contestants::{GUARD, ROW_LOCK},
-    kit::{Client, Dice, Report, Row, Section, Spread, Stage, interleave, rate, ratios},
+    kit::{Client, Dice, Report, Row, Section, Spread, Stage, rate, rates, ratios},
     options::Options,
 };
 use diesel::{Connection, connection::SimpleConnection};
@@ -106,10 +106,10 @@ fn tickets(options: &Options, report: &mut Report) {
     }
 
     let mut floors = [stage.client(0, "", 0)];
-    let rates = interleave(options.rounds, cases.len() + 1, |number| {
+    let rates = rates(options, cases.len() + 1, |number, time| {
         match cases.get(number) {
-            Some(case) => turn(names[number], case.held == case.tickets, options.slice),
-            None => crate::acquire::rate_of(&floor(), &mut floors, options.slice),
+            Some(case) => turn(names[number], case.held == case.tickets, time),
+            None => crate::acquire::rate_of(&floor(), &mut floors, time),
         }
     });
     let rows = cases.iter().zip(&rates).map(|(case, each)| {
@@ -166,9 +166,7 @@ fn semaphores(options: &Options, report: &mut Report) {
     for number in 0..counts.len() {
         turn(number, options.slice);
     }
-    let rates = interleave(options.rounds, counts.len(), |number| {
-        turn(number, options.slice)
-    });
+    let rates = rates(options, counts.len(), turn);
     let rows = counts.iter().zip(&rates).map(|(&count, each)| {
         Row::default()
             .number("semaphores", count)

@@ -11,5 +11,5 @@ pub(crate) use clients::{Client, PgPool, rate};
 pub(crate) use dice::Dice;
 pub(crate) use figures::{Spread, ratios};
 pub(crate) use report::{Report, Row, Section};
-pub(crate) use rounds::interleave;
+pub(crate) use rounds::{interleave, rates};
 pub(crate) use stage::{Stage, number};

@@ -46,7 +46,7 @@ impl Stage {
             format!(
                 "INSERT INTO slots (semaphore) SELECT '{name}' FROM generate_series(1, {tickets})"
             ),
-            "VACUUM ANALYZE slots".to_owned(),
+            "VACUUM ANALYZE".to_owned(),
         ] {
             conn.batch_execute(&statement).unwrap();
         }

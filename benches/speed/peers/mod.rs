@@ -9,9 +9,10 @@
 //!   the session, so not for those behind a pooler in transaction mode.
 //! * For one ticket, `pg_advisory_xact_lock`, which waits: the least that PostgreSQL can do.
 //!
-//! `peers`: acquire and release when there are enough for all. `peers_full`: how fast each says that none of 1,000 is
-//! free. `peers_line`: workers that share tickets, as in the topic `line`. None of the others has a guard that survives
-//! time-outs, counts that can be changed while in use, fencing, or several tickets at once: what is compared is speed.
+//! `peers`: acquire and release when there are enough for all. `peers_line`: workers that share tickets, as in the topic
+//! `line`. `peers_many`: one of many, and how fast each says that none is free; held are those with the lowest ids, as
+//! they are where everybody takes the first free one. None of the others has a guard that survives time-outs, a number of
+//! tickets that can be changed while they are in use, fencing, or several tickets at once: what is compared is speed.
 
 mod python;
 
@@ -21,7 +22,7 @@ use crate::{
         Contestant, FLOORS, GUARD, LOW_LEVEL, LOW_LEVEL_COMMITTED, ONE_ADVISORY, ROUND_TRIPS,
         SKIP_LOCKED, SKIP_LOCKED_COMMITTED, TRY_ADVISORY, WAITING,
     },
-    kit::{Report, Row, Section, Spread, Stage, interleave, rate, ratios},
+    kit::{Report, Row, Section, Spread, Stage, rate, rates, ratios},
     line::{Crew, Load, contend},
     options::Options,
 };
@@ -39,14 +40,12 @@ pub(crate) fn run(options: &Options, report: &mut Report) {
     stage.make("warm-up", 1000);
     let python = options.python.as_ref();
     let python = python.map(|program| Python::new(program, &stage));
-    if let Some(python) = &python {
-        python.make("warm-up", 1000);
-    } else {
+    if python.is_none() {
         eprintln!("without --python, django-dbsemaphore is left out");
     }
     enough(options, &stage, python.as_ref(), report);
-    full(options, &stage, python.as_ref(), report);
     line(options, &stage, python.as_ref(), report);
+    many(options, &stage, python.as_ref(), report);
 }
 
 fn enough(options: &Options, stage: &Stage, python: Option<&Python<'_>>, report: &mut Report) {
@@ -80,9 +79,7 @@ fn enough(options: &Options, stage: &Stage, python: Option<&Python<'_>>, report:
         for number in 0..names.len() {
             go(number, options.slice / 4);
         }
-        let rates = interleave(options.rounds, names.len(), |number| {
-            go(number, options.slice)
-        });
+        let rates = rates(options, names.len(), go);
         rows.extend(compare(count, &names, &rates));
     }
     let title = format!(
@@ -94,52 +91,81 @@ fn enough(options: &Options, stage: &Stage, python: Option<&Python<'_>>, report:
     report.add(stage, Section { name, title, rows });
 }
 
-fn full(options: &Options, stage: &Stage, python: Option<&Python<'_>>, report: &mut Report) {
-    const TICKETS: u32 = 1000;
-    stage.make("full", TICKETS);
-    let mut holder = stage.database.connect();
-    let mut hold = "BEGIN; SELECT FROM dbsemaphore.ticket WHERE semaphore_id = \
-             (SELECT id FROM dbsemaphore.semaphore WHERE name = 'full') FOR UPDATE; \
-         SELECT FROM slots WHERE semaphore = 'full' FOR UPDATE; \
-         SELECT pg_advisory_lock(key) FROM generate_series(0, 999) AS key;"
-        .to_owned();
-    let contestants = [FLOORS[0], GUARD, LOW_LEVEL, SKIP_LOCKED, TRY_ADVISORY];
-    let mut names = contestants.map(|one| one.name).to_vec();
-    let mut processes = Vec::new();
-    if let Some(python) = python {
-        python.make("full", TICKETS);
-        let (name, how) = PYTHON[0];
-        processes.push(python.clients(1, how, "full", "refused"));
-        names.push(name);
-        hold += "SELECT FROM dbsemaphore_ticket WHERE semaphore_name = 'full' FOR UPDATE;";
-    }
-    holder.batch_execute(&hold).unwrap();
+/// So many tickets, of which the first so many are held.
+const MANY: [(u32, u32); 4] = [
+    (1000, 0),
+    (1000, 1000),
+    (100_000, 90_000),
+    (100_000, 100_000),
+];
 
-    let mut clients = [stage.client(0, "full", TICKETS)];
-    let mut go = |number: usize, time: Duration| match contestants.get(number) {
-        Some(contestant) => rate(&mut clients, time, |client| {
-            let granted = (contestant.turn)(client, &mut || ());
-            assert_eq!(granted, contestant.name == ROUND_TRIPS);
-        }),
-        None => processes[number - contestants.len()].rate(time),
-    };
-    for number in 0..names.len() {
-        go(number, options.slice / 4);
+fn many(options: &Options, stage: &Stage, python: Option<&Python<'_>>, report: &mut Report) {
+    let mut rows = Vec::new();
+    for (tickets, held) in MANY
+        .into_iter()
+        .filter(|&(tickets, _)| tickets <= options.many)
+    {
+        stage.make("many", tickets);
+        let mut holder = stage.database.connect();
+        let hold = |table: &str, those: &str| {
+            format!(
+                "SELECT FROM {table} WHERE id IN \
+                     (SELECT id FROM {table} WHERE {those} ORDER BY id LIMIT {held}) FOR UPDATE;"
+            )
+        };
+        let ours = "semaphore_id = (SELECT id FROM dbsemaphore.semaphore WHERE name = 'many')";
+        let mut statements = format!(
+            "BEGIN; {} {} SELECT pg_advisory_lock(key) FROM generate_series(0, least({held}, 1000) - 1) AS key;",
+            hold("dbsemaphore.ticket", ours),
+            hold("slots", "semaphore = 'many'")
+        );
+        let is_full = held == tickets;
+        let contestants: Vec<Contestant> = [FLOORS[0], GUARD, LOW_LEVEL, SKIP_LOCKED]
+            .into_iter()
+            .chain([SKIP_LOCKED_COMMITTED])
+            // A round trip for each that is held.
+            .chain((tickets <= 1000).then_some(TRY_ADVISORY))
+            .collect();
+        let mut names: Vec<_> = contestants.iter().map(|one| one.name).collect();
+        let mut processes = Vec::new();
+        if let Some(python) = python {
+            python.make("many", tickets);
+            let (name, how) = PYTHON[0];
+            let expected = if is_full { "refused" } else { "granted" };
+            processes.push(python.clients(1, how, "many", expected));
+            names.push(name);
+            statements += &hold("dbsemaphore_ticket", "semaphore_name = 'many'");
+        }
+        holder.batch_execute(&statements).unwrap();
+
+        let mut clients = [stage.client(0, "many", tickets)];
+        let mut go = |number: usize, time: Duration| match contestants.get(number) {
+            Some(contestant) => rate(&mut clients, time, |client| {
+                let granted = (contestant.turn)(client, &mut || ());
+                assert_eq!(granted, !is_full || contestant.name == ROUND_TRIPS);
+            }),
+            None => processes[number - contestants.len()].rate(time),
+        };
+        for number in 0..names.len() {
+            go(number, options.slice / 4);
+        }
+        let rates = rates(options, names.len(), go);
+        rows.extend(names.iter().zip(&rates).map(|(name, each)| {
+            Row::new(name)
+                .number("tickets", tickets)
+                .number("held", held)
+                .spread("time_of_guard", ratios(&rates[1], each))
+                .spread("time_of_round_trips", ratios(&rates[0], each))
+                .spread("us", Spread::of(each.iter().map(|rate| 1e6 / rate)))
+        }));
+        holder
+            .batch_execute("ROLLBACK; SELECT pg_advisory_unlock_all()")
+            .unwrap();
     }
-    let rates = interleave(options.rounds, names.len(), |number| {
-        go(number, options.slice)
-    });
-    let rows = names.iter().zip(&rates).map(|(name, each)| {
-        Row::new(name)
-            .spread("time_of_guard", ratios(&rates[1], each))
-            .spread("time_of_round_trips", ratios(&rates[0], each))
-            .spread("us", Spread::of(each.iter().map(|rate| 1e6 / rate)))
-    });
-    let rows = rows.collect();
-    let title = format!("The answer that none of {TICKETS} is free");
-    let name = "peers_full";
+    let title =
+        "One of many tickets, when the first so many are held; a refusal, when all are".to_owned();
+    let name = "peers_many";
     report.add(stage, Section { name, title, rows });
-    holder.batch_execute("ROLLBACK").unwrap();
 }
 
 fn line(options: &Options, stage: &Stage, python: Option<&Python<'_>>, report: &mut Report) {

@@ -1,4 +1,5 @@
 use crate::{kit::Stage, line::Load};
+use diesel::{Connection, PgConnection, connection::SimpleConnection};
 use std::{
     io::{BufRead, BufReader, Lines, Write},
     path::PathBuf,
@@ -33,6 +34,9 @@ impl<'a> Python<'a> {
         command.args([semaphore, &tickets.to_string()]);
         let made = command.status().expect("the interpreter can't be started");
         assert!(made.success(), "{command:?} failed");
+        // As autovacuum would, sooner or later.
+        let mut conn = PgConnection::establish(&self.url).unwrap();
+        conn.batch_execute("VACUUM ANALYZE").unwrap();
     }
 
     pub(crate) fn worker(&self, number: u32, load: Load) -> Command {

@@ -18,6 +18,7 @@ mod line;
 mod memory;
 mod options;
 mod peers;
+mod readme;
 mod scale;
 
 use crate::{kit::Report, options::Options};
@@ -25,7 +26,7 @@ use std::{env, process::ExitCode};
 
 type Topic = fn(&Options, &mut Report);
 
-const TOPICS: [(&str, Topic); 8] = [
+const TOPICS: [(&str, Topic); 9] = [
     ("acquire", acquire::run),
     ("scale", scale::run),
     ("line", line::run),
@@ -34,6 +35,7 @@ const TOPICS: [(&str, Topic); 8] = [
     ("memory", memory::run),
     ("peers", peers::run),
     ("chart", chart::run),
+    ("readme", readme::run),
 ];
 
 fn main() -> ExitCode {

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 pub(crate) const HELP: &str = "\
 cargo bench --bench speed -- [TOPIC ..] [OPTIONS]
 
-Topics: acquire, scale, line, hand-off, cost (these five if none is named); memory; peers; chart.
+Topics: acquire, scale, line, hand-off, cost (these five if none is named); memory; peers; chart, readme.
 
 --rounds N          interleaved rounds
 --slice MS          how long each contestant runs in a round
@@ -16,7 +16,7 @@ Topics: acquire, scale, line, hand-off, cost (these five if none is named); memo
 --hand-offs N       hand-off: how many in a round; and a tenth as many after kill -9
 --operations N      memory: how many acquire and release
 --python PROGRAM    peers: an interpreter that has django-dbsemaphore
---json FILE         where the figures go, and the chart takes them from: target/bench.json
+--json FILE         where the figures go, and chart and readme take them from: target/bench.json
 --svg FILE          where the chart goes: benches/speed.svg
 --quick             so little of everything that only mistakes show
 ";

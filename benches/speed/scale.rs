@@ -3,7 +3,8 @@
 //! `scale`: a guard's acquire and release, by one client, beside the same with 3 free tickets. Held are a block of
 //! neighbours or tickets at random; where all are, what is measured is the refusal. One session for everything, whose
 //! statement was prepared when each semaphore had 3 tickets, with nobody else at work. The largest semaphores don't fit
-//! into a processor's cache, but do into the server's memory: no disk is in this.
+//! into a processor's cache, but do into the server's memory: no disk is in this, and no checkpoint, after which the first
+//! lock in a page logs all of it.
 //!
 //! `semaphores`: the same with so many semaphores of 3 tickets, one of which is taken at random each time.
 
@@ -13,8 +14,10 @@ use crate::{
     kit::{Client, Dice, Report, Row, Section, Spread, Stage, rate, rates, ratios},
     options::Options,
 };
-use diesel::{Connection, connection::SimpleConnection};
+use diesel::{PgConnection, connection::SimpleConnection};
 use diesel_dbsemaphore as sem;
+use stand::Database;
+use std::{sync::Mutex, thread};
 
 pub(crate) fn run(options: &Options, report: &mut Report) {
     tickets(options, report);
@@ -65,7 +68,7 @@ fn floor() -> Contestant {
 
 fn tickets(options: &Options, report: &mut Report) {
     // No ANALYZE but ours.
-    let stage = Stage::with(&["autovacuum=off"]);
+    let stage = Stage::with(&["autovacuum=off", "checkpoint_timeout=1h"]);
     let cases = Case::all(options.many);
     // Names live as long as the program does; there are a few.
     let names: Vec<&'static str> = (0..cases.len())
@@ -92,6 +95,7 @@ fn tickets(options: &Options, report: &mut Report) {
     for (case, name) in cases.iter().zip(&names) {
         sem::make(&mut other, name, case.tickets).unwrap();
     }
+    touch(&mut other);
     other.batch_execute("BEGIN").unwrap();
     for (case, name) in cases.iter().zip(&names) {
         let order = if case.at_random { "random()" } else { "id" };
@@ -132,30 +136,17 @@ fn tickets(options: &Options, report: &mut Report) {
 }
 
 fn semaphores(options: &Options, report: &mut Report) {
-    let stage = Stage::new();
+    let stage = Stage::with(&["autovacuum=off", "checkpoint_timeout=1h"]);
     let counts = [1, 1000.min(options.many), options.many];
     // A database each: what is not asked for must not be in the way.
-    let databases = counts.map(|count| {
-        let database = stage.server.create_database();
-        let mut conn = database.connect();
-        sem::run_migrations(&mut conn).unwrap();
-        conn.transaction::<_, sem::Error, _>(|conn| {
-            for number in 0..count {
-                sem::ensure(conn, &number.to_string(), 3)?;
-            }
-            Ok(())
-        })
-        .unwrap();
-        conn.batch_execute("VACUUM ANALYZE").unwrap();
-        database
-    });
+    let databases = counts.map(|count| with_semaphores(&stage, count));
     let mut clients = databases.each_ref().map(|database| {
         [Client {
             conn: database.connect(),
             ..stage.client(0, "", 3)
         }]
     });
-    let dice = std::sync::Mutex::new(Dice::new(0));
+    let dice = Mutex::new(Dice::new(0));
     let mut turn = |number: usize, time| {
         rate(&mut clients[number], time, |client| {
             let name = dice.lock().unwrap().below(counts[number]).to_string();
@@ -177,4 +168,32 @@ fn semaphores(options: &Options, report: &mut Report) {
     let title = "A guard's acquire and release, of a semaphore at random".to_owned();
     let name = "semaphores";
     report.add(&stage, Section { name, title, rows });
+}
+
+fn with_semaphores(stage: &Stage, count: u32) -> Database {
+    const HANDS: usize = 4;
+    let database = stage.server.create_database();
+    let mut conn = database.connect();
+    sem::run_migrations(&mut conn).unwrap();
+    thread::scope(|scope| {
+        for hand in 0..HANDS {
+            let database = &database;
+            scope.spawn(move || {
+                let mut conn = database.connect();
+                conn.batch_execute("SET synchronous_commit = off").unwrap();
+                for number in (0..count).skip(hand).step_by(HANDS) {
+                    sem::ensure(&mut conn, &number.to_string(), 3).unwrap();
+                }
+            });
+        }
+    });
+    conn.batch_execute("VACUUM ANALYZE").unwrap();
+    touch(&mut conn);
+    database
+}
+
+/// So that no page is locked for the first time since the last checkpoint, which costs whoever does so.
+fn touch(conn: &mut PgConnection) {
+    let lock_all = "BEGIN; SELECT FROM dbsemaphore.ticket FOR UPDATE; ROLLBACK";
+    conn.batch_execute(lock_all).unwrap();
 }

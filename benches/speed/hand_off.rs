@@ -2,22 +2,21 @@
 //!
 //! One ticket, one who waits: from when `release` is called, so that its round trip is in it, to the return of the waiter's
 //! acquire; and the same from `kill -9` of the holder's process. Beside it the least that PostgreSQL can do, one session
-//! that is blocked by the row lock of another. Then the server's CPU while 200 wait for 10 seconds.
+//! that is blocked by the row lock of another. Then the server's CPU while 200 wait and nothing happens.
 //!
 //! The next one in line is ready and has nothing else to do, and two processors are idle: under load, the system's
 //! scheduling comes on top.
 
 use crate::{
-    kit::{Report, Row, Section, Spread, Stage, interleave, number, ratios},
+    kit::{Report, Row, Section, Spread, Stage, interleave, number, ratios, this_program},
     options::Options,
 };
 use diesel::{Connection, PgConnection, connection::SimpleConnection};
 use diesel_dbsemaphore::{self as sem, Request, SemaphoreTicket};
 use stand::percentile;
 use std::{
-    env,
     io::{BufRead, BufReader},
-    process::{Child, Command, ExitCode, Stdio},
+    process::{Child, ExitCode, Stdio},
     sync::mpsc,
     thread,
     time::{Duration, Instant},
@@ -133,7 +132,7 @@ fn after_release(stage: &Stage, way: Way, times: usize) -> Vec<Duration> {
 
 fn after_kill(stage: &Stage, way: Way, times: usize) -> Vec<Duration> {
     let hold = || {
-        let mut child = Command::new(env::current_exe().unwrap())
+        let mut child = this_program()
             .args(["holder", &stage.database.url(), way.word()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

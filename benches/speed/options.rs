@@ -47,7 +47,7 @@ impl Options {
             rounds: 9,
             slice: Duration::from_millis(200),
             clients: vec![1, 2, 8, 32],
-            time: Duration::from_secs(5),
+            time: Duration::from_secs(4),
             loads: Vec::new(),
             processes: false,
             hand_offs: 400,

@@ -1,12 +1,11 @@
 use super::Load;
 use crate::{
     contestants::{self, Turn},
-    kit::{Client, Dice, Stage},
+    kit::{Client, Dice, Stage, this_program},
 };
 use diesel::{Connection, PgConnection};
 use stand::Server;
 use std::{
-    env,
     io::{BufRead, BufReader, Lines, Write},
     process::{Child, ChildStdout, Command, ExitCode, Stdio},
     sync::Barrier,
@@ -169,7 +168,7 @@ fn parse(line: &str) -> Shift {
 
 /// A process that takes its turns as a contestant of that name.
 pub(crate) fn command(stage: &Stage, number: u32, load: Load, contestant: &str) -> Command {
-    let mut command = Command::new(env::current_exe().unwrap());
+    let mut command = this_program();
     command.args(["worker", &stage.database.url(), contestant]);
     command.args(
         [

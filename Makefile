@@ -1,6 +1,6 @@
 # Everything here does its own set-up: see scripts/setup.
 
-.PHONY: setup demo test faults sabotages bench bench-peers bench-memory chart lint ci
+.PHONY: setup demo web test faults sabotages bench bench-peers bench-memory chart lint ci
 
 # PG=18 fetches that version.
 SERVER = $(if $(PG),DBSEMAPHORE_TEST_POSTGRES=$$(scripts/fetch-postgres $(PG)))
@@ -8,6 +8,12 @@ SERVER = $(if $(PG),DBSEMAPHORE_TEST_POSTGRES=$$(scripts/fetch-postgres $(PG)))
 # The main job, live. ARGS="--help" tells what can be changed.
 demo: setup
 	@cargo run --quiet --example demo -- $(ARGS)
+
+# A small web application, until Ctrl-C: open the address that it prints. LISTEN=127.0.0.1:0 takes a free port.
+web: setup
+	@cargo build --quiet --package web $(ARGS)
+	@$(SERVER) cargo run --quiet --package stand -- \
+		sh -c 'DATABASE_URL=$$DBSEMAPHORE_TEST_URL exec cargo run --quiet --package web $(ARGS)'
 
 # The whole suite, on a private server that ends with it, or on that of DBSEMAPHORE_TEST_URL.
 test: setup

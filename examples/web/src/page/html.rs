@@ -51,7 +51,7 @@ fn section(f: &mut Formatter<'_>, board: &Board, counted: Option<&Counted>) -> f
     if let Some((_, most, in_all)) = counted {
         writeln!(
             f,
-            "<span class=\"most\">at most {most} at once, {in_all} in all</span>"
+            "<span class=\"most\">inside, by this process's count: at most {most} at once, {in_all} in all</span>"
         )?;
     }
     f.write_str("</div>\n")?;
@@ -97,7 +97,7 @@ fn waiters(f: &mut Formatter<'_>, waiters: &[Waiter]) -> fmt::Result {
     f.write_str("</table>\n")?;
     match waiters.len().saturating_sub(WAITERS_AT_MOST) {
         0 => Ok(()),
-        more => writeln!(f, "<div class=\"none\">and {more} more</div>"),
+        more => writeln!(f, "<div class=\"more\">and {more} more</div>"),
     }
 }
 
@@ -105,7 +105,7 @@ fn head(f: &mut Formatter<'_>, caption: &str, [first, last]: [&str; 2]) -> fmt::
     writeln!(
         f,
         "<table>\n<caption>{caption}</caption>\n<tr><th class=\"narrow\">{first}</th><th class=\"narrow\">pid</th>\
-         <th>application</th><th>label</th><th>client</th><th class=\"narrow\">{last}</th></tr>"
+         <th>application</th><th>label</th><th class=\"client\">client</th><th class=\"narrow\">{last}</th></tr>"
     )
 }
 
@@ -116,8 +116,8 @@ fn row(
     tickets: Option<u32>,
     time: Option<Age>,
 ) -> fmt::Result {
-    write!(f, "<tr><td class=\"number\">{first}</td>")?;
-    write!(f, "<td class=\"number\">{}</td>", Known(session.pid))?;
+    write!(f, "<tr><td>{first}</td>")?;
+    write!(f, "<td>{}</td>", Known(session.pid))?;
     let application = session.application.as_deref().map(Text);
     write!(f, "<td>{}</td>", Known(application))?;
     write!(f, "<td>{}", Known(session.label.as_deref().map(Text)))?;

@@ -23,7 +23,7 @@ use std::{
 
 const LONG: Duration = Duration::from_secs(60);
 /// Long enough for the others to join the line.
-const SHORT: Duration = Duration::from_millis(300);
+const SHORT: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Way {

@@ -10,9 +10,13 @@ use std::{
     net::TcpListener,
     os::unix::{fs::chown, process::CommandExt},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{self, Child, Command, Stdio},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 
 /// How a server is stopped; PostgreSQL's names.
@@ -243,11 +247,17 @@ fn run(mut program: Command) {
     );
 }
 
+/// Below those that the system gives to outgoing connections: of these, one could take it before the server does, which
+/// then runs without it.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
+    static NEXT: LazyLock<AtomicU32> = LazyLock::new(|| {
+        let now = UNIX_EPOCH.elapsed().map_or(0, |age| age.subsec_micros());
+        AtomicU32::new(process::id() ^ now)
+    });
+    (0..12_000)
+        .map(|_| 20_000 + (NEXT.fetch_add(1, Relaxed) % 12_000) as u16)
+        .find(|port| TcpListener::bind(("0.0.0.0", *port)).is_ok())
         .expect("a free port")
-        .port()
 }
 
 /// PostgreSQL and PgBouncer refuse to run as root. Debian's package has made a user for them, who gets the folder.

@@ -1,6 +1,6 @@
 # Everything here does its own set-up: see scripts/setup.
 
-.PHONY: setup demo web test faults sabotages bench bench-peers bench-memory chart lint ci
+.PHONY: setup demo web test faults sabotages bench bench-peers bench-memory chart test-all lint ci
 
 # PG=18 fetches that version.
 SERVER = $(if $(PG),DBSEMAPHORE_TEST_POSTGRES=$$(scripts/fetch-postgres $(PG)))
@@ -19,6 +19,11 @@ web: setup
 test: setup
 	@scripts/setup pgbouncer iproute2
 	$(SERVER) cargo run --quiet --package stand -- cargo test --workspace $(ARGS)
+
+# On each version of PostgreSQL that is supported; VERSIONS="14 18" for these.
+test-all: setup
+	@scripts/setup pgbouncer iproute2
+	@scripts/test-all $(VERSIONS)
 
 # Everything goes wrong that can, and the program looks for an (n+1)-th holder and a leaked ticket. FAULTS=what for a list.
 SECONDS ?= 60
@@ -57,8 +62,10 @@ lint: setup
 	cargo clippy --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
 
-# All that a change has to pass.
-ci: lint test
+# All that a change has to pass. On the oldest and the newest PostgreSQL; what is between them, `make test-all` finds.
+ci: lint
+	@scripts/setup pgbouncer iproute2
+	scripts/test-all 14 18
 	cargo run --quiet --example demo -- --seconds 6 src migrations tests
 	cargo run --quiet --package faults -- 30
 

@@ -100,6 +100,9 @@
 //!
 //! * `r2d2` (default): guards on connections from Diesel's r2d2 pools, and [`with_ticket`].
 
+// On docs.rs, each item says which feature it needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod acquire;
 mod connection;
 mod diagnosis;

@@ -1,6 +1,6 @@
 # Everything here does its own set-up: see scripts/setup.
 
-.PHONY: setup demo web test faults sabotages bench bench-peers bench-memory chart test-all package lint ci
+.PHONY: setup demo web test faults sabotages bench bench-peers bench-memory chart test-all package msrv minimal-versions lint ci
 
 # PG=18 fetches that version.
 SERVER = $(if $(PG),DBSEMAPHORE_TEST_POSTGRES=$$(scripts/fetch-postgres $(PG)))
@@ -61,6 +61,14 @@ lint: setup
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+
+# The oldest Rust, and the oldest versions of what we depend on.
+msrv: setup
+	@scripts/msrv
+
+minimal-versions: setup
+	@scripts/setup pgbouncer iproute2
+	@scripts/minimal-versions
 
 # The files that would be published, used as a stranger would.
 package: setup

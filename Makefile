@@ -1,6 +1,6 @@
 # Everything here does its own set-up: see scripts/setup.
 
-.PHONY: setup demo web test faults sabotages bench bench-peers bench-memory chart test-all package msrv minimal-versions lint ci
+.PHONY: setup demo web test faults sabotages bench bench-peers bench-memory chart test-all package msrv minimal-versions checks api semver lint ci
 
 # PG=18 fetches that version.
 SERVER = $(if $(PG),DBSEMAPHORE_TEST_POSTGRES=$$(scripts/fetch-postgres $(PG)))
@@ -61,6 +61,23 @@ lint: setup
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+	@! scripts/tool --have typos || scripts/tool typos
+	@! scripts/tool --have cargo-public-api || scripts/api --check
+
+# Spelling, licences and advisories, the public API. Compiles the programs for it, once.
+checks: setup
+	scripts/tool typos
+	scripts/deny
+	scripts/api --check
+	scripts/semver
+
+# Lists the public API anew.
+api: setup
+	@scripts/api
+
+# What the next version has to be at least.
+semver: setup
+	@scripts/semver
 
 # The oldest Rust, and the oldest versions of what we depend on.
 msrv: setup

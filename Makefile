@@ -18,6 +18,7 @@ web: setup
 # The whole suite, on a private server that ends with it, or on that of DBSEMAPHORE_TEST_URL.
 test: setup
 	@scripts/setup pgbouncer iproute2
+	@scripts/fetch-diesel >/dev/null
 	$(SERVER) cargo run --quiet --package stand -- cargo test --workspace $(ARGS)
 
 # On each version of PostgreSQL that is supported; VERSIONS="14 18" for these.

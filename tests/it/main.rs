@@ -6,6 +6,7 @@ mod bad_input;
 mod children;
 mod comes_back;
 mod crowd;
+mod diesel_cli;
 mod events;
 mod fencing;
 mod finding;

@@ -7,12 +7,17 @@
 CREATE FUNCTION dbsemaphore.is_open(number xid) RETURNS boolean
 LANGUAGE plpgsql AS $$
 DECLARE
-    -- The first that had not begun when this statement did. With its upper half, ours is the one nearest to it.
+    -- One more than the last that had ended when this statement began. With its upper half, ours is the one nearest to it.
     next bigint := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
     distance bigint := (number::text::bigint - next) & x'ffffffff'::bigint;
 BEGIN
     IF distance < x'80000000'::bigint THEN
-        RETURN false;
+        BEGIN
+            RETURN pg_xact_status((next + distance)::text::xid8) = 'in progress';
+        EXCEPTION WHEN invalid_parameter_value THEN
+            -- It hasn't been given out yet.
+            RETURN false;
+        END;
     END IF;
     distance := x'100000000'::bigint - distance;
     RETURN distance <= next - 3 AND pg_xact_status((next - distance)::text::xid8) = 'in progress';

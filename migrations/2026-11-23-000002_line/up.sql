@@ -6,7 +6,9 @@
 -- The advisory locks of this library's in this database, by their `kind` and `number` as of the function `key`.
 CREATE FUNCTION dbsemaphore.locks()
 RETURNS TABLE (kind text, number bigint, pid integer, mode text, granted boolean, waiting_since timestamptz)
-LANGUAGE sql STABLE AS $$
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
     SELECT chr((l.classid::bigint & 255)::integer), l.objid::bigint, l.pid, l.mode, l.granted, l.waitstart
     FROM pg_locks l
     WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.classid::bigint >> 8 = x'646273'::bigint
@@ -38,7 +40,9 @@ $$;
 -- Lets the server look each second whether the client of this transaction is still there, so that a dead one leaves the
 -- line. A server on Windows can't look, and would refuse. In force from the next statement on.
 CREATE FUNCTION dbsemaphore.attend_client() RETURNS text
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
 BEGIN
     RETURN CASE WHEN version() ~* 'mingw|msvc|visual c' THEN ''
                 ELSE set_config('client_connection_check_interval', '1s', true) END;

@@ -18,6 +18,7 @@ const NEEDS_PRIMARY: &str =
 #[derive(Clone, Copy)]
 pub(crate) enum Remedy {
     Acquire,
+    Observe,
     Manage,
     Migrate,
 }
@@ -30,9 +31,15 @@ impl Remedy {
                  role needs USAGE on schema dbsemaphore, SELECT on its tables and UPDATE (lockable) on \
                  dbsemaphore.ticket; if an earlier error aborted this transaction, roll it back first"
             }
+            Remedy::Observe => {
+                "if the tables are missing, call run_migrations when the application starts; if rights are missing, the \
+                 role needs USAGE on schema dbsemaphore and SELECT on its tables; if an earlier error aborted this \
+                 transaction, roll it back first"
+            }
             Remedy::Manage => {
-                "if rights are missing, the role needs USAGE on schema dbsemaphore and SELECT, INSERT, UPDATE and \
-                 DELETE on its tables; if an earlier error aborted this transaction, roll it back first"
+                "if rights are missing, the role needs USAGE on schema dbsemaphore, SELECT, INSERT and DELETE on its tables, \
+                 UPDATE on dbsemaphore.semaphore and UPDATE (lockable) on dbsemaphore.ticket; if an earlier error aborted \
+                 this transaction, roll it back first"
             }
             Remedy::Migrate => {
                 "if rights are missing, the role needs CREATE on the database for the first migration, has to own schema \

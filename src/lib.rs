@@ -92,9 +92,9 @@
 //!
 //! # Rights
 //!
-//! To hold tickets, a role needs `USAGE` on the schema `dbsemaphore`, `SELECT` on its tables, and `UPDATE (lockable)` on
-//! `dbsemaphore.ticket`, a column that is never written. That is not enough to resize a semaphore or to move a ticket.
-//! To create and resize, a role needs `INSERT`, `UPDATE` and `DELETE` on both tables as well.
+//! The chapter [`security`] has the SQL for observers, holders and operators, and says what each can do with it. To hold
+//! tickets, a role needs `USAGE` on the schema `dbsemaphore`, `SELECT` on its tables, and `UPDATE (lockable)` on
+//! `dbsemaphore.ticket`, a column that is never written.
 //!
 //! # Features
 //!
@@ -122,6 +122,7 @@ mod query;
 mod request;
 #[allow(missing_docs)]
 pub mod schema;
+pub mod security;
 pub mod testing;
 mod ticket;
 mod transaction;

@@ -174,7 +174,7 @@ pub fn destroy(conn: &mut PgConnection, name: &str) -> Result<bool> {
 /// ```
 pub fn list(conn: &mut PgConnection) -> Result<BTreeMap<String, u32>> {
     let sizes = transaction::reading(conn, |conn| Ok(query::sizes(conn)?))
-        .map_err(|error| error.diagnose(conn, Remedy::Manage))?;
+        .map_err(|error| error.diagnose(conn, Remedy::Observe))?;
     Ok(sizes
         .into_iter()
         .map(|(name, size)| (name, u32::try_from(size).unwrap_or(u32::MAX)))

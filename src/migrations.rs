@@ -33,7 +33,8 @@ diesel::table! {
 /// # Errors
 ///
 /// [`Migration`](Error::Migration), [`Database`](Error::Database). A role that may not create a schema gets one that
-/// says so.
+/// says so, and so does one that would give its rights away, in a schema of somebody else's: see
+/// [`security`](crate::security#the-owner-of-the-schema).
 ///
 /// ```
 /// # let database = stand::Database::create();
@@ -43,20 +44,22 @@ diesel::table! {
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub fn run_migrations(conn: &mut PgConnection) -> Result<()> {
-    let run = is_pending(conn).and_then(|pending| {
-        if !pending {
-            return Ok(());
-        }
-        transaction::writing(conn, |conn| {
-            query::advisory_lock(conn, LOCK)?;
-            if !query::has_schema(conn)? {
-                conn.batch_execute("CREATE SCHEMA dbsemaphore")?;
+    let run = check_owner(conn, false)
+        .and_then(|_| is_pending(conn))
+        .and_then(|pending| {
+            if !pending {
+                return Ok(());
             }
-            in_schema(conn, |conn| {
-                conn.run_pending_migrations(MIGRATIONS).map(drop)
+            transaction::writing(conn, |conn| {
+                query::advisory_lock(conn, LOCK)?;
+                if !check_owner(conn, true)? {
+                    conn.batch_execute("CREATE SCHEMA dbsemaphore")?;
+                }
+                in_schema(conn, |conn| {
+                    conn.run_pending_migrations(MIGRATIONS).map(drop)
+                })
             })
-        })
-    });
+        });
     run.map_err(|error| error.advise(Remedy::Migrate))
 }
 
@@ -80,7 +83,7 @@ pub fn run_migrations(conn: &mut PgConnection) -> Result<()> {
 pub fn revert_migrations(conn: &mut PgConnection) -> Result<()> {
     let reverted = transaction::writing(conn, |conn| {
         query::advisory_lock(conn, LOCK)?;
-        if !query::has_schema(conn)? {
+        if !check_owner(conn, true)? {
             return Ok(());
         }
         in_schema(conn, |conn| {
@@ -92,6 +95,27 @@ pub fn revert_migrations(conn: &mut PgConnection) -> Result<()> {
         Ok(())
     });
     reverted.map_err(|error| error.advise(Remedy::Migrate))
+}
+
+/// Whether the schema is there. Whoever owns it says what its functions do, and its triggers, with the rights of those
+/// who call them. So somebody could have made it beforehand, for a superuser to fall into: a superuser does nothing at all
+/// in a schema of anybody but superusers, and others change nothing in one that isn't theirs.
+fn check_owner(conn: &mut PgConnection, changing: bool) -> Result<bool> {
+    let Some(owner) = query::schema_owner(conn)? else {
+        return Ok(false);
+    };
+    if owner.is_trusted || !(changing || owner.we_are_superuser) {
+        return Ok(true);
+    }
+    Err(Error::Migration(
+        format!(
+            "schema dbsemaphore belongs to the role {name}, who says what its functions and triggers do, here with the \
+             rights of another role: do this as {name} (SET ROLE), or make sure of what is in the schema and ALTER SCHEMA \
+             dbsemaphore OWNER",
+            name = owner.name
+        )
+        .into(),
+    ))
 }
 
 fn is_pending(conn: &mut PgConnection) -> Result<bool> {

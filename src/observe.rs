@@ -157,7 +157,7 @@ pub fn waiters(conn: &mut PgConnection, name: &str) -> Result<Vec<Waiter>> {
 /// ```
 pub fn usage(conn: &mut PgConnection) -> Result<Vec<Usage>> {
     let rows = transaction::reading(conn, |conn| Ok(query::usage(conn)?))
-        .map_err(|error| error.diagnose(conn, Remedy::Acquire))?;
+        .map_err(|error| error.diagnose(conn, Remedy::Observe))?;
     let all = rows.into_iter().map(|row| Usage {
         name: row.name,
         tickets: count(row.tickets),
@@ -182,7 +182,7 @@ fn of_semaphore<T>(
         }
         Ok(rows)
     })
-    .map_err(|error| error.diagnose(conn, Remedy::Acquire))
+    .map_err(|error| error.diagnose(conn, Remedy::Observe))
 }
 
 impl From<SessionRow> for Session {

@@ -3,7 +3,7 @@
 use crate::schema::dbsemaphore::{semaphore, ticket};
 use diesel::{
     prelude::*,
-    sql_types::{BigInt, Integer},
+    sql_types::{BigInt, Integer, Nullable},
 };
 
 #[diesel::declare_sql_function]
@@ -11,6 +11,10 @@ extern "SQL" {
     /// Returns void; to be executed without reading what it returns.
     #[sql_name = "dbsemaphore.retire"]
     fn retire(semaphore: BigInt, surplus: Integer) -> Bool;
+    /// PostgreSQL's own takes any type, so in a search path one of somebody's that takes this type would come first.
+    #[aggregate]
+    #[sql_name = "pg_catalog.count"]
+    fn count(id: Nullable<BigInt>) -> BigInt;
 }
 
 pub(crate) fn semaphore_id(conn: &mut PgConnection, name: &str) -> QueryResult<Option<i64>> {
@@ -111,6 +115,6 @@ pub(crate) fn sizes(conn: &mut PgConnection) -> QueryResult<Vec<(String, i64)>> 
     semaphore::table
         .left_join(ticket::table)
         .group_by(semaphore::name)
-        .select((semaphore::name, diesel::dsl::count(ticket::id.nullable())))
+        .select((semaphore::name, count(ticket::id.nullable())))
         .load(conn)
 }

@@ -37,11 +37,31 @@ pub(crate) fn has_table(conn: &mut PgConnection, name: &str) -> QueryResult<bool
     .get_result(conn)
 }
 
-pub(crate) fn has_schema(conn: &mut PgConnection) -> QueryResult<bool> {
-    diesel::select(diesel::dsl::sql::<Bool>(
-        "EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'dbsemaphore')",
-    ))
+/// Who owns the schema.
+#[derive(QueryableByName)]
+pub(crate) struct SchemaOwner {
+    #[diesel(sql_type = Text)]
+    pub(crate) name: String,
+    /// A superuser, we ourselves, or a role that we are a member of. Superusers are members of all.
+    #[diesel(sql_type = Bool)]
+    pub(crate) is_trusted: bool,
+    #[diesel(sql_type = Bool)]
+    pub(crate) we_are_superuser: bool,
+}
+
+/// None if there is no schema.
+pub(crate) fn schema_owner(conn: &mut PgConnection) -> QueryResult<Option<SchemaOwner>> {
+    diesel::sql_query(
+        "SELECT o.rolname::text AS name, m.rolsuper AS we_are_superuser, \
+             o.rolsuper OR o.oid = m.oid OR (NOT m.rolsuper AND pg_catalog.pg_has_role(m.oid, o.oid, 'USAGE')) \
+                 AS is_trusted \
+         FROM pg_catalog.pg_namespace n \
+             JOIN pg_catalog.pg_roles o ON o.oid = n.nspowner \
+             JOIN pg_catalog.pg_roles m ON m.rolname = current_user \
+         WHERE n.nspname = 'dbsemaphore'",
+    )
     .get_result(conn)
+    .optional()
 }
 
 /// Until the transaction ends.

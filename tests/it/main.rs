@@ -26,6 +26,7 @@ mod readme;
 mod rights;
 mod round_trips;
 mod savepoints;
+mod security;
 mod standby;
 mod test_transactions;
 mod tools;

@@ -1,7 +1,7 @@
 //! Who holds what, and who waits, as others see it.
 
 use crate::{
-    rights::{HOLDER, connect_as},
+    rights::{Kind, connect_as},
     tools::{database_with, until_in_line},
 };
 use diesel::{Connection, PgConnection, connection::SimpleConnection};
@@ -189,7 +189,7 @@ fn a_role_without_rights_sees_what_it_may() {
     let mut database = database_with(1);
     let guard =
         SemaphoreTicket::require(database.connect(), Request::new("x").label("Ada")).unwrap();
-    let conn = &mut connect_as(&mut database, HOLDER);
+    let conn = &mut connect_as(&mut database, Kind::Observer);
     let seen = sem::holders(conn, "x").unwrap().remove(0);
     assert_eq!(seen.ticket, guard.ticket().ids()[0]);
     assert!(seen.session.pid.is_some() && seen.held_for.is_some());

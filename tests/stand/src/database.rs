@@ -52,10 +52,10 @@ impl Database {
         database
     }
 
-    /// A role without any rights, who can log in here; dropped with the database.
+    /// A role without any rights, who can log in here, with its name as password; dropped with the database.
     pub fn create_role(&mut self, label: &str) -> String {
         let role = format!("{}_{label}", self.name);
-        self.on_server(&format!("CREATE ROLE {role} LOGIN"));
+        self.on_server(&format!("CREATE ROLE {role} LOGIN PASSWORD '{role}'"));
         self.roles.push(role.clone());
         role
     }
@@ -82,6 +82,16 @@ impl Database {
     /// A new connection.
     pub fn connect(&self) -> PgConnection {
         PgConnection::establish(&self.url()).expect("a connection to a new database")
+    }
+
+    /// A new connection, of such a role.
+    pub fn connect_as(&self, role: &str) -> PgConnection {
+        let mut url = Url::parse(&self.url()).expect("the URL of a PostgreSQL server");
+        // Of a parameter that comes twice, the last one counts.
+        url.query_pairs_mut()
+            .append_pair("user", role)
+            .append_pair("password", role);
+        PgConnection::establish(url.as_str()).expect("a connection of that role")
     }
 
     fn on_server(&self, statement: &str) {

@@ -30,4 +30,5 @@ mod security;
 mod standby;
 mod test_transactions;
 mod tools;
+mod upgrades;
 mod watch;

@@ -108,6 +108,7 @@ mod connection;
 mod diagnosis;
 mod error;
 pub mod events;
+pub mod from_django;
 mod guard;
 pub mod in_production;
 mod limits;

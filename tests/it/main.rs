@@ -10,6 +10,7 @@ mod diesel_cli;
 mod events;
 mod fencing;
 mod finding;
+mod from_django;
 mod guard;
 mod isolation;
 mod leaving;

@@ -86,9 +86,10 @@
 //!
 //! # Running it
 //!
-//! [`in_production`] is about pools, databases of their own, poolers and alerts; [`events`] lists what is logged;
-//! [`testing`] tells how to test code that uses tickets. [`holders`], [`waiters`] and [`usage`] show who holds what;
-//! so does the command-line tool `dbsemaphore`, a crate of its own.
+//! [`in_production`] is about pools, databases of their own, poolers and alerts; [`migrating`] about your own migrations
+//! beside ours, and upgrades; [`events`] lists what is logged; [`testing`] tells how to test code that uses tickets.
+//! [`holders`], [`waiters`] and [`usage`] show who holds what; so does the command-line tool `dbsemaphore`, a crate of its
+//! own. There are answers in the [`faq`], and a guide for those who come [`from_django`].
 //!
 //! # Rights
 //!
@@ -108,6 +109,7 @@ mod connection;
 mod diagnosis;
 mod error;
 pub mod events;
+pub mod faq;
 pub mod from_django;
 mod guard;
 pub mod in_production;
@@ -115,6 +117,7 @@ mod limits;
 mod line;
 pub mod losing_a_ticket;
 mod manage;
+pub mod migrating;
 mod migrations;
 mod observe;
 #[cfg(feature = "r2d2")]
@@ -139,7 +142,7 @@ pub use crate::{
     guard::SemaphoreTicket,
     limits::{MAX_LABEL_CHARS, MAX_NAME_CHARS, MAX_TICKETS},
     manage::{Semaphore, destroy, ensure, list, make},
-    migrations::{revert_migrations, run_migrations},
+    migrations::{pending_sql, revert_migrations, run_migrations},
     observe::{Holder, Session, Usage, Waiter, holders, usage, waiters},
     request::Request,
     ticket::Ticket,

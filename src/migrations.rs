@@ -2,6 +2,10 @@
 //! finds that list through the search path and knows it by one name, so that it would use the application's: for as
 //! long as it runs, the search path is our schema, in one transaction and behind one lock.
 
+mod sql;
+
+pub use self::sql::pending_sql;
+
 use crate::{Error, Result, diagnosis::Remedy, query, transaction};
 use diesel::{
     PgConnection,
@@ -119,7 +123,16 @@ fn check_owner(conn: &mut PgConnection, changing: bool) -> Result<bool> {
 }
 
 fn is_pending(conn: &mut PgConnection) -> Result<bool> {
-    let applied: BTreeSet<String> = transaction::reading(conn, |conn| {
+    let applied = applied(conn)?;
+    let ours = MigrationSource::<Pg>::migrations(&MIGRATIONS).map_err(Error::Migration)?;
+    Ok(ours
+        .iter()
+        .any(|migration| !applied.contains(&version(migration.name().version()))))
+}
+
+/// The versions of those that have been run.
+fn applied(conn: &mut PgConnection) -> Result<BTreeSet<String>> {
+    transaction::reading(conn, |conn| {
         if !query::has_table(conn, "__diesel_schema_migrations")? {
             return Ok(BTreeSet::new());
         }
@@ -127,11 +140,7 @@ fn is_pending(conn: &mut PgConnection) -> Result<bool> {
             .select(__diesel_schema_migrations::version)
             .load(conn)?;
         Ok(versions.into_iter().collect())
-    })?;
-    let ours = MigrationSource::<Pg>::migrations(&MIGRATIONS).map_err(Error::Migration)?;
-    Ok(ours
-        .iter()
-        .any(|migration| !applied.contains(&version(migration.name().version()))))
+    })
 }
 
 fn version(version: MigrationVersion<'_>) -> String {

@@ -1,7 +1,10 @@
 //! Beside an application that uses Diesel's own tool, the real one.
 
-use crate::tools::{database_with, number};
-use diesel::PgConnection;
+use crate::{
+    tools::{database_with, number},
+    upgrades::{database_at, folders},
+};
+use diesel::{PgConnection, RunQueryDsl, connection::SimpleConnection};
 use diesel_dbsemaphore as sem;
 use stand::Database;
 use std::{
@@ -21,13 +24,13 @@ static DIESEL: LazyLock<PathBuf> = LazyLock::new(|| {
 });
 
 /// An application as `diesel setup` leaves it, in a folder and a database of its own.
-pub(crate) struct Application {
+struct Application {
     folder: tempfile::TempDir,
-    pub(crate) database: Database,
+    database: Database,
 }
 
 impl Application {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(
             folder.path().join("diesel.toml"),
@@ -39,7 +42,7 @@ impl Application {
         Self { folder, database }
     }
 
-    pub(crate) fn add_migration(&self, name: &str, up: &str, down: &str) {
+    fn add_migration(&self, name: &str, up: &str, down: &str) {
         let migration = self.folder.path().join("migrations").join(name);
         fs::create_dir(&migration).unwrap();
         fs::write(migration.join("up.sql"), up).unwrap();
@@ -47,7 +50,7 @@ impl Application {
     }
 
     /// What the tool prints.
-    pub(crate) fn diesel(&self, words: &str) -> String {
+    fn diesel(&self, words: &str) -> String {
         diesel(self.folder.path(), &self.database, words)
     }
 
@@ -179,4 +182,86 @@ fn the_schema_in_rust_is_what_the_tool_prints() {
         printed,
         fs::read_to_string(root.join("src/schema.rs")).unwrap()
     );
+}
+
+/// What is in the schema, and how: functions, columns, comments, rights, versions.
+fn all_of_ours(conn: &mut PgConnection) -> String {
+    #[derive(diesel::QueryableByName)]
+    struct All {
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        everything: String,
+    }
+    let all: All = diesel::sql_query(
+        "SELECT concat_ws(E'\\n', \
+             (SELECT string_agg(concat(pg_get_functiondef(oid), proacl), E'\\n' ORDER BY oid::regprocedure::text) \
+              FROM pg_proc WHERE pronamespace = 'dbsemaphore'::regnamespace), \
+             (SELECT string_agg(concat_ws(' ', attrelid::regclass, attname, atttypid::regtype, attnotnull, attidentity, \
+                     col_description(attrelid, attnum)), E'\\n' ORDER BY attrelid::regclass::text, attnum) \
+              FROM pg_attribute JOIN pg_class c ON c.oid = attrelid \
+              WHERE relnamespace = 'dbsemaphore'::regnamespace AND NOT attisdropped), \
+             (SELECT string_agg(version, ' ' ORDER BY version) FROM dbsemaphore.__diesel_schema_migrations)) AS everything",
+    )
+    .get_result(conn)
+    .unwrap();
+    all.everything
+}
+
+#[test]
+fn our_sql_in_a_migration_of_the_applications() {
+    let application = Application::new();
+    let conn = &mut application.database.connect();
+    let sql = sem::pending_sql(conn).unwrap();
+    application.add_migration(
+        "1_users",
+        "CREATE TABLE users (id int PRIMARY KEY);",
+        "DROP TABLE users;",
+    );
+    application.add_migration("2_semaphores", &sql, "DROP SCHEMA dbsemaphore CASCADE;");
+    application.diesel("migration run");
+    assert!(!application.schema().contains("semaphore"));
+    assert_eq!(sem::pending_sql(conn).unwrap(), "");
+    sem::make(conn, "x", 3).unwrap();
+
+    // It is what `run_migrations` makes, which has nothing to do: a role that may change nothing can call it.
+    let theirs = all_of_ours(conn);
+    assert!(theirs.contains("pg_advisory_lock") && theirs.contains("lockable"));
+    let reference = database_with(0);
+    assert_eq!(theirs, all_of_ours(&mut reference.connect()));
+    conn.batch_execute("SET default_transaction_read_only = on")
+        .unwrap();
+    sem::run_migrations(conn).unwrap();
+    conn.batch_execute("RESET default_transaction_read_only")
+        .unwrap();
+
+    application.diesel("migration redo");
+    assert!(sem::list(conn).unwrap().is_empty());
+    application.diesel("migration revert");
+    assert!(matches!(sem::list(conn), Err(sem::Error::NotMigrated)));
+    application.diesel("migration run");
+    sem::revert_migrations(conn).unwrap();
+    assert_eq!(sem::pending_sql(conn).unwrap(), sql);
+}
+
+/// The next release of the application brings what the next version of the crate has.
+#[test]
+fn only_what_is_new_is_pending_after_an_upgrade() {
+    for version in 1..=folders().len() {
+        let database = database_at(version);
+        let conn = &mut database.connect();
+        let sql = sem::pending_sql(conn).unwrap();
+        for (number, folder) in folders().iter().enumerate() {
+            let name = folder.file_name().unwrap().to_str().unwrap();
+            assert_eq!(sql.contains(name), number >= version, "{name}");
+        }
+        if version == folders().len() {
+            assert_eq!(sql, "");
+            continue;
+        }
+        conn.batch_execute(&sql).unwrap();
+        sem::run_migrations(conn).unwrap();
+        assert_eq!(
+            all_of_ours(conn),
+            all_of_ours(&mut database_with(0).connect())
+        );
+    }
 }

@@ -20,7 +20,7 @@ use std::{
 const LONG: Duration = Duration::from_secs(120);
 
 /// Our migrations, in their order.
-fn folders() -> Vec<PathBuf> {
+pub(crate) fn folders() -> Vec<PathBuf> {
     let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
     let mut folders: Vec<_> = fs::read_dir(all)
         .unwrap()
@@ -32,7 +32,7 @@ fn folders() -> Vec<PathBuf> {
 
 /// A database in which the first so many migrations have been run, as `run_migrations` does it, with 5 tickets of "x",
 /// and one of "line".
-fn database_at(version: usize) -> Database {
+pub(crate) fn database_at(version: usize) -> Database {
     let database = Database::create();
     let some = tempfile::tempdir().unwrap();
     for folder in &folders()[..version] {

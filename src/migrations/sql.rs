@@ -1,0 +1,71 @@
+//! The migrations as text, for those who run them by other means. `embed_migrations` doesn't hand it out.
+
+use crate::{Result, diagnosis::Remedy, query};
+use diesel::PgConnection;
+
+macro_rules! up {
+    ($($folder:literal)*) => {
+        &[$(($folder, include_str!(concat!("../../migrations/", $folder, "/up.sql")))),*]
+    };
+}
+
+/// All of them, in their order, which a test compares with the folder.
+const UP: &[(&str, &str)] = up! {
+    "2026-11-23-000000_tables"
+    "2026-11-23-000001_acquire"
+    "2026-11-23-000002_line"
+    "2026-11-24-000003_observe"
+};
+
+/// As Diesel makes it.
+const LIST_OF_VERSIONS: &str = "CREATE TABLE dbsemaphore.__diesel_schema_migrations (\n    \
+     version VARCHAR(50) PRIMARY KEY NOT NULL,\n    \
+     run_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP\n);\n";
+
+/// The SQL that [`run_migrations`](crate::run_migrations) would run in this database now: empty if there is nothing to do.
+///
+/// For those who keep all SQL in migrations of their own. It does what `run_migrations` does, and writes down what was
+/// done in the same place, so that both can be used after one another: see [`migrating`](crate::migrating).
+///
+/// # Errors
+///
+/// As for [`run_migrations`](crate::run_migrations).
+///
+/// ```
+/// # use diesel::connection::SimpleConnection;
+/// # let database = stand::Database::create();
+/// # let mut conn = database.connect();
+/// use diesel_dbsemaphore as sem;
+///
+/// let sql = sem::pending_sql(&mut conn)?;     // print it, or write it into migrations/.../up.sql
+/// conn.batch_execute(&sql)?;                  // as your migration does
+/// assert_eq!(sem::pending_sql(&mut conn)?, "");
+/// sem::run_migrations(&mut conn)?;            // nothing to do
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+pub fn pending_sql(conn: &mut PgConnection) -> Result<String> {
+    pending(conn).map_err(|error| error.advise(Remedy::Migrate))
+}
+
+fn pending(conn: &mut PgConnection) -> Result<String> {
+    let has_schema = super::check_owner(conn, false)?;
+    let applied = super::applied(conn)?;
+    let mut sql = String::new();
+    if !has_schema {
+        sql.push_str("CREATE SCHEMA dbsemaphore;\n");
+    }
+    if !query::has_table(conn, "__diesel_schema_migrations")? {
+        sql.push_str(LIST_OF_VERSIONS);
+    }
+    for (folder, up) in UP {
+        // As Diesel takes it from the name of a folder.
+        let version = folder.split('_').next().unwrap_or(folder).replace('-', "");
+        if !applied.contains(&version) {
+            sql.push_str(&format!(
+                "\n-- diesel-dbsemaphore: {folder}\n\n{up}\n\
+                 INSERT INTO dbsemaphore.__diesel_schema_migrations (version) VALUES ('{version}');\n"
+            ));
+        }
+    }
+    Ok(sql)
+}

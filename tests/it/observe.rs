@@ -6,7 +6,7 @@ use crate::{
 };
 use diesel::{Connection, PgConnection, connection::SimpleConnection};
 use diesel_dbsemaphore::{self as sem, Error, Holder, Request, SemaphoreTicket, Ticket, Usage};
-use stand::Database;
+use stand::{Database, Server};
 use std::{
     collections::BTreeMap,
     sync::{Barrier, Mutex},
@@ -222,4 +222,23 @@ fn an_unknown_name_is_an_error() {
     sem::revert_migrations(conn).unwrap();
     assert!(matches!(sem::holders(conn, "x"), Err(Error::NotMigrated)));
     assert!(matches!(sem::usage(conn), Err(Error::NotMigrated)));
+}
+
+/// On a server where nothing else goes on, the numbers of those who are at it are newer than any that has ended.
+#[test]
+fn a_ticket_that_is_locked_by_other_means_is_seen_on_a_quiet_server() {
+    let server = Server::start();
+    let database = server.create_database();
+    let conn = &mut database.connect();
+    sem::run_migrations(conn).unwrap();
+    sem::make(conn, "x", 2).unwrap();
+    let mut other = database.connect();
+    let lock = "SELECT FROM dbsemaphore.ticket WHERE slot = 0 FOR UPDATE";
+    other
+        .batch_execute(&format!("BEGIN; SAVEPOINT s; {lock}; RELEASE s"))
+        .unwrap();
+    let seen = sem::holders(conn, "x").unwrap();
+    assert_eq!((seen.len(), seen[0].session.pid), (1, None));
+    other.batch_execute("ROLLBACK").unwrap();
+    assert_eq!(sem::holders(conn, "x").unwrap(), []);
 }

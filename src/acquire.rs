@@ -3,7 +3,7 @@ use crate::{
     diagnosis::Remedy,
     events,
     line::{self, Deadline},
-    query::{self, Acquired, Ask},
+    query::{self, Answer, Ask},
     transaction,
 };
 use diesel::PgConnection;
@@ -101,19 +101,21 @@ pub(crate) fn attempt(
 }
 
 /// What the server's answer means.
-pub(crate) fn interpret(answer: Acquired, request: &Request<'_>) -> Result<Option<Ticket>> {
+pub(crate) fn interpret(answer: Answer, request: &Request<'_>) -> Result<Option<Ticket>> {
     let name = request.semaphore();
-    let Some(semaphore) = answer.semaphore else {
-        return Err(Error::UnknownSemaphore {
+    match answer {
+        Answer::UnknownSemaphore => Err(Error::UnknownSemaphore {
             name: name.to_owned(),
-        });
-    };
-    if let (Some(ids), Some(token)) = (answer.tickets, answer.token) {
-        return Ok(Some(Ticket::new(name, semaphore, ids, token)));
-    }
-    match answer.size.map(i32::unsigned_abs) {
+        }),
         // 0 is not too few: the semaphore is closed, and everybody is refused alike.
-        Some(size) if 0 < size && size < request.number() => Err(request.too_many(size)),
-        _ => Ok(None),
+        Answer::Refused { size: Some(size) } if 0 < size && size < request.number() => {
+            Err(request.too_many(size))
+        }
+        Answer::Refused { .. } => Ok(None),
+        Answer::Granted {
+            semaphore,
+            token,
+            tickets,
+        } => Ok(Some(Ticket::new(name, semaphore, tickets, token))),
     }
 }

@@ -139,17 +139,17 @@ impl Ticket {
         self.fencing_token
     }
 
-    /// Whether `held`, as read from the transaction, still lists all of these tickets.
+    /// Whether `held`, as read from the transaction, still lists all of these tickets: see `query::held`.
     pub(crate) fn is_listed_in(&self, held: &str) -> bool {
-        let entry = held.split_whitespace().find_map(|entry| {
-            let (semaphore, ids) = entry.split_once(':')?.0.split_once('=')?;
-            (semaphore.parse() == Ok(self.semaphore_id)).then_some(ids)
-        });
-        let listed: Vec<i64> = entry
-            .into_iter()
-            .flat_map(|ids| ids.split(',').filter_map(|id| id.parse().ok()))
-            .collect();
-        self.ids.iter().all(|id| listed.contains(id))
+        held.split_whitespace().any(|entry| {
+            let mut numbers = entry
+                .trim_matches(['{', '}'])
+                .split(',')
+                .filter_map(|number| number.parse().ok());
+            let semaphore: Option<i64> = numbers.next();
+            let listed: Vec<i64> = numbers.skip(1).collect();
+            semaphore == Some(self.semaphore_id) && self.ids.iter().all(|id| listed.contains(id))
+        })
     }
 }
 
@@ -178,10 +178,10 @@ mod tests {
     #[test]
     fn is_listed_only_if_all_of_it_is() {
         let ticket = Ticket::new("reports", 7, vec![17, 4], 5);
-        assert!(ticket.is_listed_in(" 2=5:9 7=17,4:5"));
-        assert!(ticket.is_listed_in(" 7=4,9,17:5 8=1:5"));
-        assert!(!ticket.is_listed_in(" 7=17:5"));
-        assert!(!ticket.is_listed_in(" 77=17,4:5"));
+        assert!(ticket.is_listed_in(" {2,9,5} {7,5,17,4}"));
+        assert!(ticket.is_listed_in(" {7,5,4,9,17} {8,5,1}"));
+        assert!(!ticket.is_listed_in(" {7,4,17}"));
+        assert!(!ticket.is_listed_in(" {77,5,17,4}"));
         assert!(!ticket.is_listed_in(""));
     }
 }

@@ -1,9 +1,13 @@
 DROP FUNCTION dbsemaphore.acquire(text, integer, integer, boolean, text);
+DROP FUNCTION dbsemaphore.seek(text, integer, boolean, text);
+DROP FUNCTION dbsemaphore.is_kept();
 DROP FUNCTION dbsemaphore.keep(integer);
 DROP FUNCTION dbsemaphore.wear(text);
 DROP FUNCTION dbsemaphore.named(text);
 DROP FUNCTION dbsemaphore.sign(bigint[]);
 DROP FUNCTION dbsemaphore.remember(bigint, bigint[]);
+DROP FUNCTION dbsemaphore.note(text, bigint[]);
+DROP FUNCTION dbsemaphore.is_barred(bigint);
 DROP FUNCTION dbsemaphore.key(text, bigint);
 DROP FUNCTION dbsemaphore.recall(bigint);
 DROP FUNCTION dbsemaphore.fencing_token();

@@ -1,3 +1,8 @@
+-- Every call of `acquire` is in a new transaction, as a rule, and PostgreSQL makes each expression of a PL/pgSQL function
+-- ready anew in each transaction; that costs as much as to evaluate it, and a query costs more. So what is on the way of
+-- each acquisition is in few expressions, made of small functions in SQL, which PostgreSQL inlines: those whose body is
+-- RETURN and an expression, and whose arguments are no calls. Their names are looked up here and now, whatever the search path is when they are called.
+
 -- Locks up to `wanted` free tickets and returns their ids, fewer if fewer are free. Tickets in `already` don't count.
 -- `slots` and `dense` are those of the semaphore.
 --
@@ -13,7 +18,7 @@
 -- NO KEY UPDATE is the weakest lock that excludes itself: a foreign key of the application's that points at a ticket
 -- neither blocks on it nor takes it out of service.
 --
--- Only called from functions that fix the planner's settings; see `acquire`.
+-- Only called from functions that fix the planner's settings; see `seek`.
 CREATE FUNCTION dbsemaphore.lock_free(
     semaphore bigint, slots integer, dense boolean, wanted integer, already bigint[], certain boolean)
 RETURNS bigint[]
@@ -80,50 +85,55 @@ $$;
 -- microseconds. To be called when the row locks are held. No sequence would do: what it gave out is forgotten in a crash,
 -- since a transaction that is rolled back flushes nothing.
 CREATE FUNCTION dbsemaphore.fencing_token() RETURNS bigint
-LANGUAGE plpgsql AS $$
-BEGIN
-    RETURN ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint % 2048 << 52
-        | (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
-END
-$$;
+LANGUAGE sql
+RETURN ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 6, 3))::bit(12)::integer::bigint % 2048 << 52
+    | (date_part('epoch', clock_timestamp()) * 1000000)::bigint;
 
--- What a transaction holds is remembered in the setting `dbsemaphore.held`, as ' semaphore=ticket,ticket:token' for each
+-- The keys of this library's advisory locks. Their upper half is "dbs" in ASCII and a letter that says what the lower half
+-- is about. Two are a semaphore's line: whoever holds its turnstile (t) is at its head; its barrier (b) is explained at
+-- `is_barred`. The others nobody ever waits for: what sessions show of themselves, as shared locks, because these are
+-- gone when the session or its transaction is: how many tickets it waits for (w), when it acquired some, in hundredths
+-- of a second (h), and in which sub-transaction (i).
+CREATE FUNCTION dbsemaphore.key(kind text, number bigint) RETURNS bigint
+LANGUAGE sql IMMUTABLE
+RETURN x'6462730000000000'::bigint | (ascii(kind)::bigint << 32) | (number & x'ffffffff'::bigint);
+
+-- While a waiter at the head of the line has looked and found too few, it holds the barrier, and nobody overtakes it.
+-- The look at the barrier is one expression, so that no cancel comes between the lock and the unlock.
+CREATE FUNCTION dbsemaphore.is_barred(semaphore bigint) RETURNS boolean
+LANGUAGE sql
+RETURN CASE WHEN pg_try_advisory_lock_shared(dbsemaphore.key('b', semaphore))
+            THEN NOT pg_advisory_unlock_shared(dbsemaphore.key('b', semaphore)) ELSE true END;
+
+-- What a transaction holds is remembered in the setting `dbsemaphore.held`, as ' {semaphore,token,ticket,ticket}' for each
 -- semaphore: a setting made with SET LOCAL follows transactions and savepoints exactly as row locks do.
 CREATE FUNCTION dbsemaphore.recall(semaphore bigint, OUT tickets bigint[], OUT token bigint)
 LANGUAGE plpgsql AS $$
 DECLARE
-    noted text[] := regexp_match(
-        current_setting('dbsemaphore.held', true), ' ' || semaphore || '=([0-9,]+):([0-9]+)');
+    noted bigint[] := (regexp_match(
+        current_setting('dbsemaphore.held', true), ' (\{' || semaphore || ',[0-9,]+\})'))[1];
 BEGIN
-    tickets := coalesce(string_to_array(noted[1], ',')::bigint[], '{}');
+    tickets := coalesce(noted[3:], '{}');
     token := noted[2];
 END
 $$;
 
--- The keys of this library's advisory locks. Their upper half is "dbs" in ASCII and a letter that says what the lower half
--- is about. Two are a semaphore's line: whoever holds its turnstile (t) is at its head; its barrier (b) is explained at
--- `acquire`. The others nobody ever waits for: what sessions show of themselves, as shared locks, because these are
--- gone when the session or its transaction is: how many tickets it waits for (w), when it acquired some, in hundredths
--- of a second (h), and in which sub-transaction (i).
-CREATE FUNCTION dbsemaphore.key(kind text, number bigint) RETURNS bigint
-LANGUAGE sql IMMUTABLE AS $$
-    SELECT x'6462730000000000'::bigint | (ascii(kind)::bigint << 32) | (number & x'ffffffff'::bigint)
-$$;
+-- Notes beside what is `held` that this was acquired. For others to see, each acquisition leaves the time at which it was
+-- as an advisory lock, which goes when the ticket goes. Returns `entry`.
+CREATE FUNCTION dbsemaphore.note(held text, entry bigint[]) RETURNS bigint[]
+LANGUAGE sql
+RETURN CASE WHEN set_config('dbsemaphore.held', concat(held, ' ', entry::text), true) IS NOT NULL
+    AND pg_advisory_xact_lock_shared(dbsemaphore.key('h', (entry[2] & x'fffffffffffff'::bigint) / 10000)) IS NOT NULL
+    THEN entry END;
 
--- For others to see, each acquisition leaves the time at which it was as an advisory lock, which goes when the ticket goes.
-CREATE FUNCTION dbsemaphore.remember(semaphore bigint, tickets bigint[]) RETURNS bigint
+-- Remembers that the transaction holds these tickets of the semaphore, and no others of it. Returns what `acquire` does.
+CREATE FUNCTION dbsemaphore.remember(semaphore bigint, tickets bigint[]) RETURNS bigint[]
 LANGUAGE plpgsql AS $$
 DECLARE
-    held text := current_setting('dbsemaphore.held', true);
-    token bigint := dbsemaphore.fencing_token();
+    granted bigint[] := ARRAY[semaphore, dbsemaphore.fencing_token()] || tickets;
 BEGIN
-    IF held <> '' THEN
-        held := regexp_replace(held, ' ' || semaphore || '=[0-9,:]+', '');
-    END IF;
-    PERFORM set_config(
-            'dbsemaphore.held', concat(held, ' ', semaphore, '=', array_to_string(tickets, ','), ':', token), true),
-        pg_advisory_xact_lock_shared(dbsemaphore.key('h', (token & x'fffffffffffff'::bigint) / 10000));
-    RETURN token;
+    RETURN dbsemaphore.note(
+        regexp_replace(current_setting('dbsemaphore.held', true), ' \{' || semaphore || ',[0-9,]+\}', ''), granted);
 END
 $$;
 
@@ -174,58 +184,55 @@ BEGIN
 END
 $$;
 
--- Makes sure that this transaction holds at least `wanted` tickets, all or nothing, without waiting.
+-- Whether `keep` would change nothing. To look at a setting costs a quarter of setting it.
+CREATE FUNCTION dbsemaphore.is_kept() RETURNS boolean
+LANGUAGE sql
+RETURN inet_client_addr() IS NULL AND current_setting('idle_in_transaction_session_timeout') = '0'
+    AND coalesce(current_setting('transaction_timeout', true), '0') = '0';
+
+-- Makes sure that this transaction holds at least `wanted` tickets, all or nothing, without waiting. Returns
+--   null                           when there is no such semaphore,
+--   {semaphore}                    when too few are free,
+--   {semaphore, size}              likewise, of several: `size` is how many it has at all, counted up to `wanted`,
+--   {semaphore, token, ticket ..}  with all tickets that the transaction now holds of it, and their fencing token.
 --
--- `semaphore` is null when there is no such semaphore; `tickets` are all that the transaction now holds of it, null
--- when too few are free; `token` is their fencing token; `size` is, after a refusal of several, how many there are at
--- all (counted up to `wanted`). With a `host_timeout`, in seconds, the transaction is one that only holds tickets;
--- `nested` says that it is inside a savepoint; the label is worn while the tickets are held.
---
--- While a waiter at the head of the line has looked and found too few, it holds the barrier, and nobody overtakes it.
--- The look at the barrier is one expression, so that no cancel comes between the lock and the unlock.
+-- `nested` says that the transaction is inside a savepoint; the label is worn while the tickets are held.
 --
 -- The planner's settings are fixed because a plan outlives the table it was made for: one made when there were three
 -- tickets would scan the whole table when there are a hundred thousand. They leave it only the index on semaphore and
 -- slot: each look at tickets either is ordered by slot, which another index would need a sort for, or gives one slot.
-CREATE FUNCTION dbsemaphore.acquire(
-    semaphore_name text, wanted integer, host_timeout integer, nested boolean, label text,
-    OUT semaphore bigint, OUT tickets bigint[], OUT token bigint, OUT size integer)
+CREATE FUNCTION dbsemaphore.seek(semaphore_name text, wanted integer, nested boolean, label text) RETURNS bigint[]
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
 SET jit = off SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
-    held text := current_setting('dbsemaphore.held', true);
     already bigint[] := '{}';
     missing integer := wanted;
+    semaphore bigint;
     slots integer;
     dense boolean;
+    token bigint;
+    tickets bigint[];
 BEGIN
-    IF host_timeout IS NOT NULL THEN
-        PERFORM dbsemaphore.keep(host_timeout);
-    END IF;
-
     SELECT s.id, s.slots, s.dense INTO semaphore, slots, dense
     FROM dbsemaphore.semaphore s WHERE s.name = semaphore_name;
     IF semaphore IS NULL THEN
-        RETURN;
+        RETURN NULL;
     END IF;
 
-    IF held <> '' THEN
+    IF current_setting('dbsemaphore.held', true) <> '' THEN
         SELECT r.tickets, r.token INTO already, token FROM dbsemaphore.recall(semaphore) AS r;
         missing := wanted - cardinality(already);
         IF missing <= 0 THEN
-            tickets := already;
-            RETURN;
+            RETURN ARRAY[semaphore, token] || already;
         END IF;
     END IF;
 
     IF slots = 0 THEN
-        size := 0;
-        RETURN;
-    ELSIF (CASE WHEN pg_try_advisory_lock_shared(dbsemaphore.key('b', semaphore))
-                THEN NOT pg_advisory_unlock_shared(dbsemaphore.key('b', semaphore)) ELSE true END) THEN
+        RETURN ARRAY[semaphore, 0];
+    ELSIF dbsemaphore.is_barred(semaphore) THEN
         tickets := already;
     ELSIF missing = 1 THEN
         tickets := already || dbsemaphore.lock_free(semaphore, slots, dense, 1, already, true);
@@ -242,21 +249,68 @@ BEGIN
     END IF;
 
     IF cardinality(tickets) < wanted THEN
-        tickets := NULL;
-        IF wanted > 1 THEN
-            SELECT count(*) INTO size
-            FROM (SELECT FROM dbsemaphore.ticket t
-                  WHERE t.semaphore_id = semaphore AND t.slot < slots ORDER BY t.slot LIMIT wanted) AS t;
+        IF wanted = 1 THEN
+            RETURN ARRAY[semaphore];
         END IF;
-        RETURN;
+        RETURN ARRAY[semaphore, (SELECT count(*) FROM (
+            SELECT FROM dbsemaphore.ticket t
+            WHERE t.semaphore_id = semaphore AND t.slot < slots
+            ORDER BY t.slot LIMIT wanted) AS t)];
     END IF;
 
-    token := dbsemaphore.remember(semaphore, tickets);
     IF nested OR missing > 1 THEN
         PERFORM dbsemaphore.sign(tickets[cardinality(already) + 1:]);
     END IF;
     IF label IS NOT NULL THEN
         PERFORM dbsemaphore.wear(label);
     END IF;
+    RETURN dbsemaphore.remember(semaphore, tickets);
+END
+$$;
+
+-- What `seek` does; with a `host_timeout`, in seconds, in a transaction that only holds tickets. First comes what serves
+-- nearly all: one ticket, in a transaction that holds none yet. In a small semaphore, the slots from a random one on are
+-- looked at; in a large one, random slots. If that finds nothing, it says nothing: `seek` has the last word.
+CREATE FUNCTION dbsemaphore.acquire(
+    semaphore_name text, wanted integer, host_timeout integer, nested boolean, label text)
+RETURNS bigint[]
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    semaphore bigint;
+    slots integer;
+    start integer;
+    ticket bigint;
+    granted bigint[];
+BEGIN
+    IF host_timeout IS NOT NULL AND NOT dbsemaphore.is_kept() THEN
+        PERFORM dbsemaphore.keep(host_timeout);
+    END IF;
+    IF wanted = 1 AND NOT nested AND label IS NULL AND coalesce(current_setting('dbsemaphore.held', true), '') = '' THEN
+        SELECT s.id, s.slots, floor(random() * s.slots) INTO semaphore, slots, start
+        FROM dbsemaphore.semaphore s
+        WHERE s.name = semaphore_name AND s.dense AND NOT dbsemaphore.is_barred(s.id);
+        IF slots > 100 THEN
+            SELECT t.id INTO ticket
+            FROM (SELECT floor(random() * slots)::integer AS slot, generate_series(1, 100)) AS r,
+                LATERAL (
+                    SELECT t.id FROM dbsemaphore.ticket t
+                    WHERE t.semaphore_id = semaphore AND t.slot = r.slot
+                    FOR NO KEY UPDATE SKIP LOCKED) AS t
+            LIMIT 1;
+        ELSE
+            SELECT t.id INTO ticket
+            FROM dbsemaphore.ticket t
+            WHERE t.semaphore_id = semaphore AND t.slot >= start AND t.slot < slots
+            ORDER BY t.slot LIMIT 1
+            FOR NO KEY UPDATE SKIP LOCKED;
+        END IF;
+        IF ticket IS NOT NULL THEN
+            granted := ARRAY[semaphore, dbsemaphore.fencing_token(), ticket];
+            RETURN dbsemaphore.note(NULL, granted);
+        END IF;
+    END IF;
+    RETURN dbsemaphore.seek(semaphore_name, wanted, nested, label);
 END
 $$;

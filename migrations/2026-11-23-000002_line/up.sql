@@ -203,8 +203,8 @@ $$;
 
 -- `acquire`, waiting in line for at most that many milliseconds, for ever if it is null. It answers likewise.
 CREATE FUNCTION dbsemaphore.wait(
-    semaphore_name text, wanted integer, host_timeout integer, nested boolean, label text, milliseconds bigint,
-    OUT semaphore bigint, OUT tickets bigint[], OUT token bigint, OUT size integer)
+    semaphore_name text, wanted integer, host_timeout integer, nested boolean, label text, milliseconds bigint)
+RETURNS bigint[]
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
@@ -213,13 +213,14 @@ AS $$
 DECLARE
     deadline timestamptz := clock_timestamp() + milliseconds * interval '1 ms';
     give_up timestamptz := clock_timestamp() + nullif(current_setting('lock_timeout')::interval, interval '0');
+    answer bigint[] := dbsemaphore.acquire(semaphore_name, wanted, host_timeout, nested, label);
+    semaphore bigint := answer[1];
     already bigint[];
     taken bigint[];
 BEGIN
-    SELECT a.semaphore, a.tickets, a.token, a.size INTO semaphore, tickets, token, size
-    FROM dbsemaphore.acquire(semaphore_name, wanted, host_timeout, nested, label) AS a;
-    IF semaphore IS NULL OR tickets IS NOT NULL OR (size > 0 AND size < wanted) THEN
-        RETURN;
+    -- Unknown, granted, or more than there are.
+    IF semaphore IS NULL OR cardinality(answer) > 2 OR (answer[2] > 0 AND answer[2] < wanted) THEN
+        RETURN answer;
     END IF;
 
     IF label IS NOT NULL THEN
@@ -229,15 +230,14 @@ BEGIN
     taken := dbsemaphore.stand_in_line(
         semaphore, wanted - cardinality(already), already, deadline, give_up, false);
     IF taken IS NOT NULL THEN
-        tickets := already || taken;
-        token := dbsemaphore.remember(semaphore, tickets);
         PERFORM dbsemaphore.sign(taken);
-    ELSE
-        -- Out of time, or the semaphore isn't what it was.
-        semaphore := (SELECT s.id FROM dbsemaphore.semaphore s WHERE s.name = semaphore_name);
-        size := (SELECT count(*) FROM (
-            SELECT FROM dbsemaphore.ticket t WHERE t.semaphore_id = semaphore ORDER BY t.slot LIMIT wanted) AS t);
+        RETURN dbsemaphore.remember(semaphore, already || taken);
     END IF;
+    -- Out of time, or the semaphore isn't what it was.
+    RETURN (
+        SELECT ARRAY[s.id, (SELECT count(*) FROM (
+            SELECT FROM dbsemaphore.ticket t WHERE t.semaphore_id = s.id ORDER BY t.slot LIMIT wanted) AS t)]
+        FROM dbsemaphore.semaphore s WHERE s.name = semaphore_name);
 END
 $$;
 

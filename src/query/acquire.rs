@@ -38,24 +38,37 @@ struct Sent<'a> {
 }
 
 /// What the server's functions `dbsemaphore.acquire` and `dbsemaphore.wait` answer.
-#[derive(Queryable)]
-pub(crate) struct Acquired {
-    /// None: there is no such semaphore.
-    pub(crate) semaphore: Option<i64>,
-    /// None: too few were free.
-    pub(crate) tickets: Option<Vec<i64>>,
-    /// Of these tickets.
-    pub(crate) token: Option<i64>,
-    /// After a refusal of several: how many the semaphore has, counted up to the number asked for.
-    pub(crate) size: Option<i32>,
+pub(crate) enum Answer {
+    UnknownSemaphore,
+    /// Too few are free. `size`, after a refusal of several: how many there are, counted up to the number asked for.
+    Refused {
+        size: Option<u32>,
+    },
+    Granted {
+        semaphore: i64,
+        token: i64,
+        tickets: Vec<i64>,
+    },
 }
 
-type Answer = (
-    Nullable<BigInt>,
-    Nullable<Array<BigInt>>,
-    Nullable<BigInt>,
-    Nullable<Integer>,
-);
+impl Answer {
+    /// As they send it: one array, which costs less than a row of several columns.
+    fn read(sent: Option<Vec<i64>>) -> Self {
+        let Some(mut sent) = sent else {
+            return Self::UnknownSemaphore;
+        };
+        match sent[..] {
+            [semaphore, token, _, ..] => Self::Granted {
+                semaphore,
+                token,
+                tickets: sent.split_off(2),
+            },
+            _ => Self::Refused {
+                size: sent.get(1).and_then(|&size| u32::try_from(size).ok()),
+            },
+        }
+    }
+}
 
 /// The hot statements. Fragments of our own, because Diesel caches the prepared statements of these, and not those of
 /// `sql_query`.
@@ -90,7 +103,7 @@ impl<'a> Sent<'a> {
 
 impl QueryFragment<Pg> for Acquire<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql("SELECT semaphore, tickets, token, size FROM dbsemaphore.acquire(");
+        out.push_sql("SELECT dbsemaphore.acquire(");
         self.0.walk_ast(&mut out)?;
         out.push_sql(")");
         Ok(())
@@ -99,7 +112,7 @@ impl QueryFragment<Pg> for Acquire<'_> {
 
 impl QueryFragment<Pg> for Wait<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql("SELECT semaphore, tickets, token, size FROM dbsemaphore.wait(");
+        out.push_sql("SELECT dbsemaphore.wait(");
         self.sent.walk_ast(&mut out)?;
         out.push_sql(", ");
         out.push_bind_param::<Nullable<BigInt>, _>(&self.milliseconds)?;
@@ -120,18 +133,20 @@ impl QueryId for Wait<'_> {
 }
 
 impl Query for Acquire<'_> {
-    type SqlType = Answer;
+    type SqlType = Nullable<Array<BigInt>>;
 }
 
 impl Query for Wait<'_> {
-    type SqlType = Answer;
+    type SqlType = Nullable<Array<BigInt>>;
 }
 
 impl RunQueryDsl<PgConnection> for Acquire<'_> {}
 impl RunQueryDsl<PgConnection> for Wait<'_> {}
 
-pub(crate) fn acquire(conn: &mut PgConnection, ask: Ask<'_>) -> QueryResult<Acquired> {
-    Acquire(Sent::new(conn, ask)?).get_result(conn)
+pub(crate) fn acquire(conn: &mut PgConnection, ask: Ask<'_>) -> QueryResult<Answer> {
+    Acquire(Sent::new(conn, ask)?)
+        .get_result(conn)
+        .map(Answer::read)
 }
 
 /// Blocks for as long as that; None is for ever.
@@ -139,9 +154,11 @@ pub(crate) fn wait(
     conn: &mut PgConnection,
     ask: Ask<'_>,
     milliseconds: Option<i64>,
-) -> QueryResult<Acquired> {
+) -> QueryResult<Answer> {
     let sent = Sent::new(conn, ask)?;
-    Wait { sent, milliseconds }.get_result(conn)
+    Wait { sent, milliseconds }
+        .get_result(conn)
+        .map(Answer::read)
 }
 
 /// Gives back the places in line that an error may have left behind.
@@ -163,8 +180,8 @@ pub(crate) fn restore_client_check(conn: &mut PgConnection, before: &str) -> Que
     diesel::select(restore).execute(conn).map(drop)
 }
 
-/// What this transaction holds, as the server's function `dbsemaphore.acquire` noted it: ' semaphore=ticket,ticket:token'
-/// for each semaphore.
+/// What this transaction holds, as the server's function `dbsemaphore.acquire` noted it:
+/// ' {semaphore,token,ticket,ticket}' for each semaphore.
 pub(crate) fn held(conn: &mut PgConnection) -> QueryResult<String> {
     let held: Option<String> =
         diesel::select(current_setting("dbsemaphore.held", true)).get_result(conn)?;

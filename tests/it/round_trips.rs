@@ -38,8 +38,7 @@ impl Wire {
     }
 }
 
-const ACQUIRE: &str =
-    "SELECT semaphore, tickets, token, size FROM dbsemaphore.acquire($1, $2, $3, $4, $5)";
+const ACQUIRE: &str = "SELECT dbsemaphore.acquire($1, $2, $3, $4, $5)";
 
 #[test]
 fn a_guard_takes_three_and_prepares_once() {

@@ -39,14 +39,25 @@ impl Sabotage {
                     "concat('nothing'",
                 )],
             ),
-            Self::TicketsUpdated => change(
-                conn,
-                "lock_free",
-                &[(
-                    "RETURN taken;",
-                    "UPDATE dbsemaphore.ticket t SET slot = t.slot WHERE t.id = ANY (taken); RETURN taken;",
-                )],
-            ),
+            Self::TicketsUpdated => {
+                let update = "UPDATE dbsemaphore.ticket t SET slot = t.slot WHERE t.id = ";
+                change(
+                    conn,
+                    "acquire",
+                    &[(
+                        "IF ticket IS NOT NULL THEN",
+                        &format!("IF ticket IS NOT NULL THEN {update} ticket;"),
+                    )],
+                );
+                change(
+                    conn,
+                    "lock_free",
+                    &[(
+                        "RETURN taken;",
+                        &format!("{update} ANY (taken); RETURN taken;"),
+                    )],
+                );
+            }
             // All ways out but that of a cancel leave properly.
             Self::TurnstileKept => {
                 let leave = definition(conn, "leave");
@@ -74,14 +85,10 @@ impl Sabotage {
                 change(
                     conn,
                     "fencing_token",
-                    &[("RETURN (", "RETURN nextval('dbsemaphore.tokens'); RETURN (")],
+                    &[("RETURN (", "RETURN nextval('dbsemaphore.tokens') + 0 * (")],
                 );
             }
-            Self::Overtaking => change(
-                conn,
-                "acquire",
-                &[("ELSIF (CASE WHEN", "ELSIF false AND (CASE WHEN")],
-            ),
+            Self::Overtaking => change(conn, "is_barred", &[("RETURN ", "RETURN false AND ")]),
         }
     }
 }

@@ -20,7 +20,8 @@ use std::{
 /// Acquiring takes two round trips, releasing one, and neither waits for a disk. Of the connection's settings, the
 /// guard overrides for its transaction `idle_in_transaction_session_timeout` and, from PostgreSQL 17 on,
 /// `transaction_timeout` (which would take the ticket behind the holder's back), `lock_timeout`, `statement_timeout`, TCP
-/// keepalive and user time-out (see [`Request::host_timeout`]), and the isolation level.
+/// keepalive and user time-out (see [`Request::host_timeout`]), and the isolation level. (The one statement of an
+/// acquisition that doesn't wait is still under the session's own `statement_timeout`; what comes after it isn't.)
 ///
 /// Dropping never panics, and it is one round trip: it may block as long as the network does. On a connection that is
 /// in `begin_test_transaction`, the guard uses a savepoint instead, so that tests can run without a commit.

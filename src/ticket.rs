@@ -1,3 +1,4 @@
+use crate::query;
 use std::fmt;
 
 /// One ticket of a semaphore, or several that were acquired together.
@@ -141,15 +142,13 @@ impl Ticket {
 
     /// Whether `held`, as read from the transaction, still lists all of these tickets: see `query::held`.
     pub(crate) fn is_listed_in(&self, held: &str) -> bool {
-        held.split_whitespace().any(|entry| {
-            let mut numbers = entry
-                .trim_matches(['{', '}'])
-                .split(',')
-                .filter_map(|number| number.parse().ok());
-            let semaphore: Option<i64> = numbers.next();
-            let listed: Vec<i64> = numbers.skip(1).collect();
-            semaphore == Some(self.semaphore_id) && self.ids.iter().all(|id| listed.contains(id))
-        })
+        held.split_whitespace()
+            .any(|entry| match query::numbers(entry)[..] {
+                [semaphore, _token, ref listed @ ..] => {
+                    semaphore == self.semaphore_id && self.ids.iter().all(|id| listed.contains(id))
+                }
+                _ => false,
+            })
     }
 }
 

@@ -8,15 +8,16 @@ use diesel::{
     result::{DatabaseErrorKind, Error as DieselError, QueryResult},
 };
 
-/// One round trip. The settings last as long as the transaction; more of them are made by what comes next, the server's
-/// function `dbsemaphore.keep`, where they cost less. DEFERRABLE can't be said once a transaction has run a
-/// query, and so this fails inside one that was opened by raw SQL, which Diesel doesn't know of.
-const BEGIN_GUARD: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE NOT DEFERRABLE; \
-     SET LOCAL lock_timeout = 0; \
-     SET LOCAL statement_timeout = 0";
+/// One round trip. DEFERRABLE can't be said once a transaction has run a query, and so this fails inside one that was
+/// opened by raw SQL, which Diesel doesn't know of. The settings of a guard are made by what comes next, the server's
+/// function `dbsemaphore.keep`: where they are in force already, that costs a quarter.
+const BEGIN_GUARD: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE NOT DEFERRABLE";
 
-/// Rides along with it when the guard is going to wait.
-const ATTEND_CLIENT: &str = "; SELECT dbsemaphore.attend_client()";
+/// For a guard that is going to wait. What limits or attends the wait has to be said before the statement that waits.
+const BEGIN_WAITING_GUARD: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE NOT DEFERRABLE; \
+     SET LOCAL lock_timeout = 0; \
+     SET LOCAL statement_timeout = 0; \
+     SELECT dbsemaphore.attend_client()";
 
 /// How often something that has to be done is tried again when it is cancelled.
 pub(crate) const TRIES: usize = 20;
@@ -35,8 +36,11 @@ pub(crate) fn begin_guard(conn: &mut PgConnection, waits: bool) -> Result<()> {
         }
         return Ok(AnsiTransactionManager::begin_transaction(conn)?);
     }
-    let waiting = format!("{BEGIN_GUARD}{ATTEND_CLIENT}");
-    let sql = if waits { &waiting } else { BEGIN_GUARD };
+    let sql = if waits {
+        BEGIN_WAITING_GUARD
+    } else {
+        BEGIN_GUARD
+    };
     AnsiTransactionManager::begin_transaction_sql(conn, sql).map_err(|error| {
         // BEGIN may have worked and a SET failed, by a cancel say. Diesel knows nothing of that transaction.
         if let Err(error) = conn.batch_execute("ROLLBACK") {

@@ -1,7 +1,8 @@
 -- Every call of `acquire` is in a new transaction, as a rule, and PostgreSQL makes each expression of a PL/pgSQL function
 -- ready anew in each transaction; that costs as much as to evaluate it, and a query costs more. So what is on the way of
--- each acquisition is in few expressions, made of small functions in SQL, which PostgreSQL inlines: those whose body is
--- RETURN and an expression, and whose arguments are no calls. Their names are looked up here and now, whatever the search path is when they are called.
+-- each acquisition is in few expressions, made of small functions in SQL. PostgreSQL inlines those whose body is RETURN
+-- and an expression, unless an argument that they use twice is a call. The names in them are looked up here and now,
+-- whatever the search path is when they are called.
 
 -- Locks up to `wanted` free tickets and returns their ids, fewer if fewer are free. Tickets in `already` don't count.
 -- `slots` and `dense` are those of the semaphore.
@@ -83,10 +84,21 @@ $$;
 
 -- Rises with every acquisition of a ticket: the timeline, which a promoted standby counts up, and below it the clock in
 -- microseconds. To be called when the row locks are held. No sequence would do: what it gave out is forgotten in a crash,
--- since a transaction that is rolled back flushes nothing.
+-- since a transaction that is rolled back flushes nothing. On the first timeline, where most servers are, its number is
+-- not worked out: that would cost half as much again.
+CREATE FUNCTION dbsemaphore.timeline() RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint;
+END
+$$;
+
 CREATE FUNCTION dbsemaphore.fencing_token() RETURNS bigint
 LANGUAGE sql
-RETURN ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 6, 3))::bit(12)::integer::bigint % 2048 << 52
+RETURN CASE WHEN pg_walfile_name(pg_current_wal_lsn()) < '00000002' COLLATE "C" THEN 1::bigint << 52
+            ELSE dbsemaphore.timeline() % 2048 << 52 END
     | (date_part('epoch', clock_timestamp()) * 1000000)::bigint;
 
 -- The keys of this library's advisory locks. Their upper half is "dbs" in ASCII and a letter that says what the lower half
@@ -118,22 +130,25 @@ BEGIN
 END
 $$;
 
--- Notes beside what is `held` that this was acquired. For others to see, each acquisition leaves the time at which it was
--- as an advisory lock, which goes when the ticket goes. Returns `entry`.
-CREATE FUNCTION dbsemaphore.note(held text, entry bigint[]) RETURNS bigint[]
+-- Remembers what was `granted`, as it is said above, and what else the transaction holds. For others to see, each
+-- acquisition leaves the time at which it was as an advisory lock, which goes when the ticket goes. Returns `granted`.
+CREATE FUNCTION dbsemaphore.note(held_else text, granted text) RETURNS text
 LANGUAGE sql
-RETURN CASE WHEN set_config('dbsemaphore.held', concat(held, ' ', entry::text), true) IS NOT NULL
-    AND pg_advisory_xact_lock_shared(dbsemaphore.key('h', (entry[2] & x'fffffffffffff'::bigint) / 10000)) IS NOT NULL
-    THEN entry END;
+RETURN CASE
+    WHEN pg_advisory_xact_lock_shared(
+            dbsemaphore.key('h', (date_part('epoch', clock_timestamp()) * 100)::bigint)) IS NOT NULL
+        AND set_config('dbsemaphore.held', held_else || ' ' || granted, true) IS NOT NULL
+    THEN granted END;
 
--- Remembers that the transaction holds these tickets of the semaphore, and no others of it. Returns what `acquire` does.
-CREATE FUNCTION dbsemaphore.remember(semaphore bigint, tickets bigint[]) RETURNS bigint[]
+-- Remembers that these are the tickets of the semaphore that the transaction holds. Returns what `acquire` does.
+CREATE FUNCTION dbsemaphore.remember(semaphore bigint, tickets bigint[]) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
-    granted bigint[] := ARRAY[semaphore, dbsemaphore.fencing_token()] || tickets;
+    held_else text := regexp_replace(
+        coalesce(current_setting('dbsemaphore.held', true), ''), ' \{' || semaphore || ',[0-9,]+\}', '');
+    granted text := ARRAY[semaphore, dbsemaphore.fencing_token()] || tickets;
 BEGIN
-    RETURN dbsemaphore.note(
-        regexp_replace(current_setting('dbsemaphore.held', true), ' \{' || semaphore || ',[0-9,]+\}', ''), granted);
+    RETURN dbsemaphore.note(held_else, granted);
 END
 $$;
 
@@ -168,18 +183,30 @@ $$;
 
 -- Sees to it, until the transaction ends, that nothing ends it behind the holder's back, and that a host which vanished
 -- keeps its tickets for no longer than that many seconds: a third of them until TCP asks for the first time, the rest
--- for four unanswered questions. Without TCP these do nothing, and without its time-out (Windows) the questions decide.
+-- for four unanswered questions. Without TCP there is nothing to ask, and without its time-out (Windows) the questions
+-- decide.
 CREATE FUNCTION dbsemaphore.keep(host_timeout integer) RETURNS void
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    setting text;
 BEGIN
-    PERFORM set_config('idle_in_transaction_session_timeout', '0', true),
-        set_config('tcp_keepalives_idle', greatest(1, host_timeout / 3)::text, true),
-        set_config('tcp_keepalives_interval', greatest(1, host_timeout / 6)::text, true),
-        set_config('tcp_keepalives_count', '4', true),
-        set_config('tcp_user_timeout', (host_timeout * 1000)::text, true);
-    -- From PostgreSQL 17 on.
-    IF current_setting('transaction_timeout', true) IS NOT NULL THEN
-        PERFORM set_config('transaction_timeout', '0', true);
+    -- The last is there from PostgreSQL 17 on.
+    FOREACH setting IN ARRAY ARRAY[
+        'idle_in_transaction_session_timeout', 'lock_timeout', 'statement_timeout', 'transaction_timeout']
+    LOOP
+        IF current_setting(setting, true) <> '0' THEN
+            setting := set_config(setting, '0', true);
+        END IF;
+    END LOOP;
+    -- An assignment costs less than PERFORM, which is a query.
+    IF inet_client_addr() IS NOT NULL THEN
+        setting := concat(
+            set_config('tcp_keepalives_idle', greatest(1, host_timeout / 3)::text, true),
+            set_config('tcp_keepalives_interval', greatest(1, host_timeout / 6)::text, true),
+            set_config('tcp_keepalives_count', '4', true),
+            set_config('tcp_user_timeout', (host_timeout * 1000)::text, true));
     END IF;
 END
 $$;
@@ -187,10 +214,14 @@ $$;
 -- Whether `keep` would change nothing. To look at a setting costs a quarter of setting it.
 CREATE FUNCTION dbsemaphore.is_kept() RETURNS boolean
 LANGUAGE sql
-RETURN inet_client_addr() IS NULL AND current_setting('idle_in_transaction_session_timeout') = '0'
+RETURN inet_client_addr() IS NULL
+    AND current_setting('idle_in_transaction_session_timeout') = '0'
+    AND current_setting('lock_timeout') = '0'
+    AND current_setting('statement_timeout') = '0'
     AND coalesce(current_setting('transaction_timeout', true), '0') = '0';
 
--- Makes sure that this transaction holds at least `wanted` tickets, all or nothing, without waiting. Returns
+-- Makes sure that this transaction holds at least `wanted` tickets, all or nothing, without waiting. Returns, as text,
+-- which costs less to send than an array,
 --   null                           when there is no such semaphore,
 --   {semaphore}                    when too few are free,
 --   {semaphore, size}              likewise, of several: `size` is how many it has at all, counted up to `wanted`,
@@ -201,7 +232,7 @@ RETURN inet_client_addr() IS NULL AND current_setting('idle_in_transaction_sessi
 -- The planner's settings are fixed because a plan outlives the table it was made for: one made when there were three
 -- tickets would scan the whole table when there are a hundred thousand. They leave it only the index on semaphore and
 -- slot: each look at tickets either is ordered by slot, which another index would need a sort for, or gives one slot.
-CREATE FUNCTION dbsemaphore.seek(semaphore_name text, wanted integer, nested boolean, label text) RETURNS bigint[]
+CREATE FUNCTION dbsemaphore.seek(semaphore_name text, wanted integer, nested boolean, label text) RETURNS text
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
@@ -268,47 +299,70 @@ BEGIN
 END
 $$;
 
+-- Whether a request is the one that `acquire` serves itself: for one ticket, in a transaction that holds none yet, without
+-- anything to be left behind for others to see but the time.
+CREATE FUNCTION dbsemaphore.is_simple(wanted integer, nested boolean, label text) RETURNS boolean
+LANGUAGE sql
+RETURN wanted = 1 AND NOT nested AND label IS NULL AND coalesce(current_setting('dbsemaphore.held', true), '') = '';
+
+-- Whether it is better to look at some random slots than at all.
+CREATE FUNCTION dbsemaphore.is_large(slots integer) RETURNS boolean
+LANGUAGE sql IMMUTABLE
+RETURN slots > 100;
+
+CREATE FUNCTION dbsemaphore.random_slot(slots integer) RETURNS integer
+LANGUAGE sql
+RETURN floor(random() * slots)::integer;
+
 -- What `seek` does; with a `host_timeout`, in seconds, in a transaction that only holds tickets. First comes what serves
--- nearly all: one ticket, in a transaction that holds none yet. In a small semaphore, the slots from a random one on are
--- looked at; in a large one, random slots. If that finds nothing, it says nothing: `seek` has the last word.
+-- nearly all: see `is_simple`. In a small semaphore, the slots from a random one on are looked at; in a large one, random
+-- slots. If that finds nothing, it says nothing: `seek` has the last word.
+--
+-- Settings of its own would cost it a tenth of its time. So what is called and compared here is named in full, lest
+-- something else be found through the search path; and as to the planner, see `by_index`. Nor is there a LIMIT, under
+-- which it would make a new plan for each call: INTO stops at the first row.
 CREATE FUNCTION dbsemaphore.acquire(
     semaphore_name text, wanted integer, host_timeout integer, nested boolean, label text)
-RETURNS bigint[]
-LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET plan_cache_mode = force_generic_plan
-AS $$
+RETURNS text
+LANGUAGE plpgsql AS $$
 DECLARE
     semaphore bigint;
     slots integer;
     start integer;
+    large boolean;
     ticket bigint;
-    granted bigint[];
+    granted pg_catalog.text;
 BEGIN
-    IF host_timeout IS NOT NULL AND NOT dbsemaphore.is_kept() THEN
-        PERFORM dbsemaphore.keep(host_timeout);
+    IF host_timeout IS NOT NULL THEN
+        IF NOT dbsemaphore.is_kept() THEN
+            PERFORM dbsemaphore.keep(host_timeout);
+        END IF;
     END IF;
-    IF wanted = 1 AND NOT nested AND label IS NULL AND coalesce(current_setting('dbsemaphore.held', true), '') = '' THEN
-        SELECT s.id, s.slots, floor(random() * s.slots) INTO semaphore, slots, start
+    IF dbsemaphore.is_simple(wanted, nested, label) THEN
+        SELECT s.id, s.slots, dbsemaphore.random_slot(s.slots), dbsemaphore.is_large(s.slots)
+        INTO semaphore, slots, start, large
         FROM dbsemaphore.semaphore s
-        WHERE s.name = semaphore_name AND s.dense AND NOT dbsemaphore.is_barred(s.id);
-        IF slots > 100 THEN
+        WHERE dbsemaphore.by_index(s.name) OPERATOR(pg_catalog.=) semaphore_name
+          AND s.dense AND NOT dbsemaphore.is_barred(s.id);
+        IF large THEN
             SELECT t.id INTO ticket
-            FROM (SELECT floor(random() * slots)::integer AS slot, generate_series(1, 100)) AS r,
+            FROM (SELECT dbsemaphore.random_slot(slots) AS slot, pg_catalog.generate_series(1, 100)) AS r,
                 LATERAL (
                     SELECT t.id FROM dbsemaphore.ticket t
-                    WHERE t.semaphore_id = semaphore AND t.slot = r.slot
-                    FOR NO KEY UPDATE SKIP LOCKED) AS t
-            LIMIT 1;
+                    WHERE dbsemaphore.by_index(t.semaphore_id) OPERATOR(pg_catalog.=) semaphore
+                      AND t.slot OPERATOR(pg_catalog.=) r.slot
+                    FOR NO KEY UPDATE SKIP LOCKED) AS t;
         ELSE
             SELECT t.id INTO ticket
             FROM dbsemaphore.ticket t
-            WHERE t.semaphore_id = semaphore AND t.slot >= start AND t.slot < slots
-            ORDER BY t.slot LIMIT 1
+            WHERE dbsemaphore.by_index(t.semaphore_id) OPERATOR(pg_catalog.=) semaphore
+              AND t.slot OPERATOR(pg_catalog.>=) start AND t.slot OPERATOR(pg_catalog.<) slots
+            ORDER BY t.slot
             FOR NO KEY UPDATE SKIP LOCKED;
         END IF;
         IF ticket IS NOT NULL THEN
-            granted := ARRAY[semaphore, dbsemaphore.fencing_token(), ticket];
-            RETURN dbsemaphore.note(NULL, granted);
+            granted := ARRAY[semaphore, dbsemaphore.fencing_token(), ticket]::pg_catalog.text;
+            RETURN dbsemaphore.note('', granted);
         END IF;
     END IF;
     RETURN dbsemaphore.seek(semaphore_name, wanted, nested, label);

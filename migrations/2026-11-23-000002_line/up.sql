@@ -204,7 +204,7 @@ $$;
 -- `acquire`, waiting in line for at most that many milliseconds, for ever if it is null. It answers likewise.
 CREATE FUNCTION dbsemaphore.wait(
     semaphore_name text, wanted integer, host_timeout integer, nested boolean, label text, milliseconds bigint)
-RETURNS bigint[]
+RETURNS text
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
@@ -213,13 +213,14 @@ AS $$
 DECLARE
     deadline timestamptz := clock_timestamp() + milliseconds * interval '1 ms';
     give_up timestamptz := clock_timestamp() + nullif(current_setting('lock_timeout')::interval, interval '0');
-    answer bigint[] := dbsemaphore.acquire(semaphore_name, wanted, host_timeout, nested, label);
-    semaphore bigint := answer[1];
+    answer text := dbsemaphore.acquire(semaphore_name, wanted, host_timeout, nested, label);
+    numbers bigint[] := answer;
+    semaphore bigint := numbers[1];
     already bigint[];
     taken bigint[];
 BEGIN
     -- Unknown, granted, or more than there are.
-    IF semaphore IS NULL OR cardinality(answer) > 2 OR (answer[2] > 0 AND answer[2] < wanted) THEN
+    IF semaphore IS NULL OR cardinality(numbers) > 2 OR (numbers[2] > 0 AND numbers[2] < wanted) THEN
         RETURN answer;
     END IF;
 

@@ -6,7 +6,7 @@ use diesel::{
     pg::Pg,
     prelude::*,
     query_builder::{AstPass, Query, QueryFragment, QueryId},
-    sql_types::{Array, BigInt, Bool, Integer, Nullable, Text},
+    sql_types::{BigInt, Bool, Integer, Nullable, Text},
 };
 
 mod functions {
@@ -52,22 +52,29 @@ pub(crate) enum Answer {
 }
 
 impl Answer {
-    /// As they send it: one array, which costs less than a row of several columns.
-    fn read(sent: Option<Vec<i64>>) -> Self {
-        let Some(mut sent) = sent else {
+    /// As they send it: see there.
+    fn read(sent: Option<String>) -> Self {
+        let Some(sent) = sent else {
             return Self::UnknownSemaphore;
         };
-        match sent[..] {
-            [semaphore, token, _, ..] => Self::Granted {
+        match numbers(&sent)[..] {
+            [semaphore, token, ref tickets @ ..] if !tickets.is_empty() => Self::Granted {
                 semaphore,
                 token,
-                tickets: sent.split_off(2),
+                tickets: tickets.to_vec(),
             },
-            _ => Self::Refused {
-                size: sent.get(1).and_then(|&size| u32::try_from(size).ok()),
+            [_, size] => Self::Refused {
+                size: u32::try_from(size).ok(),
             },
+            _ => Self::Refused { size: None },
         }
     }
+}
+
+/// An array of PostgreSQL's, as in `{1,2}`.
+pub(crate) fn numbers(array: &str) -> Vec<i64> {
+    let listed = array.trim_matches(['{', '}']).split(',');
+    listed.filter_map(|number| number.parse().ok()).collect()
 }
 
 /// The hot statements. Fragments of our own, because Diesel caches the prepared statements of these, and not those of
@@ -133,11 +140,11 @@ impl QueryId for Wait<'_> {
 }
 
 impl Query for Acquire<'_> {
-    type SqlType = Nullable<Array<BigInt>>;
+    type SqlType = Nullable<Text>;
 }
 
 impl Query for Wait<'_> {
-    type SqlType = Nullable<Array<BigInt>>;
+    type SqlType = Nullable<Text>;
 }
 
 impl RunQueryDsl<PgConnection> for Acquire<'_> {}

@@ -34,10 +34,7 @@ impl Sabotage {
             Self::IdleTimeoutsLeftAlone => change(
                 conn,
                 "keep",
-                &[(
-                    "set_config('idle_in_transaction_session_timeout'",
-                    "concat('nothing'",
-                )],
+                &[("'idle_in_transaction_session_timeout', ", "")],
             ),
             Self::TicketsUpdated => {
                 let update = "UPDATE dbsemaphore.ticket t SET slot = t.slot WHERE t.id = ";

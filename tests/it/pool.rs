@@ -85,7 +85,8 @@ fn an_exhausted_pool_is_an_error_of_the_pool() {
     let database = database_with(2);
     let pool = diesel::r2d2::Pool::builder()
         .max_size(1)
-        .connection_timeout(std::time::Duration::from_millis(50))
+        // In which the first connection has to be made, too.
+        .connection_timeout(std::time::Duration::from_secs(2))
         .build(diesel::r2d2::ConnectionManager::new(database.url()))
         .unwrap();
     let nested = sem::with_ticket(&pool, "x", |_| {

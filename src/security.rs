@@ -48,7 +48,8 @@
 //!
 //! * Give nobody `CREATE` on the schema `dbsemaphore`, and `CREATE` on the database to nobody whom its users don't trust:
 //!   with that, one could be there first, with a schema of that name. [`run_migrations`](crate::run_migrations) looks who
-//!   owns it: a superuser is refused where the owner isn't one, everybody is refused to change what belongs to others.
+//!   owns it: a superuser is refused where the owner isn't one, and nobody changes anything in a schema of a role that he
+//!   isn't a member of, unless a superuser owns it.
 //! * Let the role that migrates be another one than that which holds tickets. It needs no `CREATE` on the database if a
 //!   superuser prepares the schema for it:
 //!
@@ -70,9 +71,9 @@
 //!
 //! Everything that this library runs is safe with any `search_path` in which PostgreSQL's own schema comes first, as it does
 //! unless somebody writes `pg_catalog` elsewhere into it: also for a superuser, also with a schema where others may create
-//! functions and operators, also with temporary tables. Tickets and what observers call
-//! withstand even a path in which something comes before `pg_catalog`. The functions of the schema that no chapter
-//! names are parts of others: don't call them by hand.
+//! functions and operators, also with temporary tables. Acquiring and holding tickets withstands even a path in which
+//! something else comes first. The functions of the schema that no chapter names are parts of others: don't call them by
+//! hand.
 //!
 //! # What a holder can do
 //!

@@ -119,10 +119,11 @@ fn upgrade_from(version: usize) {
     thread::scope(|scope| {
         // Two acquire and give back, all the time, each in one session. Nothing they do may fail.
         let (stop, rounds, database) = (&stop, &rounds, &database);
+        // A panic anywhere has to end all the others.
+        let _stop = StopAtEnd(stop);
         for (number, done) in rounds.iter().enumerate() {
             scope.spawn(move || {
                 let mut conn = database.connect();
-                // A panic here has to end the others.
                 let _stop = StopAtEnd(stop);
                 while !stop.load(Ordering::Relaxed) {
                     if acquires && number == 0 {

@@ -26,6 +26,8 @@ pub mod dbsemaphore {
             semaphore_id -> Int8,
             /// Numbers the tickets of a semaphore from 0, for finding a free one fast.
             slot -> Int4,
+            /// The same, scattered.
+            place -> Int4,
             /// Always null. UPDATE on this column alone is the right to acquire tickets.
             lockable -> Nullable<Bool>,
         }

@@ -14,11 +14,20 @@ CREATE TABLE dbsemaphore.semaphore (
     dense boolean NOT NULL DEFAULT true
 );
 
+-- The bits of a slot's number in reverse. However many of the first slots there are, these numbers are spread evenly over
+-- all of integer's, neighbours are far from each other, and that of slot 0 is 0.
+CREATE FUNCTION dbsemaphore.scatter(slot integer) RETURNS integer
+LANGUAGE sql IMMUTABLE
+RETURN reverse(slot::bit(31)::text)::bit(31)::integer;
+
 CREATE TABLE dbsemaphore.ticket (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     semaphore_id bigint NOT NULL REFERENCES dbsemaphore.semaphore (id),
     -- Numbers a semaphore's tickets from 0, nearly without gaps, so that a random one is taken by one index look-up.
     slot integer NOT NULL CHECK (slot >= 0),
+    -- Where `acquire` looks for a free ticket: down from a random place there is always one near, even if a whole run of
+    -- slots is held.
+    place integer NOT NULL GENERATED ALWAYS AS (dbsemaphore.scatter(slot)) STORED,
     -- Never written. UPDATE on this column alone is the right to lock a ticket, without the right to change one.
     lockable boolean CHECK (lockable IS NULL),
     UNIQUE (semaphore_id, slot)
@@ -32,7 +41,7 @@ LANGUAGE plpgsql IMMUTABLE COST 1000000 AS 'BEGIN RETURN value; END';
 CREATE FUNCTION dbsemaphore.by_index(value text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE COST 1000000 AS 'BEGIN RETURN value; END';
 CREATE UNIQUE INDEX semaphore_by_index ON dbsemaphore.semaphore (dbsemaphore.by_index(name));
-CREATE UNIQUE INDEX ticket_by_index ON dbsemaphore.ticket (dbsemaphore.by_index(semaphore_id), slot);
+CREATE UNIQUE INDEX ticket_by_index ON dbsemaphore.ticket (dbsemaphore.by_index(semaphore_id), place);
 
 -- What follows becomes the documentation of the Rust module `schema`.
 COMMENT ON TABLE dbsemaphore.semaphore IS 'Counting semaphores. Create and resize them with this crate only.';
@@ -45,4 +54,5 @@ COMMENT ON TABLE dbsemaphore.ticket IS 'One row a ticket. Whoever holds the lock
 COMMENT ON COLUMN dbsemaphore.ticket.id IS 'What `Ticket::ids` returns. Never used again after the ticket was retired.';
 COMMENT ON COLUMN dbsemaphore.ticket.semaphore_id IS 'The semaphore. How many tickets refer to it is its size.';
 COMMENT ON COLUMN dbsemaphore.ticket.slot IS 'Numbers the tickets of a semaphore from 0, for finding a free one fast.';
+COMMENT ON COLUMN dbsemaphore.ticket.place IS 'The same, scattered.';
 COMMENT ON COLUMN dbsemaphore.ticket.lockable IS 'Always null. UPDATE on this column alone is the right to acquire tickets.';

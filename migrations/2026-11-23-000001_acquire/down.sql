@@ -1,6 +1,6 @@
 DROP FUNCTION dbsemaphore.acquire(text, integer, integer, boolean, text);
-DROP FUNCTION dbsemaphore.random_slot(integer);
-DROP FUNCTION dbsemaphore.is_large(integer);
+DROP FUNCTION dbsemaphore.reach(integer);
+DROP FUNCTION dbsemaphore.random_place();
 DROP FUNCTION dbsemaphore.is_simple(integer, boolean, text);
 DROP FUNCTION dbsemaphore.seek(text, integer, boolean, text);
 DROP FUNCTION dbsemaphore.is_kept();

@@ -27,16 +27,17 @@ LANGUAGE plpgsql AS $$
 DECLARE
     start integer := floor(random() * slots);
     handful integer := CASE WHEN dense THEN 16 END;
-    rounds integer := CASE WHEN NOT certain THEN 0
+    sweeps integer := 1 + CASE WHEN NOT certain THEN 0
         WHEN dense THEN least(10000 / slots, 10)
         ELSE 10000 / greatest(1000, (
             SELECT count(*) FROM (SELECT FROM dbsemaphore.ticket t
                                   WHERE t.semaphore_id = semaphore AND t.slot < slots
                                   ORDER BY t.slot LIMIT 10001) AS t)) END;
+    exact boolean := sweeps > 1;
     taken bigint[] := '{}';
     known bigint[];
-    was_held text;
-    now_held text;
+    was_held xid[];
+    now_held xid[];
 BEGIN
     WHILE cardinality(taken) < wanted AND handful <= least(slots / 8, 1024) AND wanted <= handful / 8 LOOP
         taken := taken || ARRAY(
@@ -54,7 +55,15 @@ BEGIN
         handful := handful * 4;
     END LOOP;
 
-    WHILE cardinality(taken) < wanted LOOP
+    WHILE cardinality(taken) < wanted AND sweeps > 0 LOOP
+        IF exact THEN
+            now_held := (SELECT array_agg(t.xmax)
+                         FROM (SELECT o.xmax FROM dbsemaphore.ticket o
+                               WHERE o.semaphore_id = semaphore AND o.slot < slots ORDER BY o.slot) AS t);
+            EXIT WHEN now_held = was_held;
+            was_held := now_held;
+        END IF;
+        sweeps := sweeps - 1;
         known := already || taken;
         taken := taken || ARRAY(
             SELECT t.id FROM dbsemaphore.ticket t
@@ -70,13 +79,6 @@ BEGIN
                 LIMIT wanted - cardinality(taken)
                 FOR NO KEY UPDATE SKIP LOCKED);
         END IF;
-        EXIT WHEN rounds <= 0 OR cardinality(taken) >= wanted;
-        rounds := rounds - 1;
-        now_held := (SELECT string_agg(t.xmax::text, ',')
-                     FROM (SELECT o.xmax FROM dbsemaphore.ticket o
-                           WHERE o.semaphore_id = semaphore AND o.slot < slots ORDER BY o.slot) AS t);
-        EXIT WHEN now_held = was_held;
-        was_held := now_held;
     END LOOP;
     RETURN taken;
 END
@@ -305,18 +307,18 @@ CREATE FUNCTION dbsemaphore.is_simple(wanted integer, nested boolean, label text
 LANGUAGE sql
 RETURN wanted = 1 AND NOT nested AND label IS NULL AND coalesce(current_setting('dbsemaphore.held', true), '') = '';
 
--- Whether it is better to look at some random slots than at all.
-CREATE FUNCTION dbsemaphore.is_large(slots integer) RETURNS boolean
-LANGUAGE sql IMMUTABLE
-RETURN slots > 100;
-
-CREATE FUNCTION dbsemaphore.random_slot(slots integer) RETURNS integer
+CREATE FUNCTION dbsemaphore.random_place() RETURNS integer
 LANGUAGE sql
-RETURN floor(random() * slots)::integer;
+RETURN floor(random() * 2147483648)::integer;
+
+-- How far down from its place `acquire` looks: past all tickets in a small semaphore, past some 250 to 500 in a large one.
+CREATE FUNCTION dbsemaphore.reach(slots integer) RETURNS integer
+LANGUAGE sql IMMUTABLE
+RETURN 2147483647 / greatest(1, slots / 256);
 
 -- What `seek` does; with a `host_timeout`, in seconds, in a transaction that only holds tickets. First comes what serves
--- nearly all: see `is_simple`. In a small semaphore, the slots from a random one on are looked at; in a large one, random
--- slots. If that finds nothing, it says nothing: `seek` has the last word.
+-- nearly all: see `is_simple`. The first free ticket down from a random place is taken. If that finds none, it says
+-- nothing: `seek` has the last word.
 --
 -- Settings of its own would cost it a tenth of its time. So what is called and compared here is named in full, lest
 -- something else be found through the search path; and as to the planner, see `by_index`. Nor is there a LIMIT, under
@@ -329,7 +331,7 @@ DECLARE
     semaphore bigint;
     slots integer;
     start integer;
-    large boolean;
+    reach integer;
     ticket bigint;
     granted pg_catalog.text;
 BEGIN
@@ -339,27 +341,19 @@ BEGIN
         END IF;
     END IF;
     IF dbsemaphore.is_simple(wanted, nested, label) THEN
-        SELECT s.id, s.slots, dbsemaphore.random_slot(s.slots), dbsemaphore.is_large(s.slots)
-        INTO semaphore, slots, start, large
+        SELECT s.id, s.slots, dbsemaphore.random_place(), dbsemaphore.reach(s.slots)
+        INTO semaphore, slots, start, reach
         FROM dbsemaphore.semaphore s
         WHERE dbsemaphore.by_index(s.name) OPERATOR(pg_catalog.=) semaphore_name
           AND s.dense AND NOT dbsemaphore.is_barred(s.id);
-        IF large THEN
-            SELECT t.id INTO ticket
-            FROM (SELECT dbsemaphore.random_slot(slots) AS slot, pg_catalog.generate_series(1, 100)) AS r,
-                LATERAL (
-                    SELECT t.id FROM dbsemaphore.ticket t
-                    WHERE dbsemaphore.by_index(t.semaphore_id) OPERATOR(pg_catalog.=) semaphore
-                      AND t.slot OPERATOR(pg_catalog.=) r.slot
-                    FOR NO KEY UPDATE SKIP LOCKED) AS t;
-        ELSE
-            SELECT t.id INTO ticket
-            FROM dbsemaphore.ticket t
-            WHERE dbsemaphore.by_index(t.semaphore_id) OPERATOR(pg_catalog.=) semaphore
-              AND t.slot OPERATOR(pg_catalog.>=) start AND t.slot OPERATOR(pg_catalog.<) slots
-            ORDER BY t.slot
-            FOR NO KEY UPDATE SKIP LOCKED;
-        END IF;
+        SELECT t.id INTO ticket
+        FROM dbsemaphore.ticket t
+        WHERE dbsemaphore.by_index(t.semaphore_id) OPERATOR(pg_catalog.=) semaphore
+          AND t.place OPERATOR(pg_catalog.<=) start
+          AND t.place OPERATOR(pg_catalog.>=) (start OPERATOR(pg_catalog.-) reach)
+          AND t.slot OPERATOR(pg_catalog.<) slots
+        ORDER BY t.place DESC
+        FOR NO KEY UPDATE SKIP LOCKED;
         IF ticket IS NOT NULL THEN
             granted := ARRAY[semaphore, dbsemaphore.fencing_token(), ticket]::pg_catalog.text;
             RETURN dbsemaphore.note('', granted);

@@ -250,7 +250,7 @@ fn the_schema_in_rust_is_that_of_the_database() {
         .load(conn)
         .unwrap();
     assert_eq!(names[0].1, "x");
-    let tickets: Vec<(i64, i64, i32, Option<bool>)> = ticket::table.load(conn).unwrap();
+    let tickets: Vec<(i64, i64, i32, i32, Option<bool>)> = ticket::table.load(conn).unwrap();
     assert_eq!(tickets[0].1, names[0].0);
     let timed: i64 = semaphore::table
         .filter(semaphore::resized_at.le(diesel::dsl::now))
@@ -258,5 +258,5 @@ fn the_schema_in_rust_is_that_of_the_database() {
         .get_result(conn)
         .unwrap();
     assert_eq!(timed, 1);
-    assert_eq!(number(conn, columns), 9);
+    assert_eq!(number(conn, columns), 10);
 }

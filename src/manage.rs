@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 /// A row of the table of semaphores, for applications that join on it. Its tickets are in
 /// [`schema::dbsemaphore::ticket`](crate::schema::dbsemaphore::ticket), and their number is the semaphore's size.
 ///
+/// Of the columns, `semaphore.id`, `semaphore.name`, `ticket.id` and `ticket.semaphore_id` stay what they are. The others
+/// are for finding a free ticket, and may change with any release.
+///
 /// ```
 /// use diesel::prelude::*;
 /// use diesel_dbsemaphore::{self as sem, Semaphore, schema::dbsemaphore::semaphore};

@@ -78,7 +78,8 @@ pub struct Usage {
 /// The tickets of a semaphore that are held now, and by whom, in the order of their ids.
 ///
 /// Takes no lock that anybody could wait for, and needs no more rights than a holder of tickets has. This is what was
-/// true while the query ran: don't decide by it whether a ticket is free, acquire one.
+/// true while the query ran, and a ticket that changed hands meanwhile may be missing: don't decide by it whether one is
+/// free, acquire one.
 ///
 /// # Errors
 ///

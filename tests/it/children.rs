@@ -111,6 +111,20 @@ impl Drop for Process {
     }
 }
 
+/// Lets all of these, which were started as "migrate", do so at the same time.
+pub(crate) fn migrate_at_once(mut processes: Vec<Process>) {
+    for process in &mut processes {
+        assert_eq!(process.says(), "ready");
+    }
+    for process in &mut processes {
+        process.tell("go");
+    }
+    for mut process in processes {
+        assert_eq!(process.says(), "done");
+        process.finish();
+    }
+}
+
 /// Not a test when run as one.
 #[test]
 fn child() {

@@ -1,7 +1,7 @@
 //! Our migrations, beside an application's own.
 
 use crate::{
-    children::Process,
+    children::{Process, migrate_at_once},
     tools::{database_with, number},
 };
 use diesel::{
@@ -73,19 +73,10 @@ impl Application {
 #[test]
 fn sixteen_processes_at_once() {
     let database = Database::create();
-    let mut processes: Vec<_> = (0..16)
+    let processes = (0..16)
         .map(|_| Process::start("migrate", &database))
         .collect();
-    for process in &mut processes {
-        assert_eq!(process.says(), "ready");
-    }
-    for process in &mut processes {
-        process.tell("go");
-    }
-    for mut process in processes {
-        assert_eq!(process.says(), "done");
-        process.finish();
-    }
+    migrate_at_once(processes);
     sem::make(&mut database.connect(), "x", 1).unwrap();
 }
 

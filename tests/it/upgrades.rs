@@ -2,7 +2,7 @@
 //! later ones as soon as they are there.
 
 use crate::{
-    children::Process,
+    children::{Process, migrate_at_once},
     tools::{free, in_transaction, number, until_in_line},
 };
 use diesel::{Connection, PgConnection, connection::SimpleConnection, prelude::*};
@@ -151,17 +151,8 @@ fn upgrade_from(version: usize) {
         let mut url = database.url();
         url.push_str(if url.contains('?') { "&" } else { "?" });
         url.push_str("options=-c%20lock_timeout%3D10s");
-        let mut processes: Vec<_> = (0..4).map(|_| Process::start_at("migrate", &url)).collect();
-        for process in &mut processes {
-            assert_eq!(process.says(), "ready");
-        }
-        for process in &mut processes {
-            process.tell("go");
-        }
-        for mut process in processes {
-            assert_eq!(process.says(), "done");
-            process.finish();
-        }
+        let processes = (0..4).map(|_| Process::start_at("migrate", &url)).collect();
+        migrate_at_once(processes);
 
         // Those who were there go on, and so does everybody.
         for done in rounds {

@@ -112,10 +112,6 @@ pub(crate) fn interpret(answer: Answer, request: &Request<'_>) -> Result<Option<
             Err(request.too_many(size))
         }
         Answer::Refused { .. } => Ok(None),
-        Answer::Granted {
-            semaphore,
-            token,
-            tickets,
-        } => Ok(Some(Ticket::new(name, semaphore, tickets, token))),
+        Answer::Granted { token, tickets } => Ok(Some(Ticket::new(name, tickets, token))),
     }
 }

@@ -156,8 +156,8 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
 
     /// Asks the server whether the ticket is still held: one round trip, which may block as long as the network does.
     ///
-    /// The answer is exact, for the moment at which the server gave it: a ticket that it still lists can't have gone
-    /// to anybody else.
+    /// The answer is exact, for the moment at which the server gave it: while the transaction goes on, its ticket can't
+    /// have gone to anybody else.
     ///
     /// # Errors
     ///
@@ -240,8 +240,9 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
         let (false, Some(conn)) = (self.lost, &mut self.conn) else {
             return Err(None);
         };
-        let held = query::held(conn.pg_connection());
-        self.lost = !matches!(&held, Ok(held) if self.ticket.is_listed_in(held));
+        // To lock a ticket, the transaction needed a number. Nobody else can end it and begin another that has one.
+        let held = query::is_under_way(conn.pg_connection());
+        self.lost = !matches!(&held, Ok(true));
         if self.lost { Err(held.err()) } else { Ok(()) }
     }
 

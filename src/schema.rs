@@ -14,6 +14,8 @@ pub mod dbsemaphore {
             slots -> Int4,
             /// Whether many of the slots have a ticket.
             dense -> Bool,
+            /// How far around a random place to look for one.
+            reach -> Float8,
         }
     }
 
@@ -27,7 +29,7 @@ pub mod dbsemaphore {
             /// Numbers the tickets of a semaphore from 0, for finding a free one fast.
             slot -> Int4,
             /// The same, scattered.
-            place -> Int4,
+            place -> Float8,
             /// Always null. UPDATE on this column alone is the right to acquire tickets.
             lockable -> Nullable<Bool>,
         }

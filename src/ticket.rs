@@ -1,4 +1,3 @@
-use crate::query;
 use std::fmt;
 
 /// One ticket of a semaphore, or several that were acquired together.
@@ -21,7 +20,6 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Ticket {
     semaphore: String,
-    semaphore_id: i64,
     ids: Vec<i64>,
     fencing_token: i64,
 }
@@ -43,15 +41,9 @@ impl Ticket {
         Listed(&self.ids)
     }
 
-    pub(crate) fn new(
-        semaphore: &str,
-        semaphore_id: i64,
-        ids: Vec<i64>,
-        fencing_token: i64,
-    ) -> Self {
+    pub(crate) fn new(semaphore: &str, ids: Vec<i64>, fencing_token: i64) -> Self {
         Self {
             semaphore: semaphore.to_owned(),
-            semaphore_id,
             ids,
             fencing_token,
         }
@@ -139,17 +131,6 @@ impl Ticket {
     pub fn fencing_token(&self) -> i64 {
         self.fencing_token
     }
-
-    /// Whether `held`, as read from the transaction, still lists all of these tickets: see `query::held`.
-    pub(crate) fn is_listed_in(&self, held: &str) -> bool {
-        held.split_whitespace()
-            .any(|entry| match query::numbers(entry)[..] {
-                [semaphore, _token, ref listed @ ..] => {
-                    semaphore == self.semaphore_id && self.ids.iter().all(|id| listed.contains(id))
-                }
-                _ => false,
-            })
-    }
 }
 
 impl fmt::Display for Ticket {
@@ -165,22 +146,12 @@ mod tests {
     #[test]
     fn is_shown_with_its_ids() {
         assert_eq!(
-            Ticket::new("reports", 1, vec![17], 5).to_string(),
+            Ticket::new("reports", vec![17], 5).to_string(),
             "reports#17"
         );
         assert_eq!(
-            Ticket::new("reports", 1, vec![17, 4], 5).to_string(),
+            Ticket::new("reports", vec![17, 4], 5).to_string(),
             "reports#17,4"
         );
-    }
-
-    #[test]
-    fn is_listed_only_if_all_of_it_is() {
-        let ticket = Ticket::new("reports", 7, vec![17, 4], 5);
-        assert!(ticket.is_listed_in(" {2,9,5} {7,5,17,4}"));
-        assert!(ticket.is_listed_in(" {7,5,4,9,17} {8,5,1}"));
-        assert!(!ticket.is_listed_in(" {7,4,17}"));
-        assert!(!ticket.is_listed_in(" {77,5,17,4}"));
-        assert!(!ticket.is_listed_in(""));
     }
 }

@@ -11,23 +11,27 @@ CREATE TABLE dbsemaphore.semaphore (
     -- Where to look for tickets, and how. In slots from there on may be the remains of tickets that a shrink has
     -- deleted and VACUUM not yet removed; where few of the slots have a ticket, a random slot is a bad place to look for one.
     slots integer NOT NULL DEFAULT 0 CHECK (slots >= 0),
-    dense boolean NOT NULL DEFAULT true
+    dense boolean NOT NULL DEFAULT true,
+    -- How far down from its place `acquire_one` looks: past all tickets in a small semaphore, past some 64 to 128 where it
+    -- is cheap to read who holds them all, past some 256 in a large one.
+    reach double precision NOT NULL GENERATED ALWAYS AS (
+        1.0 / greatest(1, slots / CASE WHEN slots > 10000 THEN 256 ELSE 64 END)) STORED
 );
 
--- The bits of a slot's number in reverse. However many of the first slots there are, these numbers are spread evenly over
--- all of integer's, neighbours are far from each other, and that of slot 0 is 0.
-CREATE FUNCTION dbsemaphore.scatter(slot integer) RETURNS integer
+-- The bits of a slot's number in reverse, behind the point. However many of the first slots there are, these numbers are
+-- spread evenly between 0 and 1, neighbours are far from each other, and that of slot 0 is 0.
+CREATE FUNCTION dbsemaphore.scatter(slot integer) RETURNS double precision
 LANGUAGE sql IMMUTABLE
-RETURN reverse(slot::bit(31)::text)::bit(31)::integer;
+RETURN reverse(slot::bit(31)::text)::bit(31)::integer / 2147483648.0;
 
 CREATE TABLE dbsemaphore.ticket (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     semaphore_id bigint NOT NULL REFERENCES dbsemaphore.semaphore (id),
     -- Numbers a semaphore's tickets from 0, nearly without gaps, so that a random one is taken by one index look-up.
     slot integer NOT NULL CHECK (slot >= 0),
-    -- Where `acquire` looks for a free ticket: down from a random place there is always one near, even if a whole run of
-    -- slots is held.
-    place integer NOT NULL GENERATED ALWAYS AS (dbsemaphore.scatter(slot)) STORED,
+    -- Where `acquire_one` looks for a free ticket: down from a random place there is always one near, even if a whole run
+    -- of slots is held.
+    place double precision NOT NULL GENERATED ALWAYS AS (dbsemaphore.scatter(slot)) STORED,
     -- Never written. UPDATE on this column alone is the right to lock a ticket, without the right to change one.
     lockable boolean CHECK (lockable IS NULL),
     UNIQUE (semaphore_id, slot)
@@ -50,6 +54,7 @@ COMMENT ON COLUMN dbsemaphore.semaphore.name IS 'The name, 1 to 255 characters.'
 COMMENT ON COLUMN dbsemaphore.semaphore.resized_at IS 'When it was last created, or asked to be resized.';
 COMMENT ON COLUMN dbsemaphore.semaphore.slots IS 'One more than the highest slot of its tickets. Not their number.';
 COMMENT ON COLUMN dbsemaphore.semaphore.dense IS 'Whether many of the slots have a ticket.';
+COMMENT ON COLUMN dbsemaphore.semaphore.reach IS 'How far around a random place to look for one.';
 COMMENT ON TABLE dbsemaphore.ticket IS 'One row a ticket. Whoever holds the lock of the row holds the ticket.';
 COMMENT ON COLUMN dbsemaphore.ticket.id IS 'What `Ticket::ids` returns. Never used again after the ticket was retired.';
 COMMENT ON COLUMN dbsemaphore.ticket.semaphore_id IS 'The semaphore. How many tickets refer to it is its size.';

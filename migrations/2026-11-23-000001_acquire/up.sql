@@ -4,42 +4,68 @@
 -- and an expression, unless an argument that they use twice is a call. The names in them are looked up here and now,
 -- whatever the search path is when they are called.
 
+-- Those of the `slots` whose tickets may be free, as far as can be told from the `holders` (`xmax`) that were just read:
+-- from `start` on and round. The others were held at the instant at which this began, by transactions that hadn't ended:
+-- those that the snapshot lists, and those that are newer than all that had ended.
+-- It can't be told at all
+--   from a snapshot that is older than what was read, as in REPEATABLE READ;
+--   of the number of an older sub-transaction, or one that could be that of a group of lockers (a multixact);
+--   once a foreign key of somebody's points at tickets: then a lock may be a weaker one, which takes none out of service.
+CREATE FUNCTION dbsemaphore.may_be_free(slots integer[], holders xid[], start integer) RETURNS integer[]
+LANGUAGE plpgsql AS $$
+DECLARE
+    now pg_snapshot := pg_current_snapshot();
+    newer_than integer := age(pg_snapshot_xmax(now)::xid);
+    can_tell boolean := current_setting('transaction_isolation') = 'read committed' AND NOT EXISTS (
+        SELECT FROM pg_trigger t
+        WHERE t.tgrelid = 'dbsemaphore.ticket'::regclass AND t.tgconstrrelid <> 'dbsemaphore.semaphore'::regclass);
+BEGIN
+    RETURN ARRAY(
+        SELECT t.slot FROM (SELECT unnest(slots) AS slot, unnest(holders) AS holder) AS t
+        WHERE NOT (can_tell AND mxid_age(t.holder) <= 0 AND (
+            age(t.holder) <= newer_than
+            OR t.holder IN (SELECT r.number::xid FROM pg_snapshot_xip(now) AS r (number))))
+        ORDER BY t.slot < start, t.slot);
+END
+$$;
+
 -- Locks up to `wanted` free tickets and returns their ids, fewer if fewer are free. Tickets in `already` don't count.
 -- `slots` and `dense` are those of the semaphore.
 --
--- SKIP LOCKED steps over held tickets one by one, so where it starts decides what it costs. In a small semaphore, all
--- slots are looked at, from a random one and round. In a large one, that would walk through long runs of held
--- neighbours; so a few handfuls of random slots come first, each four times the last.
+-- SKIP LOCKED steps over held tickets one by one, so where it starts decides what it costs. First come a few handfuls of
+-- random slots, each four times the last; the first is left out by those who have just `looked` at a few. Then, with up to
+-- 10,000 tickets, it is read who holds each (`xmax`), which costs a fraction of trying it, and those are tried that
+-- `may_be_free`, from a random one and round. With more, all are tried.
 --
--- A sweep alone isn't enough to say "none free": while it looks at one ticket, one that it has passed may come back,
--- and the one that it would have come to may go. So it says that only if, from before a sweep until after it, each
--- ticket had the same holder (`xmax`): then all were held when the sweep began. In a large or very busy semaphore that
--- would take for ever; there, a few sweeps have to do, and one for those who don't need to be `certain`.
+-- One look isn't enough to say "none free": between reading and trying, one that was held may come back, and the one that
+-- was free may go. So it says that only if none could be free, or if after it each had the same holder as before: then all
+-- were held at one instant. In a very busy semaphore that would take for ever; there, a few tries have to do, and one for
+-- those who don't need to be `certain`, or have more than 10,000.
 --
 -- NO KEY UPDATE is the weakest lock that excludes itself: a foreign key of the application's that points at a ticket
 -- neither blocks on it nor takes it out of service.
 --
--- Only called from functions that fix the planner's settings; see `seek`.
+-- Only called from functions that fix the planner's settings; see `acquire`.
 CREATE FUNCTION dbsemaphore.lock_free(
-    semaphore bigint, slots integer, dense boolean, wanted integer, already bigint[], certain boolean)
+    semaphore bigint, slots integer, dense boolean, wanted integer, already bigint[], certain boolean, looked boolean)
 RETURNS bigint[]
 LANGUAGE plpgsql AS $$
 DECLARE
     start integer := floor(random() * slots);
-    handful integer := CASE WHEN dense THEN 16 END;
-    sweeps integer := 1 + CASE WHEN NOT certain THEN 0
-        WHEN dense THEN least(10000 / slots, 10)
-        ELSE 10000 / greatest(1000, (
-            SELECT count(*) FROM (SELECT FROM dbsemaphore.ticket t
-                                  WHERE t.semaphore_id = semaphore AND t.slot < slots
-                                  ORDER BY t.slot LIMIT 10001) AS t)) END;
-    exact boolean := sweeps > 1;
+    handful integer := CASE WHEN NOT dense OR slots < 64 THEN NULL WHEN looked THEN 64 ELSE 16 END;
+    is_small boolean := 10000 >= CASE WHEN dense THEN slots ELSE (
+        SELECT count(*) FROM (SELECT FROM dbsemaphore.ticket t
+                              WHERE t.semaphore_id = semaphore AND t.slot < slots
+                              ORDER BY t.slot LIMIT 10001) AS t) END;
+    tries integer := CASE WHEN certain AND is_small THEN 10 ELSE 1 END;
     taken bigint[] := '{}';
     known bigint[];
+    known_slots integer[];
+    tried integer[];
     was_held xid[];
     now_held xid[];
 BEGIN
-    WHILE cardinality(taken) < wanted AND handful <= least(slots / 8, 1024) AND wanted <= handful / 8 LOOP
+    WHILE cardinality(taken) < wanted AND handful <= greatest(16, least(slots / 32, 1024)) AND wanted <= handful / 4 LOOP
         taken := taken || ARRAY(
             SELECT t.id
             FROM (SELECT floor(random() * slots)::integer AS slot FROM generate_series(1, handful)) AS r,
@@ -55,29 +81,40 @@ BEGIN
         handful := handful * 4;
     END LOOP;
 
-    WHILE cardinality(taken) < wanted AND sweeps > 0 LOOP
-        IF exact THEN
-            now_held := (SELECT array_agg(t.xmax)
-                         FROM (SELECT o.xmax FROM dbsemaphore.ticket o
-                               WHERE o.semaphore_id = semaphore AND o.slot < slots ORDER BY o.slot) AS t);
+    WHILE cardinality(taken) < wanted AND tries > 0 LOOP
+        tries := tries - 1;
+        known := already || taken;
+        IF is_small THEN
+            SELECT array_agg(t.slot), array_agg(t.xmax) INTO known_slots, now_held
+            FROM (SELECT o.slot, o.xmax FROM dbsemaphore.ticket o
+                  WHERE o.semaphore_id = semaphore AND o.slot < slots ORDER BY o.slot) AS t;
             EXIT WHEN now_held = was_held;
             was_held := now_held;
-        END IF;
-        sweeps := sweeps - 1;
-        known := already || taken;
-        taken := taken || ARRAY(
-            SELECT t.id FROM dbsemaphore.ticket t
-            WHERE t.semaphore_id = semaphore AND t.slot >= start AND t.slot < slots AND t.id <> ALL (known)
-            ORDER BY t.slot
-            LIMIT wanted - cardinality(taken)
-            FOR NO KEY UPDATE SKIP LOCKED);
-        IF cardinality(taken) < wanted THEN
+            tried := dbsemaphore.may_be_free(known_slots, now_held, start);
+            EXIT WHEN tried = '{}';
+            taken := taken || ARRAY(
+                SELECT t.id
+                FROM unnest(tried) AS r (slot),
+                    LATERAL (
+                        SELECT t.id FROM dbsemaphore.ticket t
+                        WHERE t.semaphore_id = semaphore AND t.slot = r.slot AND t.id <> ALL (known)
+                        FOR NO KEY UPDATE SKIP LOCKED) AS t
+                LIMIT wanted - cardinality(taken));
+        ELSE
             taken := taken || ARRAY(
                 SELECT t.id FROM dbsemaphore.ticket t
-                WHERE t.semaphore_id = semaphore AND t.slot < start AND t.id <> ALL (known)
+                WHERE t.semaphore_id = semaphore AND t.slot >= start AND t.slot < slots AND t.id <> ALL (known)
                 ORDER BY t.slot
                 LIMIT wanted - cardinality(taken)
                 FOR NO KEY UPDATE SKIP LOCKED);
+            IF cardinality(taken) < wanted THEN
+                taken := taken || ARRAY(
+                    SELECT t.id FROM dbsemaphore.ticket t
+                    WHERE t.semaphore_id = semaphore AND t.slot < start AND t.id <> ALL (known)
+                    ORDER BY t.slot
+                    LIMIT wanted - cardinality(taken)
+                    FOR NO KEY UPDATE SKIP LOCKED);
+            END IF;
         END IF;
     END LOOP;
     RETURN taken;
@@ -132,15 +169,19 @@ BEGIN
 END
 $$;
 
--- Remembers what was `granted`, as it is said above, and what else the transaction holds. For others to see, each
--- acquisition leaves the time at which it was as an advisory lock, which goes when the ticket goes. Returns `granted`.
+-- For others to see, each acquisition leaves the time at which it was as an advisory lock, which goes when the ticket
+-- goes. Returns what was `granted`, as `note` does.
+CREATE FUNCTION dbsemaphore.mark(granted text) RETURNS text
+LANGUAGE sql
+RETURN CASE WHEN pg_advisory_xact_lock_shared(
+        dbsemaphore.key('h', (date_part('epoch', clock_timestamp()) * 100)::bigint)) IS NOT NULL
+    THEN granted END;
+
+-- Remembers what was granted, as it is said above, and what else the transaction holds.
 CREATE FUNCTION dbsemaphore.note(held_else text, granted text) RETURNS text
 LANGUAGE sql
-RETURN CASE
-    WHEN pg_advisory_xact_lock_shared(
-            dbsemaphore.key('h', (date_part('epoch', clock_timestamp()) * 100)::bigint)) IS NOT NULL
-        AND set_config('dbsemaphore.held', held_else || ' ' || granted, true) IS NOT NULL
-    THEN granted END;
+RETURN CASE WHEN set_config('dbsemaphore.held', held_else || ' ' || granted, true) IS NOT NULL
+    THEN dbsemaphore.mark(granted) END;
 
 -- Remembers that these are the tickets of the semaphore that the transaction holds. Returns what `acquire` does.
 CREATE FUNCTION dbsemaphore.remember(semaphore bigint, tickets bigint[]) RETURNS text
@@ -229,12 +270,15 @@ RETURN inet_client_addr() IS NULL
 --   {semaphore, size}              likewise, of several: `size` is how many it has at all, counted up to `wanted`,
 --   {semaphore, token, ticket ..}  with all tickets that the transaction now holds of it, and their fencing token.
 --
--- `nested` says that the transaction is inside a savepoint; the label is worn while the tickets are held.
+-- A `host_timeout`, in seconds, says that the transaction only holds tickets: see `keep`. `nested` says that it is inside a
+-- savepoint; the label is worn while the tickets are held.
 --
 -- The planner's settings are fixed because a plan outlives the table it was made for: one made when there were three
 -- tickets would scan the whole table when there are a hundred thousand. They leave it only the index on semaphore and
 -- slot: each look at tickets either is ordered by slot, which another index would need a sort for, or gives one slot.
-CREATE FUNCTION dbsemaphore.seek(semaphore_name text, wanted integer, nested boolean, label text) RETURNS text
+CREATE FUNCTION dbsemaphore.acquire(
+    semaphore_name text, wanted integer, host_timeout integer, nested boolean, label text)
+RETURNS text
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
@@ -249,6 +293,9 @@ DECLARE
     token bigint;
     tickets bigint[];
 BEGIN
+    IF host_timeout IS NOT NULL AND NOT dbsemaphore.is_kept() THEN
+        PERFORM dbsemaphore.keep(host_timeout);
+    END IF;
     SELECT s.id, s.slots, s.dense INTO semaphore, slots, dense
     FROM dbsemaphore.semaphore s WHERE s.name = semaphore_name;
     IF semaphore IS NULL THEN
@@ -268,11 +315,13 @@ BEGIN
     ELSIF dbsemaphore.is_barred(semaphore) THEN
         tickets := already;
     ELSIF missing = 1 THEN
-        tickets := already || dbsemaphore.lock_free(semaphore, slots, dense, 1, already, true);
+        tickets := already || dbsemaphore.lock_free(
+            semaphore, slots, dense, 1, already, true, NOT nested AND label IS NULL);
     ELSE
         -- Too few are given back by rolling back to where none of them was taken.
         BEGIN
-            tickets := already || dbsemaphore.lock_free(semaphore, slots, dense, missing, already, true);
+            tickets := already || dbsemaphore.lock_free(
+                semaphore, slots, dense, missing, already, true, false);
             IF cardinality(tickets) < wanted THEN
                 RAISE EXCEPTION USING ERRCODE = 'DBS00';
             END IF;
@@ -301,66 +350,52 @@ BEGIN
 END
 $$;
 
--- Whether a request is the one that `acquire` serves itself: for one ticket, in a transaction that holds none yet, without
--- anything to be left behind for others to see but the time.
-CREATE FUNCTION dbsemaphore.is_simple(wanted integer, nested boolean, label text) RETURNS boolean
-LANGUAGE sql
-RETURN wanted = 1 AND NOT nested AND label IS NULL AND coalesce(current_setting('dbsemaphore.held', true), '') = '';
-
-CREATE FUNCTION dbsemaphore.random_place() RETURNS integer
-LANGUAGE sql
-RETURN floor(random() * 2147483648)::integer;
-
--- How far down from its place `acquire` looks: past all tickets in a small semaphore, past some 250 to 500 in a large one.
-CREATE FUNCTION dbsemaphore.reach(slots integer) RETURNS integer
-LANGUAGE sql IMMUTABLE
-RETURN 2147483647 / greatest(1, slots / 256);
-
--- What `seek` does; with a `host_timeout`, in seconds, in a transaction that only holds tickets. First comes what serves
--- nearly all: see `is_simple`. The first free ticket down from a random place is taken. If that finds none, it says
--- nothing: `seek` has the last word.
+-- What `acquire` does for those who want one ticket, aren't nested and have no label: nearly all. The first free ticket down
+-- from a random place is taken. If that finds none, it says nothing: `acquire` has the last word.
+--
+-- In a transaction that only holds tickets, what it holds is not noted: nobody but its guard could ask it for more.
 --
 -- Each setting of its own would cost it two hundredths of its time. So what is called and compared here is named in full,
 -- lest something else be found through the search path; and as to scans of the whole table, see `by_index`. One setting
 -- is worth it: where semaphores differ in size, the planner would believe that a new plan for each call is cheaper.
-CREATE FUNCTION dbsemaphore.acquire(
-    semaphore_name text, wanted integer, host_timeout integer, nested boolean, label text)
-RETURNS text
+CREATE FUNCTION dbsemaphore.acquire_one(semaphore_name text, host_timeout integer) RETURNS text
 LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     semaphore bigint;
-    slots integer;
-    start integer;
-    reach integer;
+    start double precision;
+    reach double precision;
     ticket bigint;
     granted pg_catalog.text;
 BEGIN
-    IF host_timeout IS NOT NULL THEN
-        IF NOT dbsemaphore.is_kept() THEN
-            PERFORM dbsemaphore.keep(host_timeout);
+    IF host_timeout IS NULL THEN
+        IF pg_catalog.current_setting('dbsemaphore.held', true) OPERATOR(pg_catalog.<>) '' THEN
+            RETURN dbsemaphore.acquire(semaphore_name, 1, NULL, false, NULL);
         END IF;
+    ELSIF NOT dbsemaphore.is_kept() THEN
+        PERFORM dbsemaphore.keep(host_timeout);
     END IF;
-    IF dbsemaphore.is_simple(wanted, nested, label) THEN
-        SELECT s.id, s.slots, dbsemaphore.random_place(), dbsemaphore.reach(s.slots)
-        INTO semaphore, slots, start, reach
-        FROM dbsemaphore.semaphore s
-        WHERE dbsemaphore.by_index(s.name) OPERATOR(pg_catalog.=) semaphore_name
-          AND s.dense AND NOT dbsemaphore.is_barred(s.id);
-        SELECT t.id INTO ticket
-        FROM dbsemaphore.ticket t
-        WHERE dbsemaphore.by_index(t.semaphore_id) OPERATOR(pg_catalog.=) semaphore
-          AND t.place OPERATOR(pg_catalog.<=) start
-          AND t.place OPERATOR(pg_catalog.>=) (start OPERATOR(pg_catalog.-) reach)
-          AND t.slot OPERATOR(pg_catalog.<) slots
-        ORDER BY t.place DESC
-        FOR NO KEY UPDATE SKIP LOCKED;
-        IF ticket IS NOT NULL THEN
-            granted := ARRAY[semaphore, dbsemaphore.fencing_token(), ticket]::pg_catalog.text;
-            RETURN dbsemaphore.note('', granted);
-        END IF;
+
+    SELECT s.id, pg_catalog.random(), s.reach INTO semaphore, start, reach
+    FROM dbsemaphore.semaphore s
+    WHERE dbsemaphore.by_index(s.name) OPERATOR(pg_catalog.=) semaphore_name
+      AND s.dense AND NOT dbsemaphore.is_barred(s.id);
+    SELECT t.id INTO ticket
+    FROM dbsemaphore.ticket t
+    WHERE dbsemaphore.by_index(t.semaphore_id) OPERATOR(pg_catalog.=) semaphore
+      AND t.place OPERATOR(pg_catalog.<=) start
+      AND t.place OPERATOR(pg_catalog.>=) (start OPERATOR(pg_catalog.-) reach)
+    ORDER BY t.place DESC
+    FOR NO KEY UPDATE SKIP LOCKED;
+
+    IF ticket IS NULL THEN
+        RETURN dbsemaphore.acquire(semaphore_name, 1, NULL, false, NULL);
     END IF;
-    RETURN dbsemaphore.seek(semaphore_name, wanted, nested, label);
+    granted := ARRAY[semaphore, dbsemaphore.fencing_token(), ticket]::pg_catalog.text;
+    IF host_timeout IS NULL THEN
+        RETURN dbsemaphore.note('', granted);
+    END IF;
+    RETURN dbsemaphore.mark(granted);
 END
 $$;

@@ -133,7 +133,7 @@ BEGIN
                         FOR NO KEY UPDATE SKIP LOCKED);
                 ELSIF slots > 0 THEN
                     taken := taken || dbsemaphore.lock_free(
-                        semaphore, slots, dense, wanted - cardinality(taken), already || taken, false);
+                        semaphore, slots, dense, wanted - cardinality(taken), already || taken, false, true);
                 END IF;
                 EXIT WHEN cardinality(taken) >= wanted;
 
@@ -213,7 +213,9 @@ AS $$
 DECLARE
     deadline timestamptz := clock_timestamp() + milliseconds * interval '1 ms';
     give_up timestamptz := clock_timestamp() + nullif(current_setting('lock_timeout')::interval, interval '0');
-    answer text := dbsemaphore.acquire(semaphore_name, wanted, host_timeout, nested, label);
+    answer text := CASE WHEN wanted = 1 AND NOT nested AND label IS NULL
+        THEN dbsemaphore.acquire_one(semaphore_name, host_timeout)
+        ELSE dbsemaphore.acquire(semaphore_name, wanted, host_timeout, nested, label) END;
     numbers bigint[] := answer;
     semaphore bigint := numbers[1];
     already bigint[];

@@ -1,6 +1,6 @@
 //! The hot statements, and what belongs to waiting.
 
-use super::server::{current_setting, set_config};
+use super::server::{current_setting, pg_current_xact_id_if_assigned, set_config};
 use diesel::{
     connection::{AnsiTransactionManager, TransactionManager},
     pg::Pg,
@@ -45,7 +45,6 @@ pub(crate) enum Answer {
         size: Option<u32>,
     },
     Granted {
-        semaphore: i64,
         token: i64,
         tickets: Vec<i64>,
     },
@@ -57,9 +56,13 @@ impl Answer {
         let Some(sent) = sent else {
             return Self::UnknownSemaphore;
         };
-        match numbers(&sent)[..] {
-            [semaphore, token, ref tickets @ ..] if !tickets.is_empty() => Self::Granted {
-                semaphore,
+        let numbers: Vec<i64> = sent
+            .trim_matches(['{', '}'])
+            .split(',')
+            .filter_map(|number| number.parse().ok())
+            .collect();
+        match numbers[..] {
+            [_, token, ref tickets @ ..] if !tickets.is_empty() => Self::Granted {
                 token,
                 tickets: tickets.to_vec(),
             },
@@ -71,15 +74,12 @@ impl Answer {
     }
 }
 
-/// An array of PostgreSQL's, as in `{1,2}`.
-pub(crate) fn numbers(array: &str) -> Vec<i64> {
-    let listed = array.trim_matches(['{', '}']).split(',');
-    listed.filter_map(|number| number.parse().ok()).collect()
-}
-
 /// The hot statements. Fragments of our own, because Diesel caches the prepared statements of these, and not those of
 /// `sql_query`.
 struct Acquire<'a>(Sent<'a>);
+
+/// The same for the simplest and most frequent [`Ask`].
+struct AcquireOne<'a>(Ask<'a>);
 
 struct Wait<'a> {
     sent: Sent<'a>,
@@ -95,6 +95,11 @@ impl<'a> Sent<'a> {
             nested: depth.is_some_and(|depth| depth.get() > 1),
         })
     }
+
+    fn is_for_one(&self) -> bool {
+        self.ask.tickets == 1 && !self.nested && self.ask.label.is_none()
+    }
+
     fn walk_ast<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_bind_param::<Text, _>(self.ask.semaphore)?;
         out.push_sql(", ");
@@ -117,6 +122,17 @@ impl QueryFragment<Pg> for Acquire<'_> {
     }
 }
 
+impl QueryFragment<Pg> for AcquireOne<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("SELECT dbsemaphore.acquire_one(");
+        out.push_bind_param::<Text, _>(self.0.semaphore)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Nullable<Integer>, _>(&self.0.host_timeout)?;
+        out.push_sql(")");
+        Ok(())
+    }
+}
+
 impl QueryFragment<Pg> for Wait<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql("SELECT dbsemaphore.wait(");
@@ -134,6 +150,11 @@ impl QueryId for Acquire<'_> {
     const HAS_STATIC_QUERY_ID: bool = true;
 }
 
+impl QueryId for AcquireOne<'_> {
+    type QueryId = AcquireOne<'static>;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
 impl QueryId for Wait<'_> {
     type QueryId = Wait<'static>;
     const HAS_STATIC_QUERY_ID: bool = true;
@@ -143,17 +164,26 @@ impl Query for Acquire<'_> {
     type SqlType = Nullable<Text>;
 }
 
+impl Query for AcquireOne<'_> {
+    type SqlType = Nullable<Text>;
+}
+
 impl Query for Wait<'_> {
     type SqlType = Nullable<Text>;
 }
 
 impl RunQueryDsl<PgConnection> for Acquire<'_> {}
+impl RunQueryDsl<PgConnection> for AcquireOne<'_> {}
 impl RunQueryDsl<PgConnection> for Wait<'_> {}
 
 pub(crate) fn acquire(conn: &mut PgConnection, ask: Ask<'_>) -> QueryResult<Answer> {
-    Acquire(Sent::new(conn, ask)?)
-        .get_result(conn)
-        .map(Answer::read)
+    let sent = Sent::new(conn, ask)?;
+    let answer = if sent.is_for_one() {
+        AcquireOne(ask).get_result(conn)
+    } else {
+        Acquire(sent).get_result(conn)
+    };
+    answer.map(Answer::read)
 }
 
 /// Blocks for as long as that; None is for ever.
@@ -187,10 +217,8 @@ pub(crate) fn restore_client_check(conn: &mut PgConnection, before: &str) -> Que
     diesel::select(restore).execute(conn).map(drop)
 }
 
-/// What this transaction holds, as the server's function `dbsemaphore.acquire` noted it:
-/// ' {semaphore,token,ticket,ticket}' for each semaphore.
-pub(crate) fn held(conn: &mut PgConnection) -> QueryResult<String> {
-    let held: Option<String> =
-        diesel::select(current_setting("dbsemaphore.held", true)).get_result(conn)?;
-    Ok(held.unwrap_or_default())
+/// Whether the transaction has locked or written anything, and is still going on.
+pub(crate) fn is_under_way(conn: &mut PgConnection) -> QueryResult<bool> {
+    let number: Option<i64> = diesel::select(pg_current_xact_id_if_assigned()).get_result(conn)?;
+    Ok(number.is_some())
 }

@@ -11,6 +11,9 @@ extern "SQL" {
     fn current_setting(name: Text, missing_ok: Bool) -> Nullable<Text>;
     #[sql_name = "pg_catalog.set_config"]
     fn set_config(name: Text, value: Text, is_local: Bool) -> Text;
+    /// An xid8, which is sent as a bigint is.
+    #[sql_name = "pg_catalog.pg_current_xact_id_if_assigned"]
+    fn pg_current_xact_id_if_assigned() -> Nullable<BigInt>;
     #[sql_name = "pg_catalog.pg_is_in_recovery"]
     fn pg_is_in_recovery() -> Bool;
     /// Returns void; to be executed without reading what it returns.

@@ -2,7 +2,7 @@
 
 use crate::tools::{database_with, free, number};
 use diesel::{Connection, PgConnection, connection::SimpleConnection, result::DatabaseErrorKind};
-use diesel_dbsemaphore::{self as sem, Error, SemaphoreTicket};
+use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket};
 
 const OLD_SNAPSHOTS: [&str; 2] = ["REPEATABLE READ", "SERIALIZABLE"];
 
@@ -69,6 +69,22 @@ fn an_old_snapshot_sees_old_sizes() {
         })
         .unwrap();
         at_level(&mut conn, level, |c| sem::require(c, "x")).unwrap();
+    }
+}
+
+/// To the snapshot, the former holder has not ended.
+#[test]
+fn an_old_snapshot_sees_what_came_back() {
+    for level in OLD_SNAPSHOTS {
+        let database = database_with(1);
+        let holder = SemaphoreTicket::require(database.connect(), "x").unwrap();
+        at_level(&mut database.connect(), level, |c| {
+            assert_eq!(number(c, "SELECT 1"), 1);
+            holder.release()?;
+            // With a label it can't be found by the fast way.
+            sem::require(c, Request::new("x").label("late")).map(drop)
+        })
+        .unwrap();
     }
 }
 

@@ -159,7 +159,9 @@ fn who_released_does_not_overtake_the_head_either() {
         });
         let mut conn = database.connect();
         for _ in 0..50 {
-            let holder = hold(database, 1);
+            // The other may not have dropped its ticket yet.
+            let request = Request::new("x").wait(LONG);
+            let holder = SemaphoreTicket::require(database.connect(), request).unwrap();
             ask.send(()).unwrap();
             until_barred(database);
             drop(holder);

@@ -132,9 +132,14 @@ fn a_foreign_key_of_the_application_does_not_get_in_the_way() {
     });
     in_transaction(&mut conn, |c| {
         c.batch_execute("INSERT INTO job SELECT id FROM dbsemaphore.ticket")?;
-        in_transaction(&mut database.connect(), |other| {
-            sem::require(other, "x").map(drop)
-        });
+        for request in [
+            Request::new("x").label("goes another way"),
+            Request::new("x"),
+        ] {
+            in_transaction(&mut database.connect(), |other| {
+                sem::require(other, request).map(drop)
+            });
+        }
         Ok(())
     });
 }

@@ -39,6 +39,7 @@ impl Wire {
 }
 
 const ACQUIRE: &str = "SELECT dbsemaphore.acquire($1, $2, $3, $4, $5)";
+const ACQUIRE_ONE: &str = "SELECT dbsemaphore.acquire_one($1, $2)";
 
 #[test]
 fn a_guard_takes_three_and_prepares_once() {
@@ -49,7 +50,7 @@ fn a_guard_takes_three_and_prepares_once() {
         .unwrap()
         .release()
         .unwrap();
-    assert!(wire.take().contains(&format!("prepare {ACQUIRE}")));
+    assert!(wire.take().contains(&format!("prepare {ACQUIRE_ONE}")));
 
     for request in [Request::new("x"), Request::new("x").tickets(1)] {
         let guard = SemaphoreTicket::require(&mut conn, request).unwrap();
@@ -58,7 +59,7 @@ fn a_guard_takes_three_and_prepares_once() {
         assert!(
             sent[0].starts_with("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE NOT DEFERRABLE")
         );
-        assert_eq!(sent[1], ACQUIRE);
+        assert_eq!(sent[1], ACQUIRE_ONE);
         drop(guard);
         assert_eq!(wire.take(), ["ROLLBACK"]);
     }
@@ -69,14 +70,16 @@ fn acquire_in_a_transaction_takes_one() {
     let database = database_with(3);
     let mut conn = database.connect();
     let wire = Wire::tap(&mut conn);
-    conn.transaction(|c| sem::require(c, "x")).unwrap();
+    for request in [Request::new("x"), Request::new("x").tickets(2)] {
+        conn.transaction(|c| sem::require(c, request)).unwrap();
+    }
     wire.take();
     conn.transaction::<_, sem::Error, _>(|c| {
         assert_eq!(wire.take(), ["BEGIN"]);
         sem::require(c, "x")?;
-        assert_eq!(wire.take(), [ACQUIRE]);
+        assert_eq!(wire.take(), [ACQUIRE_ONE]);
         sem::require(c, "x")?;
-        assert_eq!(wire.take(), [ACQUIRE]);
+        assert_eq!(wire.take(), [ACQUIRE_ONE]);
         sem::require(c, Request::new("x").tickets(3))?;
         assert_eq!(wire.take(), [ACQUIRE]);
         assert!(sem::acquire(c, Request::new("x").tickets(4)).is_err());
@@ -107,7 +110,7 @@ fn a_wait_that_need_not_wait_takes_no_more() {
     drop(SemaphoreTicket::require(&mut conn, request).unwrap());
     assert_eq!(wire.take().len(), 3);
     conn.transaction(|c| sem::require(c, request)).unwrap();
-    assert_eq!(wire.take(), ["BEGIN", ACQUIRE, "COMMIT"]);
+    assert_eq!(wire.take(), ["BEGIN", ACQUIRE_ONE, "COMMIT"]);
 }
 
 #[test]

@@ -40,10 +40,10 @@ impl Sabotage {
                 let update = "UPDATE dbsemaphore.ticket t SET slot = t.slot WHERE t.id = ";
                 change(
                     conn,
-                    "acquire",
+                    "acquire_one",
                     &[(
-                        "IF ticket IS NOT NULL THEN",
-                        &format!("IF ticket IS NOT NULL THEN {update} ticket;"),
+                        "IF ticket IS NULL THEN",
+                        &format!("{update} ticket; IF ticket IS NULL THEN"),
                     )],
                 );
                 change(

@@ -11,13 +11,19 @@ use diesel::{
 /// One round trip. DEFERRABLE can't be said once a transaction has run a query, and so this fails inside one that was
 /// opened by raw SQL, which Diesel doesn't know of. The settings of a guard are made by what comes next, the server's
 /// function `dbsemaphore.keep`: where they are in force already, that costs a quarter.
-const BEGIN_GUARD: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE NOT DEFERRABLE";
+macro_rules! begin_guard {
+    () => {
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE NOT DEFERRABLE"
+    };
+}
+
+const BEGIN_GUARD: &str = begin_guard!();
 
 /// For a guard that is going to wait. What limits or attends the wait has to be said before the statement that waits.
-const BEGIN_WAITING_GUARD: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE NOT DEFERRABLE; \
-     SET LOCAL lock_timeout = 0; \
-     SET LOCAL statement_timeout = 0; \
-     SELECT dbsemaphore.attend_client()";
+const BEGIN_WAITING_GUARD: &str = concat!(
+    begin_guard!(),
+    "; SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0; SELECT dbsemaphore.attend_client()"
+);
 
 /// How often something that has to be done is tried again when it is cancelled.
 pub(crate) const TRIES: usize = 20;

@@ -33,8 +33,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     /// A ticket was asked for outside of a transaction; its row lock would be gone at once.
     #[error(
-        "tickets are held by a transaction, and this connection is in none: call acquire inside \
-         conn.transaction(|conn| ..), or use SemaphoreTicket"
+        "tickets are held by a transaction, and this connection is in none: ask for them inside \
+         conn.transaction(|conn| ..), or use with_ticket or SemaphoreTicket"
     )]
     NotInTransaction,
 
@@ -70,7 +70,9 @@ pub enum Error {
     },
 
     /// Too few tickets are free.
-    #[error("semaphore {name:?} has too few tickets free now: wait for them, or try again later")]
+    #[error(
+        "semaphore {name:?} has too few tickets free: try again later, or let the request wait longer"
+    )]
     #[allow(missing_docs)]
     Unavailable { name: String },
 

@@ -42,7 +42,7 @@ use std::{
 /// # drop(conn);
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
-#[must_use = "the ticket goes back as soon as its guard is dropped"]
+#[must_use = "the ticket goes back as soon as its guard is dropped: bind it to a name, `let _ticket = ..`, since `let _ = ..` drops it at once"]
 pub struct SemaphoreTicket<C: TicketConnection> {
     /// None only once `release` has taken it.
     conn: Option<C>,

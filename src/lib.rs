@@ -6,12 +6,13 @@
 //! the ticket is back: there is no counter that could drift, no lease to guess and nothing to clean up after a crash.
 //!
 //! ```
+//! use diesel::r2d2::{ConnectionManager, Pool};
 //! use diesel_dbsemaphore as sem;
-//! # use diesel::r2d2::{ConnectionManager, Pool};
 //! # fn call_third_party() -> sem::Result<()> { Ok(()) }
 //! # let database = stand::Database::create();
 //! # let database_url = database.url();
 //!
+//! // A pool for tickets alone, as large as there may be holders and waiters in this process.
 //! let ticket_pool = Pool::builder().max_size(5).build(ConnectionManager::new(database_url))?;
 //! let mut conn = ticket_pool.get()?;
 //! sem::run_migrations(&mut conn)?;                // when the application starts, in every process
@@ -21,6 +22,37 @@
 //! sem::with_ticket(&ticket_pool, "third party", |_ticket| {
 //!     call_third_party()                          // at most 3 of us are here, over the whole fleet
 //! })?;                                            // Err(Error::Unavailable { .. }) when 3 others are
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The closure returns a [`Result`](std::result::Result), with any error that a ticket's can be turned into: your own,
+//! `anyhow::Error`, `Box<dyn Error>`. Busy is not broken, and looks like this:
+//!
+//! ```
+//! # use diesel::r2d2::{ConnectionManager, Pool};
+//! # use diesel_dbsemaphore as sem;
+//! # use std::time::Duration;
+//! # fn call_third_party() -> Result<(), AppError> { Ok(()) }
+//! # let database = stand::Database::create();
+//! # let ticket_pool = Pool::builder().max_size(5).build(ConnectionManager::new(database.url()))?;
+//! # sem::run_migrations(&mut *ticket_pool.get()?)?;
+//! # sem::ensure(&mut *ticket_pool.get()?, "third party", 3)?;
+//! #[derive(Debug, thiserror::Error)]
+//! enum AppError {
+//!     #[error(transparent)]
+//!     Ticket(#[from] sem::Error),
+//!     #[error(transparent)]
+//!     Io(#[from] std::io::Error),
+//! }
+//!
+//! let request = sem::Request::new("third party").wait(Duration::from_secs(2));
+//! let status = match sem::with_ticket(&ticket_pool, request, |_ticket| call_third_party()) {
+//!     Ok(()) => 200,
+//!     // No ticket came free in time; or not even a connection of the ticket pool, to stand in line with.
+//!     Err(AppError::Ticket(sem::Error::Unavailable { .. } | sem::Error::Pool(_))) => 503,
+//!     Err(_) => 500,
+//! };
+//! # assert_eq!(status, 200);
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 //!

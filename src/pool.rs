@@ -26,8 +26,8 @@ impl TicketConnection for Pooled {
 /// # Errors
 ///
 /// What `work` returns. If it succeeded and the ticket had been lost meanwhile: [`TicketLost`](Error::TicketLost). If it
-/// wasn't run: [`Unavailable`](Error::Unavailable) when too few tickets are free, [`Pool`](Error::Pool), or any error of
-/// [`SemaphoreTicket::acquire`].
+/// wasn't run: [`Unavailable`](Error::Unavailable) when too few tickets are free, [`Pool`](Error::Pool) when not even a
+/// connection came free in time, which is busy as well, or any error of [`SemaphoreTicket::acquire`].
 ///
 /// ```
 /// use diesel_dbsemaphore as sem;

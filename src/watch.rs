@@ -45,7 +45,7 @@ pub const WATCH_GRACE: Duration = Duration::from_secs(5);
 /// # drop(conn);
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
-#[must_use = "the ticket goes back as soon as it is dropped"]
+#[must_use = "the ticket goes back as soon as it is dropped: bind it to a name, `let _ticket = ..`, since `let _ = ..` drops it at once"]
 pub struct WatchedTicket<C: TicketConnection + Send + 'static> {
     watch: Arc<Watch<C>>,
     threads: Vec<JoinHandle<()>>,

@@ -14,7 +14,7 @@ fn its_code_is_the_code_that_is_tested() {
         .skip(1)
         .map(|rest| rest.split("\n```").next().unwrap())
         .collect();
-    assert_eq!(blocks.len(), 2);
+    assert_eq!(blocks.len(), 3);
     for block in blocks {
         assert!(documented.contains(block), "not in src/lib.rs:\n{block}");
     }

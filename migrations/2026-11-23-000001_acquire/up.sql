@@ -143,8 +143,8 @@ RETURN CASE WHEN pg_walfile_name(pg_current_wal_lsn()) < '00000002' COLLATE "C" 
 -- The keys of this library's advisory locks. Their upper half is "dbs" in ASCII and a letter that says what the lower half
 -- is about. Two are a semaphore's line: whoever holds its turnstile (t) is at its head; its barrier (b) is explained at
 -- `is_barred`. The others nobody ever waits for: what sessions show of themselves, as shared locks, because these are
--- gone when the session or its transaction is: how many tickets it waits for (w), when it acquired some, in hundredths
--- of a second (h), and in which sub-transaction (i).
+-- gone when the session or its transaction is: how many tickets it waits for (w), under which number its wait can be
+-- cancelled (c), when it acquired some, in hundredths of a second (h), and in which sub-transaction (i).
 CREATE FUNCTION dbsemaphore.key(kind text, number bigint) RETURNS bigint
 LANGUAGE sql IMMUTABLE
 RETURN x'6462730000000000'::bigint | (ascii(kind)::bigint << 32) | (number & x'ffffffff'::bigint);

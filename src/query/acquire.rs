@@ -10,6 +10,8 @@ use diesel::{
 };
 
 mod functions {
+    use diesel::sql_types::*;
+
     // Those that return void are declared with any type, and executed without reading it.
     #[diesel::declare_sql_function]
     extern "SQL" {
@@ -17,6 +19,8 @@ mod functions {
         fn leave() -> Bool;
         #[sql_name = "dbsemaphore.attend_client"]
         fn attend_client() -> Text;
+        #[sql_name = "dbsemaphore._cancel_wait"]
+        fn cancel_wait(cancellation: BigInt) -> Bool;
     }
 }
 
@@ -28,6 +32,8 @@ pub(crate) struct Ask<'a> {
     /// In seconds. None: the transaction is the caller's, whose settings are left alone.
     pub(crate) host_timeout: Option<i32>,
     pub(crate) label: Option<&'a str>,
+    /// The number of a [`CancellationToken`](crate::CancellationToken).
+    pub(crate) cancellation: Option<i64>,
 }
 
 /// An [`Ask`] as it is sent.
@@ -139,6 +145,8 @@ impl QueryFragment<Pg> for Wait<'_> {
         self.sent.walk_ast(&mut out)?;
         out.push_sql(", ");
         out.push_bind_param::<Nullable<BigInt>, _>(&self.milliseconds)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Nullable<BigInt>, _>(&self.sent.ask.cancellation)?;
         out.push_sql(")");
         Ok(())
     }
@@ -196,6 +204,11 @@ pub(crate) fn wait(
     Wait { sent, milliseconds }
         .get_result(conn)
         .map(Answer::read)
+}
+
+/// Cancels the waits with this number; whether there was one.
+pub(crate) fn cancel_wait(conn: &mut PgConnection, cancellation: u32) -> QueryResult<bool> {
+    diesel::select(functions::cancel_wait(i64::from(cancellation))).get_result(conn)
 }
 
 /// Gives back the places in line that an error may have left behind.

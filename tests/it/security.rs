@@ -26,8 +26,8 @@ const OBSERVING: &[&str] = &[
 const HOLDING: &[&str] = &[
     "SELECT dbsemaphore.acquire_one('x', NULL)",
     "SELECT dbsemaphore.acquire('x', 1, NULL, false, NULL)",
-    "SELECT dbsemaphore.wait('x', 1, NULL, false, NULL, 10)",
-    "SELECT dbsemaphore.stand_in_line(1, 1, '{}', now(), NULL, false)",
+    "SELECT dbsemaphore.wait('x', 1, NULL, false, NULL, 10, NULL)",
+    "SELECT dbsemaphore.stand_in_line(1, 1, '{}', now(), NULL, false, NULL)",
     "SELECT dbsemaphore.lock_free(1, 3, true, 1, '{}', true, false)",
     "SELECT dbsemaphore.await_one(1, 3, '{}', 0, interval '1 ms')",
     "SELECT FROM dbsemaphore.ticket FOR UPDATE SKIP LOCKED",

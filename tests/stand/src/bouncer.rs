@@ -4,15 +4,22 @@ use crate::{
     server::{as_owner, free_port, owner_of},
 };
 use diesel::{Connection, PgConnection};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use percent_encoding::percent_decode_str;
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     path::Path,
     process::Child,
     thread,
     time::{Duration, Instant},
 };
+use url::Url;
 
-/// PgBouncer in front of a server, in transaction mode: each transaction gets some session of the server's.
+/// PgBouncer in front of a server.
 ///
 /// Gone when dropped, or when the process ends, however it ends.
 #[derive(Debug)]
@@ -32,21 +39,37 @@ impl Drop for Process {
     }
 }
 
+/// For how long a client of a pooler keeps the session of the server's that it got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolMode {
+    /// As long as it is connected.
+    Session,
+    /// Until its transaction ends.
+    Transaction,
+}
+
 impl Bouncer {
-    /// In front of this server, with these settings beside those that it needs.
+    /// In transaction mode in front of this server, with these settings beside those that it needs.
     pub fn start(server: &Server, settings: &[&str]) -> Self {
+        Self::start_on(&server.url(), PoolMode::Transaction, settings)
+    }
+
+    /// In front of the server with this URL. Whoever comes gets sessions of the URL's role.
+    pub fn start_on(server_url: &str, mode: PoolMode, settings: &[&str]) -> Self {
         let folder = Folder::create();
         let port = free_port();
         let path = folder.path().display();
-        fs::write(folder.path().join("users"), "\"postgres\" \"\"\n").expect("the list of users");
+        let mode = match mode {
+            PoolMode::Session => "session",
+            PoolMode::Transaction => "transaction",
+        };
         fs::write(
             folder.path().join("ini"),
             format!(
-                "[databases]\n* = host={} port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
-                 unix_socket_dir = {path}\nauth_type = trust\nauth_file = {path}/users\n\
-                 pool_mode = transaction\nmax_client_conn = 500\ndefault_pool_size = 60\n{}\n",
-                server.folder().display(),
-                server.port(),
+                "[databases]\n* = {}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
+                 unix_socket_dir = {path}\nauth_type = any\n\
+                 pool_mode = {mode}\nmax_client_conn = 500\ndefault_pool_size = 60\n{}\n",
+                address(server_url),
                 settings.join("\n")
             ),
         )
@@ -59,6 +82,21 @@ impl Bouncer {
         };
         bouncer.wait_until_ready();
         bouncer
+    }
+
+    /// Lets no transaction begin any more: clients wait, and nobody tells them.
+    pub fn pause(&self) {
+        self.signal(Signal::SIGUSR1);
+    }
+
+    /// Ends the pause.
+    pub fn resume(&self) {
+        self.signal(Signal::SIGUSR2);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.process.0.id()).expect("a pid");
+        kill(Pid::from_raw(pid), signal).expect("a signal to PgBouncer");
     }
 
     /// The same database as this URL of the server's, through the pooler.
@@ -85,6 +123,35 @@ impl Bouncer {
             thread::sleep(Duration::from_millis(10));
         }
     }
+}
+
+/// Of the server with this URL, as PgBouncer's settings have it.
+fn address(url: &str) -> String {
+    let url = Url::parse(url).expect("the URL of a PostgreSQL server");
+    let mut parts: BTreeMap<String, String> = BTreeMap::new();
+    let mut add = |key: &str, value: &str| {
+        if !value.is_empty() {
+            parts.insert(key.to_owned(), value.replace('\'', "''"));
+        }
+    };
+    add("host", url.host_str().unwrap_or_default());
+    add(
+        "port",
+        &url.port().map_or(String::new(), |port| port.to_string()),
+    );
+    for (key, value) in [
+        ("user", url.username()),
+        ("password", url.password().unwrap_or_default()),
+    ] {
+        add(key, &percent_decode_str(value).decode_utf8_lossy());
+    }
+    for (key, value) in url.query_pairs() {
+        if ["host", "port", "user", "password"].contains(&&*key) {
+            add(&key, &value);
+        }
+    }
+    let parts = parts.iter().map(|(key, value)| format!("{key}='{value}'"));
+    parts.collect::<Vec<_>>().join(" ")
 }
 
 fn launch(folder: &Path) -> Process {

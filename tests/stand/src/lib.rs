@@ -15,7 +15,7 @@ mod programs;
 mod server;
 mod witness;
 
-pub use bouncer::Bouncer;
+pub use bouncer::{Bouncer, PoolMode};
 pub use cable::Cable;
 pub use database::Database;
 pub use eventually::eventually;

@@ -160,10 +160,6 @@ impl Server {
         self.port
     }
 
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
     /// The process id of the postmaster.
     pub fn pid(&self) -> u32 {
         self.postmaster.id()

@@ -1,105 +1,105 @@
-//! The way to the database. Nobody but this module has its URL, whose password must not be printed.
+//! The way to the database. Only this module has its URL, whose password must not be printed.
 
-use crate::fault::Fault;
-use diesel::{Connection, PgConnection};
-use std::process;
+use crate::{conninfo::Conninfo, fault::Fault};
+use diesel::{Connection, ConnectionError, PgConnection, connection::CacheSize};
+use std::{
+    env, process,
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
+
+/// How long a host has for a connection, in seconds, unless `connect_timeout` says otherwise.
+const CONNECT_SECONDS: u32 = 10;
 
 #[derive(Clone)]
 pub(crate) struct Database {
-    url: String,
+    conninfo: Arc<Conninfo>,
+    /// What libpq gets.
+    text: Arc<str>,
+    limit: Option<Duration>,
 }
 
 impl Database {
     pub(crate) fn new(url: Option<String>) -> Result<Self, Fault> {
-        let Some(url) = url.filter(|url| !url.is_empty()) else {
+        let url = url.unwrap_or_default();
+        if url.trim().is_empty() {
             return Err(Fault::new(
-                "which database? Set DATABASE_URL, or give --database-url, to postgres://USER@HOST/DATABASE",
-            ));
-        };
-        let Some((_, rest)) = url
-            .split_once("://")
-            .filter(|(scheme, _)| matches!(*scheme, "postgres" | "postgresql"))
-        else {
-            return Err(Fault::new(
-                "the database's URL has to begin with postgres:// or postgresql://",
-            ));
-        };
-        let password = password(rest);
-        if password.contains(['@', '/', '?', '#', ' '])
-            || !is_encoded(password)
-            || !is_encoded(query(rest))
-        {
-            return Err(Fault::new(
-                "the database's URL can't be read: in the password, other characters than letters, digits and -._~ have \
-                 to be percent-encoded, @ as %40 for instance",
+                "no database is named: set DATABASE_URL, or give --database-url, to postgres://USER@HOST/DATABASE",
             ));
         }
-        Ok(Self { url })
+        let conninfo = Conninfo::parse(&url).map_err(|cause| {
+            Fault::new(format_args!(
+                "the database's URL can't be read: {cause} (write postgres://USER:PASSWORD@HOST/DATABASE; in USER and \
+                 PASSWORD, other characters than letters, digits and -._~ have to be percent-encoded, @ as %40)"
+            ))
+        })?;
+        let given = conninfo.get("connect_timeout").map(str::to_owned);
+        let given = given.or_else(|| env::var("PGCONNECT_TIMEOUT").ok());
+        let given = given.filter(|seconds| !seconds.is_empty());
+        let mut parameters = vec![("application_name", application())];
+        if given.is_none() {
+            parameters.push(("connect_timeout", CONNECT_SECONDS.to_string()));
+        }
+        let seconds = match given {
+            // libpq takes 1 for 2, and less for never. What isn't a number, it refuses.
+            Some(seconds) => seconds.trim().parse().ok().filter(|seconds| *seconds > 0),
+            None => Some(CONNECT_SECONDS),
+        };
+        let limit = seconds.map(|seconds: u32| {
+            let host = Duration::from_secs(seconds.max(2).into());
+            host.saturating_mul(conninfo.hosts())
+        });
+        Ok(Self {
+            text: conninfo.with(&parameters).into(),
+            conninfo: Arc::new(conninfo),
+            limit,
+        })
     }
 
+    /// How long connecting may take. `None` for ever.
+    pub(crate) fn limit(&self) -> Option<Duration> {
+        self.limit
+    }
+
+    /// Connects, within the limit by our own clock: libpq's doesn't count all that may take time.
     pub(crate) fn connect(&self) -> Result<PgConnection, Fault> {
-        let sign = if self.url.contains('?') { '&' } else { '?' };
-        let application = application().replace('[', "%5B").replace(']', "%5D");
-        // Of a parameter that comes twice, the last one counts.
-        let url = format!("{}{sign}application_name={application}", self.url);
-        Ok(PgConnection::establish(&url)?)
+        let connected = match self.limit {
+            None => establish(&self.text),
+            Some(limit) => {
+                let (connected, connection) = mpsc::channel();
+                let text = Arc::clone(&self.text);
+                thread::Builder::new()
+                    .name("connecting".to_owned())
+                    // If it comes too late, it is closed at once.
+                    .spawn(move || drop(connected.send(establish(&text))))?;
+                connection.recv_timeout(limit).map_err(|_| {
+                    Fault::new(format_args!(
+                        "no connection to the database within {}: check that the server answers, or set connect_timeout \
+                         in the database's URL",
+                        humantime::format_duration(limit)
+                    ))
+                })?
+            }
+        };
+        connected.map_err(|error| {
+            let cause = self.conninfo.redact(&error.to_string());
+            Fault::new(format_args!(
+                "no connection to the database: {cause} (check --database-url or DATABASE_URL, and that the server is \
+                 running)"
+            ))
+        })
     }
 }
 
-/// What this process is called in the database: with its process id, so that it can be found, here and there.
-pub(crate) fn application() -> String {
+fn establish(text: &str) -> Result<PgConnection, ConnectionError> {
+    let mut conn = PgConnection::establish(text)?;
+    // Behind a pooler, each transaction may get a session that knows other statements, or the same by another name.
+    conn.set_prepared_statement_cache_size(CacheSize::Disabled);
+    Ok(conn)
+}
+
+/// What this process is called in the database: with its process id, so that people can find it, here and there.
+fn application() -> String {
     format!("dbsemaphore[{}]", process::id())
-}
-
-/// What may be the password, as much as may be: libpq quotes what it can't read in its messages, so it only gets
-/// what it can.
-fn password(rest: &str) -> &str {
-    let authority = rest.rsplit_once('@').map_or("", |(before, _)| before);
-    authority
-        .split_once(':')
-        .map_or("", |(_, password)| password)
-}
-
-/// There may be one in the parameters, too.
-fn query(rest: &str) -> &str {
-    rest.split_once('?').map_or("", |(_, query)| query)
-}
-
-/// Whether each % has its two digits.
-fn is_encoded(text: &str) -> bool {
-    let has_digits = |part: &str| {
-        let digits = part.bytes().take_while(u8::is_ascii_hexdigit);
-        digits.count() >= 2
-    };
-    text.split('%').skip(1).all(has_digits)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn is_accepted(url: &str) -> bool {
-        Database::new(Some(url.to_owned())).is_ok()
-    }
-
-    #[test]
-    fn a_password_that_libpq_would_quote_is_refused_here() {
-        for url in [
-            "postgres://ada:p@ss@host/x",
-            "postgres://ada:p/ss@host/x",
-            "postgres://ada:pa%ss@host/x",
-            "postgres://ada:pass%@host/x",
-            "postgres://host/x?password=pa%ss",
-        ] {
-            assert!(!is_accepted(url), "{url}");
-        }
-        for url in [
-            "postgres://ada:p%40ss@host/x",
-            "postgres://ada@host/x",
-            "postgresql://host:5432,other:5433/x",
-            "postgres:///x?host=/run/postgresql&user=ada",
-        ] {
-            assert!(is_accepted(url), "{url}");
-        }
-    }
 }

@@ -1,6 +1,6 @@
 //! What goes wrong, in one line, with a remedy.
 
-use diesel::{ConnectionError, result::Error as DieselError};
+use diesel::result::Error as DieselError;
 use diesel_dbsemaphore::Error;
 use std::{fmt, io};
 
@@ -44,17 +44,13 @@ impl From<Error> for Fault {
 }
 
 impl Fault {
+    pub(crate) fn output(error: io::Error) -> Self {
+        Self::new(format_args!("standard output can't be written: {error}"))
+    }
+
     pub(crate) fn unknown(name: &str) -> Self {
         Self::new(format_args!(
             "there is no semaphore {name:?}: `dbsemaphore list` shows all, `dbsemaphore make` creates one"
-        ))
-    }
-}
-
-impl From<ConnectionError> for Fault {
-    fn from(error: ConnectionError) -> Self {
-        Self::new(format_args!(
-            "no connection to the database: {error} (check --database-url or DATABASE_URL, and that the server is running)"
         ))
     }
 }

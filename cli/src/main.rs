@@ -1,9 +1,14 @@
 //! `dbsemaphore`: counting semaphores in PostgreSQL, from a shell.
 
+// Either panics where nothing can be written: see `output`.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+mod conninfo;
 mod database;
 mod fault;
 mod manage;
 mod options;
+mod output;
 mod run;
 mod signals;
 mod terminate;
@@ -13,38 +18,84 @@ mod view;
 use clap::Parser;
 use database::Database;
 use fault::Fault;
+use nix::sys::signal::SigSet;
 use options::{Command, Options};
 use std::{
     env,
-    process::{self, ExitCode},
+    io::{IsTerminal, stderr, stdout},
+    panic,
+    process::ExitCode,
 };
 
+/// The exit code of wrong words, but for `run`.
+const WRONG_USAGE: u8 = 2;
+
 fn main() -> ExitCode {
-    // Of what runs a command, most exit codes are the command's.
-    let runs = env::args_os().any(|word| word == "run");
-    let options = Options::try_parse().unwrap_or_else(|error| {
-        // Whether or not it can be read by anybody.
-        let _ = error.print();
-        let wrong = if runs { run::FAILED.into() } else { 2 };
-        process::exit(if error.use_stderr() { wrong } else { 0 })
+    panic::set_hook(Box::new(|panic| output::say(Fault::new(panic))));
+    let ended = panic::catch_unwind(|| {
+        let blocked = signals::unblock();
+        match Options::try_parse() {
+            Ok(options) => obey(options, &blocked),
+            Err(instead) => explain(&instead),
+        }
     });
-    let failed = match &options.command {
-        Command::Run(_) => run::FAILED,
-        _ => 1,
+    output::finish();
+    ended.unwrap_or_else(|_| failed()).into()
+}
+
+/// The exit code of what fails. Of what runs a command, most codes are the command's.
+fn failed() -> u8 {
+    if runs() { run::FAILED } else { 1 }
+}
+
+fn runs() -> bool {
+    env::args_os().any(|word| word == "run" || word == "become")
+}
+
+/// Prints what clap has to say: help, the version, or what is wrong with the words.
+fn explain(instead: &clap::Error) -> u8 {
+    let is_wrong = instead.use_stderr();
+    let is_terminal = if is_wrong {
+        stderr().is_terminal()
+    } else {
+        stdout().is_terminal()
     };
-    match obey(options) {
-        Ok(code) => code.into(),
-        Err(fault) => {
-            eprintln!("dbsemaphore: {fault}");
-            failed.into()
+    let is_plain =
+        env::var_os("NO_COLOR").is_some() || env::var_os("TERM").is_some_and(|name| name == "dumb");
+    let text = instead.render();
+    let text = if is_terminal && !is_plain {
+        text.ansi().to_string()
+    } else {
+        text.to_string()
+    };
+    if is_wrong {
+        output::print_error(conninfo::redact_words(text, env::args_os()));
+        return if runs() { run::FAILED } else { WRONG_USAGE };
+    }
+    match output::print(&text) {
+        Ok(()) => 0,
+        Err(error) => {
+            output::say(Fault::output(error));
+            failed()
         }
     }
 }
 
-fn obey(options: Options) -> Result<u8, Fault> {
+fn obey(options: Options, blocked: &SigSet) -> u8 {
+    match dispatch(options, blocked) {
+        Ok(code) => code,
+        Err(fault) => {
+            output::say(fault);
+            failed()
+        }
+    }
+}
+
+fn dispatch(options: Options, blocked: &SigSet) -> Result<u8, Fault> {
     // Only becomes the command that it names.
     #[cfg(target_os = "linux")]
     if let Command::Become(options) = &options.command {
+        signals::swap_mask(blocked);
         return Ok(run::become_command(options));
     }
     let database = Database::new(options.database_url)?;
@@ -62,7 +113,7 @@ fn obey(options: Options) -> Result<u8, Fault> {
         Command::Terminate { name, ticket, yes } => {
             terminate::terminate(&database, &name, ticket, yes)?;
         }
-        Command::Run(options) => return run::run(&database, &options),
+        Command::Run(options) => return run::run(&database, &options, blocked),
         #[cfg(target_os = "linux")]
         Command::Become(_) => {}
     }

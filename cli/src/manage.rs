@@ -40,8 +40,7 @@ pub(crate) fn list(database: &Database, json: bool) -> Result<(), Fault> {
 }
 
 pub(crate) fn show(database: &Database, name: &str, json: bool) -> Result<(), Fault> {
-    let conn = &mut database.connect()?;
-    let shown = look_at(conn, name)?;
+    let shown = look_at(&mut database.connect()?, name)?;
     print(json, &shown, || {
         let usage = &shown.usage;
         let mut text = format!(

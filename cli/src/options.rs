@@ -124,6 +124,10 @@ pub(crate) struct Run {
     #[arg(long)]
     pub(crate) kill_with_parent: bool,
 
+    /// Runs the command in a process group of its own, and signals the whole group: what the command has started, too
+    #[arg(long)]
+    pub(crate) process_group: bool,
+
     /// Doesn't say why no ticket was to be had
     #[arg(short, long)]
     pub(crate) quiet: bool,

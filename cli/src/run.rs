@@ -1,18 +1,29 @@
 //! `dbsemaphore run`: holds a ticket while a command runs.
 
+mod asking;
 mod command;
+mod supervisor;
 mod ticket;
 
 use crate::{
     database::Database,
     fault::Fault,
     options::Run,
+    output,
     signals::{self, Received},
 };
 use diesel::PgConnection;
 use diesel_dbsemaphore::SemaphoreTicket;
-use nix::libc::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
-use std::{sync::mpsc, time::Duration};
+use nix::{
+    libc::{SIGCHLD, SIGCONT, SIGTSTP},
+    sys::signal::SigSet,
+};
+use signal_hook::low_level;
+use std::{
+    mem::ManuallyDrop,
+    sync::mpsc::{self, Sender},
+    time::Duration,
+};
 use ticket::Outcome;
 
 #[cfg(target_os = "linux")]
@@ -26,34 +37,55 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What may happen, in the order in which it does.
 enum Event {
-    /// The process id of the session in which the ticket is going to be held.
-    Connected(i32),
+    /// The session in which the ticket is going to be held is there.
+    Connected,
     Answered(Result<Option<SemaphoreTicket<PgConnection>>, Fault>),
     Signal(Received),
+    /// No signal is heard any more.
+    Deaf,
     Lost,
 }
 
-/// Returns the exit code.
-pub(crate) fn run(database: &Database, options: &Run) -> Result<u8, Fault> {
+/// What hears signals. Its end is an event, too, by a panic for instance.
+struct Ear(Sender<Event>);
+
+impl Ear {
+    fn hear(&self, signal: Received) {
+        // Nobody listens any more when the exit code is known.
+        let _ = self.0.send(Event::Signal(signal));
+    }
+}
+
+impl Drop for Ear {
+    fn drop(&mut self) {
+        let _ = self.0.send(Event::Deaf);
+    }
+}
+
+/// Returns the exit code. The command gets the signal mask `blocked`.
+pub(crate) fn run(database: &Database, options: &Run, blocked: &SigSet) -> Result<u8, Fault> {
+    if !output::is_ready() {
+        return Err(Fault::new(
+            "can't supervise a command: no thread can be started: raise the limit of processes (ulimit -u)",
+        ));
+    }
     let (tell, events) = mpsc::channel();
-    let forwarded = [SIGINT, SIGTERM, SIGHUP];
-    let heard = forwarded
+    // Never dropped: a ticket that nobody has picked up may be in it, and to release that may block. The end of the process
+    // releases it.
+    let events = ManuallyDrop::new(events);
+    let job_control = [SIGTSTP, SIGCONT]
         .into_iter()
         .filter(|number| !signals::is_ignored(*number));
-    let teller = tell.clone();
-    signals::listen(heard.chain([SIGCHLD]), move |signal| {
-        // Nobody listens any more when the exit code is known.
-        let _ = teller.send(Event::Signal(signal));
-    })?;
+    let ear = Ear(tell.clone());
+    // An ignored SIGCHLD would hide how the command ends.
+    let heard = signals::fatal().chain(job_control).chain([SIGCHLD]);
+    signals::listen(heard, move |signal| ear.hear(signal))?;
 
     let ticket = match ticket::acquire(database, options, &tell, &events)? {
         Outcome::Granted(ticket) => ticket,
-        Outcome::Busy => {
+        Outcome::Busy(reason) => {
             if !options.quiet {
-                eprintln!(
-                    "dbsemaphore: semaphore {:?} has too few tickets free: wait for them with --wait, or try again later",
-                    options.name
-                );
+                output::say(reason);
             }
             return Ok(options.busy_code);
         }
@@ -61,11 +93,12 @@ pub(crate) fn run(database: &Database, options: &Run) -> Result<u8, Fault> {
     };
 
     let ticket = ticket.watch(CHECK_INTERVAL);
-    ticket.on_lost(move || drop(tell.send(Event::Lost)));
-    let code = command::supervise(options, ticket.ticket(), &events);
+    let lost = tell.clone();
+    ticket.on_lost(move || drop(lost.send(Event::Lost)));
+    let code = supervisor::supervise(options, &ticket, &events, blocked);
     let lost = ticket.release().is_err();
     if lost {
-        eprintln!("dbsemaphore: the ticket was lost before the command had ended");
+        output::say("the ticket was lost before the command had ended");
     }
     Ok(if lost { options.lost_code } else { code })
 }
@@ -73,4 +106,11 @@ pub(crate) fn run(database: &Database, options: &Run) -> Result<u8, Fault> {
 /// As shells tell of it.
 fn code_of_signal(number: i32) -> u8 {
     u8::try_from(128 + number).unwrap_or(u8::MAX)
+}
+
+/// Stops this process, until it gets SIGCONT.
+fn stop() {
+    if let Err(error) = low_level::raise(nix::libc::SIGSTOP) {
+        output::say(format_args!("can't stop: {error}"));
+    }
 }

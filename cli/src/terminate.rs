@@ -1,13 +1,33 @@
 //! Ends the session that holds a ticket.
 
-use crate::{database::Database, fault::Fault, view::HolderView};
+use crate::{database::Database, fault::Fault, output, view::HolderView};
 use diesel::{
+    PgConnection,
     prelude::*,
     sql_query,
-    sql_types::{BigInt, Bool, Integer, Text},
+    sql_types::{BigInt, Bool, Integer, Nullable, Text},
 };
 use diesel_dbsemaphore as sem;
-use std::io::{IsTerminal, Write, stdin, stdout};
+use std::io::{IsTerminal, stdin};
+
+/// Who holds a ticket, $1 the semaphore and $2 the ticket. A process id may be given to another session, a session of a
+/// pooler's to another client: what tells them apart is when the session began, and which transaction has locked the row.
+const HOLD: &str = "SELECT h.pid, extract(epoch FROM a.backend_start)::text AS began, t.xmax::text AS locked_by \
+     FROM dbsemaphore.holders($1) AS h \
+         JOIN dbsemaphore.ticket AS t ON t.id = h.ticket \
+         LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = h.pid \
+     WHERE h.ticket = $2";
+
+#[derive(QueryableByName)]
+struct Hold {
+    #[diesel(sql_type = Nullable<Integer>)]
+    pid: Option<i32>,
+    /// `None` if our role may not see it.
+    #[diesel(sql_type = Nullable<Text>)]
+    began: Option<String>,
+    #[diesel(sql_type = Text)]
+    locked_by: String,
+}
 
 #[derive(QueryableByName)]
 struct Terminated {
@@ -22,44 +42,78 @@ pub(crate) fn terminate(
     yes: bool,
 ) -> Result<(), Fault> {
     let conn = &mut database.connect()?;
+    let hold = hold(conn, name, ticket)?;
     let holder = sem::holders(conn, name)?
         .into_iter()
-        .find(|holder| holder.ticket == ticket)
-        .ok_or_else(|| not_held(name, ticket))?;
-    let holder = HolderView::from(holder);
-    let Some(pid) = holder.session.pid else {
+        .find(|holder| holder.ticket == ticket);
+    let (Some(hold), Some(holder)) = (hold, holder) else {
+        return Err(not_held(name, ticket));
+    };
+    let Some(pid) = hold.pid else {
         return Err(Fault::new(format_args!(
             "the session that holds ticket {ticket} can't be found: it was locked by other means than this library's"
         )));
     };
-    if !yes && !confirmed(name, &holder)? {
+    if holder.session.pid != hold.pid {
+        return Err(not_held(name, ticket));
+    }
+    if !yes && !confirmed(name, &HolderView::from(holder))? {
         return Err(Fault::new("nothing was done"));
     }
-    // Only if it is still that session's: the ticket may have gone from hand to hand while somebody thought about it.
-    let ended: Option<Terminated> = sql_query(
-        "SELECT pg_catalog.pg_terminate_backend(h.pid, 5000) AS ended FROM dbsemaphore.holders($1) AS h \
-         WHERE h.ticket = $2 AND h.pid = $3",
-    )
-    .bind::<Text, _>(name)
-    .bind::<BigInt, _>(ticket)
-    .bind::<Integer, _>(pid)
-    .get_result(conn)
-    .optional()
-    .map_err(|error| {
-        Fault::new(format_args!(
-            "session {pid} can't be ended: {error} (it takes the same role, or membership in pg_signal_backend)"
-        ))
-    })?;
-    match ended {
+    // It may have become another session's while somebody thought about it.
+    match end(conn, name, ticket, &hold)? {
         None => Err(not_held(name, ticket)),
         Some(Terminated { ended: false }) => Err(Fault::new(format_args!(
             "session {pid} was told to end, and hasn't ended within 5 s"
         ))),
         Some(Terminated { ended: true }) => {
-            println!("session {pid} has ended, ticket {ticket} of {name:?} is back");
-            Ok(())
+            let after = self::hold(conn, name, ticket)?;
+            if after.is_some_and(|after| after.locked_by == hold.locked_by) {
+                return Err(Fault::new(format_args!(
+                    "session {pid} has ended, but ticket {ticket} of {name:?} is still held: `dbsemaphore show` tells by \
+                     whom"
+                )));
+            }
+            output::print(&format!(
+                "session {pid} has ended, ticket {ticket} of {name:?} is released\n"
+            ))
+            .map_err(Fault::output)
         }
     }
+}
+
+fn hold(conn: &mut PgConnection, name: &str, ticket: i64) -> QueryResult<Option<Hold>> {
+    sql_query(HOLD)
+        .bind::<Text, _>(name)
+        .bind::<BigInt, _>(ticket)
+        .get_result(conn)
+        .optional()
+}
+
+/// Ends the session only if it still holds the ticket as it did. `None` if it doesn't.
+fn end(
+    conn: &mut PgConnection,
+    name: &str,
+    ticket: i64,
+    hold: &Hold,
+) -> Result<Option<Terminated>, Fault> {
+    sql_query(format!(
+        "WITH hold AS MATERIALIZED ({HOLD}) \
+         SELECT pg_catalog.pg_terminate_backend(pid, 5000) AS ended FROM hold \
+         WHERE pid = $3 AND began IS NOT DISTINCT FROM $4 AND locked_by = $5"
+    ))
+    .bind::<Text, _>(name)
+    .bind::<BigInt, _>(ticket)
+    .bind::<Nullable<Integer>, _>(hold.pid)
+    .bind::<Nullable<Text>, _>(&hold.began)
+    .bind::<Text, _>(&hold.locked_by)
+    .get_result(conn)
+    .optional()
+    .map_err(|error| {
+        Fault::new(format_args!(
+            "the session can't be ended: {error} (it takes the same role, or membership in pg_signal_backend)"
+        ))
+    })
 }
 
 fn not_held(name: &str, ticket: i64) -> Fault {
@@ -71,7 +125,7 @@ fn not_held(name: &str, ticket: i64) -> Fault {
 fn confirmed(name: &str, holder: &HolderView) -> Result<bool, Fault> {
     if !stdin().is_terminal() {
         return Err(Fault::new(
-            "there is nobody to ask: confirm with --yes that the session is to be ended",
+            "standard input is not a terminal: pass --yes to end the session without a question",
         ));
     }
     let [ticket, pid, role, application, label, client, age] = holder.row();
@@ -79,11 +133,11 @@ fn confirmed(name: &str, holder: &HolderView) -> Result<bool, Fault> {
         .into_iter()
         .filter(|text| !text.is_empty())
         .collect();
-    print!(
+    output::print(&format!(
         "Session {pid} ({}) has held ticket {ticket} of {name:?} for {age}.\nEnd it, with all it does? [y/N] ",
         who.join(", ")
-    );
-    stdout().flush()?;
+    ))
+    .map_err(Fault::output)?;
     let mut answer = String::new();
     stdin().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))

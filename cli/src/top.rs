@@ -6,15 +6,22 @@ use crate::{
     database::Database,
     fault::Fault,
     manage::{self, People},
-    signals,
+    output, signals,
     view::UsageView,
 };
 use diesel::PgConnection;
 use nix::libc::{SIGHUP, SIGTERM};
-use ratatui::crossterm::event::{self, Event as Input, KeyCode, KeyEventKind, KeyModifiers};
+use ratatui::{
+    backend::CrosstermBackend,
+    crossterm::{
+        event::{self, Event as Input, KeyCode, KeyEventKind, KeyModifiers},
+        execute,
+        terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
+    },
+};
 use screen::Screen;
 use std::{
-    io,
+    io, mem, process,
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
     thread,
     time::Duration,
@@ -46,19 +53,50 @@ pub(crate) fn watch(database: Database) -> Result<(), Fault> {
     let looking = tell.clone();
     thread::Builder::new().spawn(move || keep_looking(&database, conn, &selected, &looking))?;
     let quitting = tell.clone();
-    signals::listen([SIGTERM, SIGHUP], move |_| drop(quitting.send(Event::Quit)))?;
+    signals::listen([SIGTERM, SIGHUP], move |_| {
+        let _ = quitting.send(Event::Quit);
+        // A terminal that takes no output blocks the thread that draws.
+        thread::sleep(INTERVAL);
+        let _ = disable_raw_mode();
+        process::exit(0);
+    })?;
 
-    let mut terminal = ratatui::try_init()?;
+    let (taken, mut terminal) = Taken::take()?;
     let typing = tell.clone();
     let shown = thread::Builder::new()
         .spawn(move || listen_to_keys(&typing))
         .and_then(|_| show(&mut terminal, Screen::new(seen), &events, &select));
-    ratatui::restore();
+    let _ = terminal.show_cursor();
+    // Its drop prints an error, and panics if that can't be printed.
+    mem::forget(terminal);
+    drop(taken);
     Ok(shown?)
 }
 
+type Terminal = ratatui::Terminal<CrosstermBackend<output::Terminal>>;
+
+/// The terminal as `top` uses it, until this is dropped, also by a panic.
+struct Taken;
+
+impl Taken {
+    fn take() -> io::Result<(Self, Terminal)> {
+        enable_raw_mode()?;
+        let taken = Self;
+        execute!(output::Terminal, EnterAlternateScreen)?;
+        let terminal = Terminal::new(CrosstermBackend::new(output::Terminal))?;
+        Ok((taken, terminal))
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let _ = disable_raw_mode();
+        let _ = execute!(output::Terminal, LeaveAlternateScreen);
+    }
+}
+
 fn show(
-    terminal: &mut ratatui::DefaultTerminal,
+    terminal: &mut Terminal,
     mut screen: Screen,
     events: &Receiver<Event>,
     select: &Sender<Option<String>>,

@@ -1,13 +1,10 @@
 //! How things are shown: to people as columns, to programs as JSON.
 
-use crate::fault::Fault;
+use crate::{fault::Fault, output};
 use comfy_table::{CellAlignment, Table, presets};
 use diesel_dbsemaphore::{Holder, Session, Usage, Waiter};
 use serde::Serialize;
-use std::{
-    io::{ErrorKind, Write, stdout},
-    time::Duration,
-};
+use std::time::Duration;
 
 /// One semaphore, with all that is known of it.
 #[derive(Serialize)]
@@ -179,11 +176,7 @@ pub(crate) fn print(
     } else {
         text()
     };
-    match writeln!(stdout(), "{text}") {
-        // Whoever reads it, such as `head`, has read enough.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        written => Ok(written?),
-    }
+    output::print(&format!("{text}\n")).map_err(Fault::output)
 }
 
 fn milliseconds(time: Option<Duration>) -> Option<u64> {

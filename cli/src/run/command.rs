@@ -1,129 +1,87 @@
-//! Starts the command, passes signals on to it, and ends it if its ticket is lost.
+//! How the command is started.
 
-use super::{Event, FAILED, code_of_signal};
-use crate::{options::Run, signals::Received};
+use crate::{options::Run, output, signals};
 use diesel_dbsemaphore::Ticket;
 use nix::{
-    libc::{SIGCHLD, SIGINT},
-    sys::signal::{self, Signal},
-    unistd::Pid,
+    libc::ENOEXEC,
+    sys::signal::SigSet,
+    unistd::{AccessFlags, access},
 };
 use std::{
-    ffi::OsStr,
+    env,
+    ffi::{OsStr, OsString},
     io,
-    os::unix::process::ExitStatusExt,
-    path::Path,
-    process::{Child, Command, ExitStatus},
-    sync::mpsc::{Receiver, RecvTimeoutError},
-    time::Instant,
+    os::unix::{ffi::OsStrExt, process::CommandExt},
+    path::{Path, PathBuf},
+    process::{Child, Command},
 };
 
-/// Returns the command's exit code, or the one that says why it could not be run.
-pub(super) fn supervise(options: &Run, ticket: &Ticket, events: &Receiver<Event>) -> u8 {
-    let mut command = match prepare(options) {
-        Ok(command) => command,
-        Err(error) => return cannot_run(options.command[0].as_os_str(), &error),
-    };
+/// Starts the command with the ticket in its environment and with the signal mask `blocked`.
+pub(super) fn start(options: &Run, ticket: &Ticket, blocked: &SigSet) -> io::Result<Child> {
     let ids: Vec<String> = ticket.ids().iter().map(i64::to_string).collect();
+    let token = ticket.fencing_token().to_string();
+    let spawn = |mut command: Command| {
+        command
+            .env("DBSEMAPHORE_NAME", ticket.semaphore())
+            .env("DBSEMAPHORE_TICKETS", ids.join(","))
+            .env("DBSEMAPHORE_FENCING_TOKEN", &token);
+        if options.process_group {
+            command.process_group(0);
+        }
+        command.spawn()
+    };
+    let ours = signals::swap_mask(blocked);
+    let child = match spawn(first_step(options)) {
+        Err(error) if is_script(&error) => spawn(script(&options.command)),
+        started => started,
+    };
+    signals::swap_mask(&ours);
+    child
+}
+
+fn plain(words: &[OsString]) -> Command {
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]);
     command
-        .env("DBSEMAPHORE_NAME", ticket.semaphore())
-        .env("DBSEMAPHORE_TICKETS", ids.join(","))
-        .env(
-            "DBSEMAPHORE_FENCING_TOKEN",
-            ticket.fencing_token().to_string(),
-        );
-    match command.spawn() {
-        Ok(child) => Supervisor::new(child, options).watch(events),
-        Err(error) => cannot_run(options.command[0].as_os_str(), &error),
-    }
 }
 
-struct Supervisor<'a> {
-    child: Child,
-    options: &'a Run,
-    /// After a loss: when it has had its time.
-    kill_at: Option<Instant>,
+/// Whether a file that may be executed is in no format that the kernel knows: a script without `#!`.
+fn is_script(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(ENOEXEC)
 }
 
-impl<'a> Supervisor<'a> {
-    fn new(child: Child, options: &'a Run) -> Self {
-        Self {
-            child,
-            options,
-            kill_at: None,
-        }
-    }
-
-    /// Only here is the child waited for, so until this returns, its process id is nobody else's.
-    fn watch(mut self, events: &Receiver<Event>) -> u8 {
-        loop {
-            match self.next(events) {
-                Ok(Event::Signal(Received {
-                    number: SIGCHLD, ..
-                })) => match self.child.try_wait() {
-                    Ok(None) => {}
-                    Ok(Some(status)) => return code_of(status),
-                    Err(error) => {
-                        eprintln!("dbsemaphore: the command's end can't be seen: {error}");
-                        return FAILED;
-                    }
-                },
-                // The terminal has sent it to the command as well.
-                Ok(Event::Signal(Received {
-                    number: SIGINT,
-                    from_terminal: true,
-                })) => {}
-                Ok(Event::Signal(received)) => self.send(received.number),
-                Ok(Event::Lost) => self.lose(),
-                Ok(Event::Connected(_) | Event::Answered(_)) => {}
-                Err(_) => {
-                    self.kill_at = None;
-                    self.send(Signal::SIGKILL as i32);
-                }
-            }
-        }
-    }
-
-    /// An error when the command has had its time.
-    fn next(&self, events: &Receiver<Event>) -> Result<Event, RecvTimeoutError> {
-        match self.kill_at {
-            Some(at) => events.recv_timeout(at.saturating_duration_since(Instant::now())),
-            None => events.recv().map_err(Into::into),
-        }
-    }
-
-    fn lose(&mut self) {
-        eprintln!(
-            "dbsemaphore: the ticket was lost, somebody else may hold it now: the command gets SIGTERM, and after {} SIGKILL",
-            humantime::format_duration(self.options.grace)
-        );
-        self.send(Signal::SIGTERM as i32);
-        // One too far away to be counted is never.
-        self.kill_at = Instant::now().checked_add(self.options.grace);
-    }
-
-    fn send(&self, number: i32) {
-        let sent = Signal::try_from(number)
-            .and_then(|signal| signal::kill(Pid::from_raw(self.child.id() as i32), signal));
-        if let Err(error) = sent {
-            eprintln!("dbsemaphore: signal {number} can't be passed on to the command: {error}");
-        }
-    }
+/// Runs a script without `#!` as `execvp` does: by /bin/sh.
+fn script(words: &[OsString]) -> Command {
+    let mut command = Command::new("/bin/sh");
+    command.arg(find(&words[0])).args(&words[1..]);
+    command
 }
 
-fn code_of(status: ExitStatus) -> u8 {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => u8::try_from(code).unwrap_or(u8::MAX),
-        (None, Some(number)) => code_of_signal(number),
-        (None, None) => FAILED,
+/// The file that a word names, where the kernel looked for it.
+fn find(word: &OsStr) -> PathBuf {
+    let path = Path::new(word);
+    let found = if word.as_bytes().contains(&b'/') {
+        path.to_owned()
+    } else {
+        let folders = env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
+        env::split_paths(&folders)
+            .map(|folder| folder.join(path))
+            .find(|file| file.is_file() && access(file, AccessFlags::X_OK).is_ok())
+            .unwrap_or_else(|| path.to_owned())
+    };
+    // /bin/sh would take it for an option.
+    if found.as_os_str().as_bytes().starts_with(b"-") {
+        return Path::new(".").join(found);
     }
+    found
 }
 
-fn cannot_run(program: &OsStr, error: &io::Error) -> u8 {
-    eprintln!(
-        "dbsemaphore: {} can't be run: {error}",
-        Path::new(program).display()
-    );
+/// Reports why the command can't be run. Returns the exit code for that.
+pub(super) fn cannot_run(words: &[OsString], error: &io::Error) -> u8 {
+    output::say(format_args!(
+        "{} can't be run: {error}",
+        Path::new(&words[0]).display()
+    ));
     if error.kind() == io::ErrorKind::NotFound {
         127
     } else {
@@ -132,43 +90,40 @@ fn cannot_run(program: &OsStr, error: &io::Error) -> u8 {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn prepare(options: &Run) -> io::Result<Command> {
-    Ok(plain(&options.command))
+fn first_step(options: &Run) -> Command {
+    plain(&options.command)
 }
 
-fn plain(words: &[std::ffi::OsString]) -> Command {
-    let mut command = Command::new(&words[0]);
-    command.args(&words[1..]);
-    command
-}
+#[cfg(target_os = "linux")]
+use with_parent::first_step;
 
 #[cfg(target_os = "linux")]
 pub(crate) use with_parent::become_command;
-#[cfg(target_os = "linux")]
-use with_parent::prepare;
 
 /// Linux lets a process ask for a signal when its parent ends. It has to ask itself, so we become the command in two
 /// steps: ourselves again, which asks, and then the command, for which that stays in force.
 #[cfg(target_os = "linux")]
 mod with_parent {
-    use super::{Run, cannot_run, plain};
+    use super::{Run, cannot_run, is_script, plain, script};
     use crate::options::Become;
     use nix::sys::{prctl, signal::Signal};
     use std::{
-        env, io,
+        io,
         os::unix::process::{CommandExt, parent_id},
         process::{self, Command},
     };
 
-    pub(crate) fn prepare(options: &Run) -> io::Result<Command> {
+    pub(crate) fn first_step(options: &Run) -> Command {
         if !options.kill_with_parent {
-            return Ok(plain(&options.command));
+            return plain(&options.command);
         }
-        let mut command = Command::new(env::current_exe()?);
+        // The file that runs, also when it was replaced or removed meanwhile.
+        let mut command = Command::new("/proc/self/exe");
         command
+            .arg0("dbsemaphore")
             .args(["become", &process::id().to_string(), "--"])
             .args(&options.command);
-        Ok(command)
+        command
     }
 
     /// Returns only if it can't.
@@ -177,9 +132,12 @@ mod with_parent {
         let error = match asked {
             // It was killed before we asked.
             Ok(()) if parent_id() != options.parent => return 128 + 9,
-            Ok(()) => plain(&options.command).exec(),
+            Ok(()) => match plain(&options.command).exec() {
+                error if is_script(&error) => script(&options.command).exec(),
+                error => error,
+            },
             Err(error) => error,
         };
-        cannot_run(&options.command[0], &error)
+        cannot_run(&options.command, &error)
     }
 }

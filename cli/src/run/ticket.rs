@@ -1,24 +1,16 @@
-//! Gets the ticket, or leaves at once when told to.
+//! Gets the ticket, or leaves at once when told to or when time is up.
 
-use super::Event;
-use crate::{
-    database::{self, Database},
-    fault::Fault,
-    options::Run,
-    signals::Received,
-};
-use diesel::{
-    PgConnection, QueryResult, RunQueryDsl,
-    dsl::sql,
-    select, sql_query,
-    sql_types::{Integer, Text},
-};
-use diesel_dbsemaphore::{Request, SemaphoreTicket};
-use nix::libc::SIGCHLD;
+use super::{Event, asking::Asking, stop};
+use crate::{database::Database, fault::Fault, options::Run};
+use diesel::PgConnection;
+use diesel_dbsemaphore::{CancellationToken, SemaphoreTicket};
+use nix::libc::{SIGCHLD, SIGCONT, SIGTSTP, SIGXFSZ};
 use std::{
-    ffi::OsString,
-    path::Path,
-    sync::mpsc::{self, Receiver, Sender},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+        mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -26,12 +18,16 @@ use std::{
 /// How long a signal may take to end the tool, less what its own end takes.
 const LEAVING: Duration = Duration::from_millis(150);
 
-/// As many characters as others see for certain, beside the name of this tool.
-const LABEL_CHARS: usize = 32;
+/// How often a wait is cancelled until it has ended.
+const CANCEL_INTERVAL: Duration = Duration::from_millis(3);
+
+/// How much longer than its limit a request waits for the server's answer, which says more than that time is up.
+const ANSWERING: Duration = Duration::from_millis(250);
 
 pub(super) enum Outcome {
     Granted(SemaphoreTicket<PgConnection>),
-    Busy,
+    /// With the reason.
+    Busy(String),
     Interrupted(i32),
 }
 
@@ -41,137 +37,149 @@ pub(super) fn acquire(
     tell: &Sender<Event>,
     events: &Receiver<Event>,
 ) -> Result<Outcome, Fault> {
-    // A thread of its own, for it blocks: nothing but the end of its session can wake it.
-    let asking = Asking::new(database, options, tell);
-    thread::Builder::new().spawn(move || asking.ask())?;
-    let mut session = None;
-    while let Ok(event) = events.recv() {
-        match event {
-            Event::Connected(pid) => session = Some(pid),
-            Event::Answered(answer) => {
-                return Ok(answer?.map_or(Outcome::Busy, Outcome::Granted));
-            }
-            Event::Signal(Received {
-                number: SIGCHLD, ..
-            })
-            | Event::Lost => {}
-            Event::Signal(signal) => {
-                if let Some(pid) = session {
-                    leave_line(database, pid);
-                }
-                return Ok(Outcome::Interrupted(signal.number));
-            }
+    let limit = Limit::new(database, options);
+    // A thread of its own, because it blocks: only the server can wake it.
+    let token = Arc::new(CancellationToken::new());
+    Asking::new(database, options, tell, &token).start()?;
+    let leave = |is_connected| {
+        // Otherwise there is no place in the queue.
+        if is_connected && limit.waits {
+            leave(database, &token, events);
         }
-    }
-    Err(Fault::new("the thread that asks for the ticket is gone"))
-}
-
-/// One who asks.
-struct Asking {
-    database: Database,
-    name: String,
-    tickets: u32,
-    /// None for ever.
-    wait: Option<Duration>,
-    host_timeout: Duration,
-    label: String,
-    tell: Sender<Event>,
-}
-
-impl Asking {
-    fn new(database: &Database, options: &Run, tell: &Sender<Event>) -> Self {
-        let wait = options.wait.unwrap_or_default();
-        let label = options.label.clone();
-        Self {
-            database: database.clone(),
-            name: options.name.clone(),
-            tickets: options.tickets,
-            wait: (!options.wait_forever).then_some(wait),
-            host_timeout: options.host_timeout,
-            label: label.unwrap_or_else(|| label_of(&options.command)),
-            tell: tell.clone(),
-        }
-    }
-
-    fn ask(self) {
-        let answer = self.connect_and_ask();
-        // If nobody listens any more, the process is about to end.
-        let _ = self.tell.send(Event::Answered(answer));
-    }
-
-    fn connect_and_ask(&self) -> Result<Option<SemaphoreTicket<PgConnection>>, Fault> {
-        let began = Instant::now();
-        let mut conn = self.database.connect()?;
-        if self.wait != Some(Duration::ZERO) {
-            let pid =
-                select(sql::<Integer>("pg_catalog.pg_backend_pid()")).get_result(&mut conn)?;
-            let _ = self.tell.send(Event::Connected(pid));
-        }
-        let request = Request::new(&self.name)
-            .tickets(self.tickets)
-            .host_timeout(self.host_timeout)
-            .label(&self.label);
-        let request = match self.wait {
-            Some(limit) => request.wait(limit.saturating_sub(began.elapsed())),
-            None => request.wait_forever(),
-        };
-        Ok(SemaphoreTicket::acquire(conn, request)?)
-    }
-}
-
-/// Ends our own session, for the server would look only each second whether we are still there. It does so all the same
-/// if this takes too long.
-fn leave_line(database: &Database, pid: i32) {
-    let (done, is_done) = mpsc::channel();
-    let database = database.clone();
-    let ending = thread::Builder::new().spawn(move || {
-        let ended = database
-            .connect()
-            .and_then(|mut conn| Ok(end_session(&mut conn, pid)?));
-        drop(ended);
-        let _ = done.send(());
-    });
-    if ending.is_ok() {
-        let _ = is_done.recv_timeout(LEAVING);
-    }
-}
-
-/// Returns when it has ended. Behind a pooler this may be another's session by now, which doesn't have our name.
-fn end_session(conn: &mut PgConnection, pid: i32) -> QueryResult<()> {
-    let ours = |action: &str| {
-        sql_query(format!(
-            "SELECT {action} FROM pg_catalog.pg_stat_activity \
-             WHERE pid = $1 AND (application_name = $2 OR starts_with(application_name, $2 || ' [ticket: '))"
-        ))
-        .bind::<Integer, _>(pid)
-        .bind::<Text, _>(database::application())
     };
-    ours("pg_catalog.pg_terminate_backend(pid)").execute(conn)?;
-    while ours("").execute(conn)? > 0 {
-        thread::sleep(Duration::from_millis(2));
+    let mut is_connected = false;
+    loop {
+        match limit.next(events) {
+            Ok(Event::Connected) => is_connected = true,
+            Ok(Event::Answered(answer)) => {
+                let busy = || Outcome::Busy(limit.none_available(&options.name));
+                return Ok(answer?.map_or_else(busy, Outcome::Granted));
+            }
+            Ok(Event::Signal(signal)) => match signal.number {
+                SIGCHLD | SIGCONT => {}
+                // A file of ours has become too large.
+                SIGXFSZ if signal.from_kernel => {}
+                SIGTSTP => stop(),
+                number => {
+                    leave(is_connected);
+                    return Ok(Outcome::Interrupted(number));
+                }
+            },
+            Ok(Event::Lost) => {}
+            Ok(Event::Deaf) | Err(RecvTimeoutError::Disconnected) => {
+                leave(is_connected);
+                return Err(Fault::new(
+                    "can't wait for a ticket: no signal can be heard any longer",
+                ));
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                leave(is_connected);
+                return limit.exceeded(&options.name, is_connected);
+            }
+        }
     }
-    Ok(())
 }
 
-/// The command's name. Not its arguments: everybody who may connect to the database sees this, and a password may be
-/// among those.
-fn label_of(command: &[OsString]) -> String {
-    let name = command.first().and_then(|path| Path::new(path).file_name());
-    let name = name.unwrap_or_default().to_string_lossy();
-    let label: String = name
-        .chars()
-        .map(|letter| {
-            if letter.is_ascii_graphic() {
-                letter
-            } else {
-                '?'
+/// Until when a request may take, by our clock: the server's may stand still, or the server be silent.
+struct Limit {
+    /// Whether the request stands in the queue if too few tickets are available.
+    waits: bool,
+    /// `None` for a request that doesn't wait for a ticket.
+    wait: Option<Duration>,
+    /// `None` for ever.
+    end: Option<Instant>,
+}
+
+impl Limit {
+    fn new(database: &Database, options: &Run) -> Self {
+        let wait = options.wait.filter(|wait| !wait.is_zero());
+        let limit = if options.wait_forever {
+            None
+        } else {
+            wait.or_else(|| database.limit())
+        };
+        let end =
+            limit.and_then(|limit| Instant::now().checked_add(limit.saturating_add(ANSWERING)));
+        let waits = options.wait_forever || wait.is_some();
+        Self { waits, wait, end }
+    }
+
+    fn next(&self, events: &Receiver<Event>) -> Result<Event, RecvTimeoutError> {
+        match self.end {
+            Some(end) => events.recv_timeout(end.saturating_duration_since(Instant::now())),
+            None => events.recv().map_err(Into::into),
+        }
+    }
+
+    fn none_available(&self, name: &str) -> String {
+        match self.wait {
+            None => format!(
+                "semaphore {name:?} has too few tickets available: wait for them with --wait, or try again later"
+            ),
+            Some(wait) => format!(
+                "semaphore {name:?} had too few tickets available within {}: wait longer, or try again later",
+                humantime::format_duration(wait)
+            ),
+        }
+    }
+
+    fn exceeded(&self, name: &str, is_connected: bool) -> Result<Outcome, Fault> {
+        match self.wait {
+            Some(_) if is_connected => Ok(Outcome::Busy(self.none_available(name))),
+            Some(wait) => Ok(Outcome::Busy(format!(
+                "no connection to the database within {}: check that the server answers, or wait longer",
+                humantime::format_duration(wait)
+            ))),
+            None => Err(Fault::new(
+                "no answer from the database in time: check that the server answers, or set connect_timeout in the \
+                 database's URL",
+            )),
+        }
+    }
+}
+
+/// Leaves the queue, for the server would look only each second whether we are still there. If this takes too long, the
+/// server does so all the same.
+fn leave(database: &Database, token: &Arc<CancellationToken>, events: &Receiver<Event>) {
+    let end = Instant::now() + LEAVING;
+    let answered = Arc::new(AtomicBool::new(false));
+    let cancelling = {
+        let (database, token, answered) =
+            (database.clone(), Arc::clone(token), Arc::clone(&answered));
+        thread::Builder::new().spawn(move || cancel_until(&answered, &database, &token))
+    };
+    if cancelling.is_err() {
+        return;
+    }
+    while let Ok(event) = events.recv_timeout(end.saturating_duration_since(Instant::now())) {
+        if let Event::Answered(answer) = event {
+            answered.store(true, SeqCst);
+            if let Ok(Some(ticket)) = answer {
+                release(ticket, end);
             }
-        })
-        .take(LABEL_CHARS)
-        .collect();
-    if label.is_empty() {
-        "?".to_owned()
-    } else {
-        label
+            return;
+        }
+    }
+}
+
+/// Cancels our wait again and again: PostgreSQL may miss a cancel.
+fn cancel_until(answered: &AtomicBool, database: &Database, token: &CancellationToken) {
+    let Ok(mut conn) = database.connect() else {
+        return;
+    };
+    while !answered.load(SeqCst) && token.cancel(&mut conn).is_ok() {
+        thread::sleep(CANCEL_INTERVAL);
+    }
+}
+
+/// Releases a ticket that was granted at the last moment. The end of this process does so, if this takes too long.
+fn release(ticket: SemaphoreTicket<PgConnection>, end: Instant) {
+    let (released, is_released) = mpsc::channel();
+    let releasing = thread::Builder::new().spawn(move || {
+        drop(ticket);
+        let _ = released.send(());
+    });
+    if releasing.is_ok() {
+        let _ = is_released.recv_timeout(end.saturating_duration_since(Instant::now()));
     }
 }

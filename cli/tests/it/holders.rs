@@ -1,6 +1,6 @@
 //! What `holders` says, beside what is true: fifty holders of all kinds, while they come and go.
 
-use crate::tool::tool;
+use crate::tool::{pool_mode, tool_at};
 use diesel::{
     Connection, PgConnection, QueryableByName, RunQueryDsl,
     connection::{CacheSize, SimpleConnection},
@@ -65,6 +65,9 @@ struct Truth {
 struct Stage {
     database: Database,
     bouncer: Bouncer,
+    tool_url: String,
+    /// That of the tool, if it has one.
+    _tool_bouncer: Option<Bouncer>,
     /// The last to go.
     _server: Server,
     truth: Mutex<Truth>,
@@ -76,12 +79,19 @@ impl Stage {
         let server = Server::start();
         let database = server.create_database();
         let bouncer = Bouncer::start(&server, &[]);
+        let tool_bouncer = pool_mode().map(|mode| Bouncer::start_on(&server.url(), mode, &[]));
+        let tool_url = match &tool_bouncer {
+            Some(bouncer) => bouncer.url(database.name()),
+            None => database.url(),
+        };
         let mut conn = database.connect();
         sem::run_migrations(&mut conn).unwrap();
         sem::make(&mut conn, "x", TICKETS).unwrap();
         Self {
             database,
             bouncer,
+            tool_url,
+            _tool_bouncer: tool_bouncer,
             _server: server,
             truth: Mutex::default(),
             over: AtomicBool::new(false),
@@ -148,7 +158,7 @@ impl Stage {
 
     fn churn_tool(&self) {
         while !self.is_over() {
-            let mut tool = tool(&self.database.url());
+            let mut tool = tool_at(&self.tool_url);
             let mut tool = tool
                 .args(["run", "x", "--wait-forever", "--"])
                 .args(["sh", "-c", "read -r _; echo $DBSEMAPHORE_TICKETS; cat"])

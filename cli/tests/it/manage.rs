@@ -1,6 +1,6 @@
 //! The commands that do one thing, and say so.
 
-use crate::tool::{Running, code, database_with, tell, tool, until_held, until_waiting};
+use crate::tool::{Running, code, database_with, tell, tool, tool_at, until_held, until_waiting};
 use diesel_dbsemaphore::{self as sem, Request, SemaphoreTicket};
 use serde_json::{Value, json};
 use stand::Database;
@@ -38,7 +38,7 @@ fn show_tells_who() {
     let database = database_with(1);
     let guard = SemaphoreTicket::require(database.connect(), Request::new("x").label("for Ada"));
     let guard = guard.unwrap();
-    let mut waits = tool(&database.url());
+    let mut waits = tool(&database);
     let mut waits = Running::start(waits.args(["run", "x", "--wait-forever", "--", "true"]));
     until_waiting(&database, 1);
 
@@ -106,13 +106,13 @@ fn errors_are_one_line_without_a_password() {
         "user=ada password=s3 cret",
         "",
     ] {
-        let told = tool(url).arg("list").output().unwrap();
+        let told = tool_at(url).arg("list").output().unwrap();
         let said = String::from_utf8(told.stderr).unwrap();
         assert_eq!(code(told.status), 1);
         assert_eq!(said.lines().count(), 1, "{said}");
         assert!(!said.contains("s3") && !said.contains("cret"), "{said}");
     }
-    let help = tool("postgres://ada:s3cret@host/x")
+    let help = tool_at("postgres://ada:s3cret@host/x")
         .arg("--help")
         .output()
         .unwrap();

@@ -2,15 +2,16 @@
 
 use crate::{
     command::Worker,
-    tool::{Running, code, database_with, tell, tool, until_held, until_waiting},
+    tool::{
+        self, Running, TOOL, code, database_with, is_alive, tell, tool, until_held, until_waiting,
+    },
 };
 use diesel::{RunQueryDsl, sql_query};
 use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
 use nix::sys::signal::Signal;
-use stand::{Witness, eventually};
+use stand::{Database, Witness, eventually};
 use std::{
-    fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::Write,
     process::{Command, Stdio},
     thread,
     time::Duration,
@@ -33,11 +34,11 @@ fn twenty_shells_at_once() {
             .map(|number| {
                 let (way, deaf, expected) = WAYS[number % WAYS.len()];
                 let worker = Worker::new(&witness, way, deaf);
-                let url = database.url();
+                let url = tool::url(&database);
                 scope.spawn(move || {
                     let status = Command::new("sh")
                         .args(["-c", "\"$@\"; exit $?", "sh"])
-                        .arg(env!("CARGO_BIN_EXE_dbsemaphore"))
+                        .arg(TOOL)
                         .args(["run", "x", "--wait", "60s", "--"])
                         .args(&worker.words)
                         .envs(worker.env)
@@ -120,7 +121,7 @@ fn signals_are_passed_on() {
     ] {
         let mut witness = Witness::new();
         let worker = Worker::new(&witness, way, deaf);
-        let mut tool = tool(&database.url());
+        let mut tool = tool(&database);
         tool.args(["run", "x", "--"]).args(&worker.words);
         let mut tool = Running::start(tool.envs(worker.env).stdin(Stdio::piped()));
         eventually("the command runs", || {
@@ -135,24 +136,13 @@ fn signals_are_passed_on() {
 }
 
 /// `sh` and `cat`: their first line is the process id of the command.
-fn run_until_told(database: &stand::Database, words: &[&str]) -> (Running, u32) {
-    let mut tool = tool(&database.url());
+fn run_until_told(database: &Database, words: &[&str]) -> (Running, u32) {
+    let mut tool = tool(&database);
     tool.args(["run", "x"]).args(words);
     tool.args(["--", "sh", "-c", "trap '' TERM; echo $$; exec cat"]);
     let mut tool = Running::start(tool.stdin(Stdio::piped()).stdout(Stdio::piped()));
-    let mut line = String::new();
-    let stdout = tool.0.stdout.as_mut().unwrap();
-    BufReader::new(stdout).read_line(&mut line).unwrap();
-    (tool, line.trim().parse().unwrap())
-}
-
-fn is_alive(pid: u32) -> bool {
-    // A zombie is dead.
-    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
-        stat.rsplit(") ")
-            .next()
-            .is_some_and(|rest| !rest.starts_with('Z'))
-    })
+    let command = tool.line().parse().unwrap();
+    (tool, command)
 }
 
 #[test]
@@ -174,7 +164,7 @@ fn a_lost_ticket_ends_the_command() {
 #[test]
 fn a_loss_that_comes_to_light_at_the_end_is_told() {
     let database = database_with(1);
-    let mut tool = tool(&database.url());
+    let mut tool = tool(&database);
     let script = "trap '' TERM; read -r line; exit 0";
     tool.args(["run", "x", "--grace", "1h", "--", "sh", "-c", script]);
     let mut tool = Running::start(tool.stdin(Stdio::piped()).stderr(Stdio::piped()));
@@ -184,13 +174,7 @@ fn a_loss_that_comes_to_light_at_the_end_is_told() {
         .unwrap();
     writeln!(tool.0.stdin.take().unwrap()).unwrap();
     assert_eq!(tool.end(), 76);
-    let mut said = String::new();
-    tool.0
-        .stderr
-        .take()
-        .unwrap()
-        .read_to_string(&mut said)
-        .unwrap();
+    let said = tool.said();
     assert!(said.contains("lost"), "{said}");
 }
 
@@ -216,7 +200,7 @@ fn when_the_tool_is_killed_the_ticket_is_free() {
 #[test]
 fn what_the_command_leaves_behind_keeps_no_ticket() {
     let database = database_with(1);
-    let mut tool = tool(&database.url());
+    let mut tool = tool(&database);
     // In the background, with all that it inherits.
     tool.args(["run", "x", "--", "sh", "-c", "exec 3<&0; cat <&3 & exit 0"]);
     let mut tool = Running::start(tool.stdin(Stdio::piped()));
@@ -239,7 +223,7 @@ fn a_label_tells_the_command() {
     let application = format!("dbsemaphore[{}]", tool.0.id());
     assert_eq!(holder.session.application, Some(application));
     assert_eq!(holder.session.label.as_deref(), Some("sh"), "no arguments");
-    let mut waits = self::tool(&database.url());
+    let mut waits = tool::tool(&database);
     waits.args([
         "run",
         "x",

@@ -1,6 +1,6 @@
 //! Signals while the tool waits for a ticket.
 
-use crate::tool::{Running, database_with, tool, until_waiting};
+use crate::tool::{self, Running, TOOL, database_with, tool, until_waiting};
 use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
 use nix::sys::signal::Signal;
 use std::{
@@ -23,7 +23,7 @@ fn they_end_it_at_once_and_nobody_is_left_in_line() {
             // The head of the line sleeps on something else than those behind it.
             let mut line: Vec<Running> = (1..=place)
                 .map(|place| {
-                    let mut tool = tool(&database.url());
+                    let mut tool = tool(&database);
                     tool.args(["run", "x", "--wait-forever", "--", "false"]);
                     let tool = Running::start(&mut tool);
                     until_waiting(&database, place);
@@ -54,10 +54,10 @@ fn what_nohup_ignores_stays_ignored() {
     let mut shell = Command::new("sh");
     shell
         .args(["-c", "trap '' HUP; exec \"$@\"", "sh"])
-        .arg(env!("CARGO_BIN_EXE_dbsemaphore"))
+        .arg(TOOL)
         .args(["run", "x", "--wait-forever", "--"])
         .args(["sh", "-c", "kill -HUP $$; exit 5"])
-        .env("DATABASE_URL", database.url())
+        .env("DATABASE_URL", tool::url(&database))
         .process_group(0);
     let mut tool = Running::start(&mut shell);
     until_waiting(&database, 1);

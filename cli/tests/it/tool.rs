@@ -5,26 +5,68 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use stand::{Database, eventually};
+use stand::{Bouncer, Database, PoolMode, eventually};
 use std::{
+    env,
+    ffi::OsStr,
+    fs,
+    io::{BufRead, BufReader, Read},
     os::unix::process::ExitStatusExt,
     process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::OnceLock,
+    thread,
+    time::{Duration, Instant},
 };
 
-/// The tool, for this database. `env`, because whoever runs the tests may have had a signal ignored, as shells do with
-/// SIGINT for what runs in the background, and that is inherited.
-pub(crate) fn tool(url: &str) -> Command {
-    let mut command = Command::new("env");
+pub(crate) const TOOL: &str = env!("CARGO_BIN_EXE_dbsemaphore");
+
+/// Through which kind of pooler the tool reaches its database, if any: `DBSEMAPHORE_TEST_POOLER` says so.
+pub(crate) fn pool_mode() -> Option<PoolMode> {
+    match env::var("DBSEMAPHORE_TEST_POOLER").as_deref() {
+        Ok("session") => Some(PoolMode::Session),
+        Ok("transaction") => Some(PoolMode::Transaction),
+        Ok(other) => panic!("DBSEMAPHORE_TEST_POOLER is session or transaction, not {other:?}"),
+        Err(_) => None,
+    }
+}
+
+/// The URL by which the tool reaches a database of the server that all tests share.
+pub(crate) fn url(database: &Database) -> String {
+    static BOUNCER: OnceLock<Bouncer> = OnceLock::new();
+    match pool_mode() {
+        None => database.url(),
+        Some(mode) => BOUNCER
+            .get_or_init(|| Bouncer::start_on(&database.url(), mode, &[]))
+            .url(database.name()),
+    }
+}
+
+/// The tool, for this database.
+pub(crate) fn tool(database: &Database) -> Command {
+    tool_at(&url(database))
+}
+
+/// The tool, for the database of this URL.
+pub(crate) fn tool_at(url: impl AsRef<OsStr>) -> Command {
+    tool_from(&["env", "--default-signal"], url)
+}
+
+/// The tool, run by a program that runs another, such as `env`. Most tests need `env --default-signal`: whoever runs the
+/// tests may have had a signal ignored, as shells do with SIGINT for what runs in the background, and that is inherited.
+pub(crate) fn tool_from(launcher: &[&str], url: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(launcher[0]);
     command
-        .args(["--default-signal", env!("CARGO_BIN_EXE_dbsemaphore")])
+        .args(&launcher[1..])
+        .arg(TOOL)
         .env("DATABASE_URL", url)
+        .env_remove("PGCONNECT_TIMEOUT")
         .stdin(Stdio::null());
     command
 }
 
 /// What it prints, with these words.
 pub(crate) fn tell(database: &Database, words: &[&str]) -> Output {
-    tool(&database.url()).args(words).output().unwrap()
+    tool(database).args(words).output().unwrap()
 }
 
 /// Killed when dropped.
@@ -36,14 +78,66 @@ impl Running {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(self.0.id() as i32);
-        kill(pid, signal).unwrap();
+        send(self.0.id(), signal as i32);
     }
 
     /// Its exit code, or the negative number of the signal that ended it.
     pub(crate) fn end(&mut self) -> i32 {
-        code(self.0.wait().unwrap())
+        self.end_within(Duration::from_secs(60))
     }
+
+    /// As [`end`](Self::end), for what has to end by then.
+    pub(crate) fn end_within(&mut self, limit: Duration) -> i32 {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return code(status);
+            }
+            assert!(Instant::now() < deadline, "still there after {limit:?}");
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// The next line of its standard output, which is read byte by byte.
+    pub(crate) fn line(&mut self) -> String {
+        let stdout = self.0.stdout.as_mut().unwrap();
+        let mut line = String::new();
+        BufReader::with_capacity(1, stdout)
+            .read_line(&mut line)
+            .unwrap();
+        line.trim().to_owned()
+    }
+
+    /// All that it writes to standard error, to its end.
+    pub(crate) fn said(&mut self) -> String {
+        let mut said = String::new();
+        let stderr = self.0.stderr.as_mut().unwrap();
+        stderr.read_to_string(&mut said).unwrap();
+        said
+    }
+}
+
+/// By its number, for the real-time signals have no name here.
+pub(crate) fn send(pid: u32, signal: i32) {
+    match Signal::try_from(signal) {
+        Ok(signal) => kill(Pid::from_raw(pid as i32), signal).unwrap(),
+        Err(_) => {
+            let script = format!("kill -{signal} {pid}");
+            let sent = Command::new("sh").args(["-c", &script]).status();
+            assert!(sent.unwrap().success());
+        }
+    }
+}
+
+/// The state of a process, as /proc has it: S sleeps, T is stopped, and so on.
+pub(crate) fn state(pid: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit(") ").next()?.chars().next()
+}
+
+pub(crate) fn is_alive(pid: u32) -> bool {
+    // A zombie is dead.
+    state(pid).is_some_and(|state| state != 'Z')
 }
 
 pub(crate) fn code(status: ExitStatus) -> i32 {

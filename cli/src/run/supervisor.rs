@@ -1,0 +1,232 @@
+//! Passes signals on to the command, and ends it if its ticket is lost, or if it can't be supervised any longer.
+
+use super::{Event, FAILED, code_of_signal, command, stop};
+use crate::{options::Run, output, signals::Received};
+use diesel::PgConnection;
+use diesel_dbsemaphore::WatchedTicket;
+use nix::{
+    errno::Errno,
+    libc::{ECHILD, SIGCHLD, SIGCONT, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGTSTP, SIGXFSZ},
+    sys::{
+        signal::SigSet,
+        wait::{WaitPidFlag, waitpid},
+    },
+    unistd,
+};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
+use std::{
+    io,
+    os::unix::process::ExitStatusExt,
+    process::{Child, ExitStatus},
+    sync::mpsc::{Receiver, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How often the command and its ticket are looked at, whatever else happens.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often, while the command is being ended and no event tells.
+const ENDING_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Returns the command's exit code, or the one that says why it could not be run.
+pub(super) fn supervise(
+    options: &Run,
+    ticket: &WatchedTicket<PgConnection>,
+    events: &Receiver<Event>,
+    blocked: &SigSet,
+) -> u8 {
+    // It can't be watched, for instance.
+    if ticket.is_lost() {
+        return options.lost_code;
+    }
+    match command::start(options, ticket.ticket(), blocked) {
+        Ok(child) => Supervisor::new(child, options).watch(ticket, events),
+        Err(error) => command::cannot_run(&options.command, &error),
+    }
+}
+
+/// Dropped before its command has ended, by a panic for instance, it ends the command.
+struct Supervisor<'a> {
+    child: Child,
+    options: &'a Run,
+    /// The command has ended: its exit code.
+    code: Option<u8>,
+    /// The command has been told to end.
+    ending: bool,
+    /// When it will have had its time.
+    kill_at: Option<Instant>,
+    killed: bool,
+}
+
+impl<'a> Supervisor<'a> {
+    fn new(child: Child, options: &'a Run) -> Self {
+        Self {
+            child,
+            options,
+            code: None,
+            ending: false,
+            kill_at: None,
+            killed: false,
+        }
+    }
+
+    /// Only here is the child waited for, so until this returns, its process id is nobody else's.
+    fn watch(mut self, ticket: &WatchedTicket<PgConnection>, events: &Receiver<Event>) -> u8 {
+        loop {
+            match events.recv_timeout(self.interval()) {
+                Ok(Event::Signal(received)) => self.pass_on(received),
+                Ok(Event::Deaf) | Err(RecvTimeoutError::Disconnected) => {
+                    self.end("no signal can be passed on any longer");
+                }
+                Ok(Event::Lost | Event::Connected | Event::Answered(_))
+                | Err(RecvTimeoutError::Timeout) => {}
+            }
+            if ticket.is_lost() {
+                self.end("the ticket was lost, somebody else may hold it now");
+            }
+            if let Some(code) = self.look() {
+                return if self.ending { FAILED } else { code };
+            }
+        }
+    }
+
+    fn interval(&self) -> Duration {
+        if self.ending {
+            ENDING_INTERVAL
+        } else {
+            LOOK_INTERVAL
+        }
+    }
+
+    fn pass_on(&self, received: Received) {
+        // In the foreground of its terminal, the command has got it as well.
+        let is_shared = received.from_kernel && !self.options.process_group;
+        match received.number {
+            SIGCHLD => {}
+            SIGINT | SIGQUIT if is_shared => {}
+            // A file of ours has become too large.
+            SIGXFSZ if received.from_kernel => {}
+            // The time of a command that is being ended goes on.
+            SIGTSTP if self.ending => {}
+            SIGTSTP => {
+                if !is_shared {
+                    self.send(SIGTSTP);
+                }
+                stop();
+            }
+            number => self.send(number),
+        }
+    }
+
+    /// Tells the command to end, once. First the signal: a message may take its time.
+    fn end(&mut self, reason: &str) {
+        if self.ending {
+            return;
+        }
+        self.ending = true;
+        self.send(SIGTERM);
+        // A stopped one gets a signal only when it goes on.
+        self.send(SIGCONT);
+        // Too far away to be counted is never.
+        self.kill_at = Instant::now().checked_add(self.options.grace);
+        output::say(format_args!(
+            "{reason}: the command gets SIGTERM, and after {} SIGKILL",
+            humantime::format_duration(self.options.grace)
+        ));
+    }
+
+    /// Returns the exit code when there is nothing left to supervise.
+    fn look(&mut self) -> Option<u8> {
+        if self.kill_at.is_some_and(|at| at <= Instant::now()) {
+            self.kill_at = None;
+            self.killed = true;
+            self.send(SIGKILL);
+        }
+        if self.code.is_none() {
+            match self.child.try_wait() {
+                Ok(status) => self.code = status.map(code_of),
+                // Somebody else has waited for it.
+                Err(error) if error.raw_os_error() == Some(ECHILD) => {
+                    output::say(format_args!(
+                        "how the command has ended is unknown: {error}"
+                    ));
+                    self.code = Some(FAILED);
+                }
+                Err(error) => {
+                    self.end(&format!("whether the command runs is unknown: {error}"));
+                    self.code = self.killed.then_some(FAILED);
+                }
+            }
+        }
+        // After a loss, the rest of the group has the same time as its leader.
+        let waits_for_group = self.ending && self.options.process_group && !self.killed;
+        self.code
+            .filter(|_| !waits_for_group || self.is_group_empty())
+    }
+
+    /// Asked often enough, for the number of an empty group is given out anew only after all others.
+    fn is_group_empty(&self) -> bool {
+        let group = self.pid();
+        // Where this is process 1, orphans of the group are its children.
+        let orphan = unistd::Pid::from_raw(-group.as_raw_pid());
+        while waitpid(orphan, Some(WaitPidFlag::WNOHANG)).is_ok_and(|status| status.pid().is_some())
+        {
+        }
+        test_kill_process_group(group) == Err(rustix::io::Errno::SRCH)
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    fn send(&self, number: i32) {
+        // A group outlives its leader; the number of a process that has been waited for may be another's.
+        if self.code.is_some() && !self.options.process_group {
+            return;
+        }
+        let sent = match signal(number) {
+            None => Err(io::Error::from(Errno::EINVAL)),
+            Some(signal) if self.options.process_group => {
+                kill_process_group(self.pid(), signal).map_err(io::Error::from)
+            }
+            Some(signal) => kill_process(self.pid(), signal).map_err(io::Error::from),
+        };
+        if let Err(error) = sent {
+            output::say(format_args!(
+                "signal {number} can't be passed on to the command: {error}"
+            ));
+        }
+    }
+}
+
+impl Drop for Supervisor<'_> {
+    fn drop(&mut self) {
+        if self.code.is_some() {
+            return;
+        }
+        self.end("the command can't be supervised any longer");
+        while self.look().is_none() {
+            thread::sleep(ENDING_INTERVAL);
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn signal(number: i32) -> Option<Signal> {
+    use rustix_libc_wrappers::process::SignalExt;
+    Signal::from_raw(number)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn signal(number: i32) -> Option<Signal> {
+    Signal::from_named_raw(number)
+}
+
+fn code_of(status: ExitStatus) -> u8 {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => u8::try_from(code).unwrap_or(u8::MAX),
+        (None, Some(number)) => code_of_signal(number),
+        (None, None) => FAILED,
+    }
+}

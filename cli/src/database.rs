@@ -72,7 +72,8 @@ impl Database {
                 thread::Builder::new()
                     .name("connecting".to_owned())
                     // If it comes too late, it is closed at once.
-                    .spawn(move || drop(connected.send(establish(&text))))?;
+                    .spawn(move || drop(connected.send(establish(&text))))
+                    .map_err(Fault::thread)?;
                 connection.recv_timeout(limit).map_err(|_| {
                     Fault::new(format_args!(
                         "no connection to the database within {}: check that the server answers, or set connect_timeout \

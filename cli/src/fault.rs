@@ -48,6 +48,12 @@ impl Fault {
         Self::new(format_args!("standard output can't be written: {error}"))
     }
 
+    pub(crate) fn thread(error: io::Error) -> Self {
+        Self::new(format_args!(
+            "no thread can be started: {error}: raise the limit of processes (ulimit -u)"
+        ))
+    }
+
     pub(crate) fn unknown(name: &str) -> Self {
         Self::new(format_args!(
             "there is no semaphore {name:?}: `dbsemaphore list` shows all, `dbsemaphore make` creates one"

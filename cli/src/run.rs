@@ -66,7 +66,7 @@ impl Drop for Ear {
 pub(crate) fn run(database: &Database, options: &Run, blocked: &SigSet) -> Result<u8, Fault> {
     if !output::is_ready() {
         return Err(Fault::new(
-            "can't supervise a command: no thread can be started: raise the limit of processes (ulimit -u)",
+            "no thread can be started: raise the limit of processes (ulimit -u)",
         ));
     }
     let (tell, events) = mpsc::channel();
@@ -79,7 +79,7 @@ pub(crate) fn run(database: &Database, options: &Run, blocked: &SigSet) -> Resul
     let ear = Ear(tell.clone());
     // An ignored SIGCHLD would hide how the command ends.
     let heard = signals::fatal().chain(job_control).chain([SIGCHLD]);
-    signals::listen(heard, move |signal| ear.hear(signal))?;
+    signals::listen(heard, move |signal| ear.hear(signal)).map_err(Fault::thread)?;
 
     let ticket = match ticket::acquire(database, options, &tell, &events)? {
         Outcome::Granted(ticket) => ticket,

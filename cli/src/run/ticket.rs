@@ -40,7 +40,9 @@ pub(super) fn acquire(
     let limit = Limit::new(database, options);
     // A thread of its own, because it blocks: only the server can wake it.
     let token = Arc::new(CancellationToken::new());
-    Asking::new(database, options, tell, &token).start()?;
+    Asking::new(database, options, tell, &token)
+        .start()
+        .map_err(Fault::thread)?;
     let leave = |is_connected| {
         // Otherwise there is no place in the queue.
         if is_connected && limit.waits {

@@ -4,7 +4,10 @@
 
 mod command;
 mod holders;
+mod inherited;
 mod manage;
+mod output;
 mod run;
 mod signals;
+mod supervision;
 mod tool;

@@ -137,7 +137,7 @@ fn signals_are_passed_on() {
 
 /// `sh` and `cat`: their first line is the process id of the command.
 fn run_until_told(database: &Database, words: &[&str]) -> (Running, u32) {
-    let mut tool = tool(&database);
+    let mut tool = tool(database);
     tool.args(["run", "x"]).args(words);
     tool.args(["--", "sh", "-c", "trap '' TERM; echo $$; exec cat"]);
     let mut tool = Running::start(tool.stdin(Stdio::piped()).stdout(Stdio::piped()));

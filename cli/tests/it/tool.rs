@@ -2,6 +2,7 @@
 
 use diesel_dbsemaphore as sem;
 use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
@@ -10,8 +11,8 @@ use std::{
     env,
     ffi::OsStr,
     fs,
-    io::{BufRead, BufReader, Read},
-    os::unix::process::ExitStatusExt,
+    io::Read,
+    os::{fd::AsFd, unix::process::ExitStatusExt},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::OnceLock,
     thread,
@@ -43,7 +44,7 @@ pub(crate) fn url(database: &Database) -> String {
 
 /// The tool, for this database.
 pub(crate) fn tool(database: &Database) -> Command {
-    tool_at(&url(database))
+    tool_at(url(database))
 }
 
 /// The tool, for the database of this URL.
@@ -98,14 +99,26 @@ impl Running {
         }
     }
 
-    /// The next line of its standard output, which is read byte by byte.
+    /// The next line of its standard output. Panics if none comes within 30 seconds.
     pub(crate) fn line(&mut self) -> String {
         let stdout = self.0.stdout.as_mut().unwrap();
-        let mut line = String::new();
-        BufReader::with_capacity(1, stdout)
-            .read_line(&mut line)
-            .unwrap();
-        line.trim().to_owned()
+        let mut line = Vec::new();
+        while !line.ends_with(b"\n") {
+            let mut ready = [PollFd::new(stdout.as_fd(), PollFlags::POLLIN)];
+            let comes = poll(&mut ready, PollTimeout::from(30_000_u16)).unwrap();
+            assert_eq!(
+                comes,
+                1,
+                "no line within 30 s: {}",
+                String::from_utf8_lossy(&line)
+            );
+            let mut byte = [0];
+            if stdout.read(&mut byte).unwrap() == 0 {
+                break;
+            }
+            line.extend(byte);
+        }
+        String::from_utf8(line).unwrap().trim().to_owned()
     }
 
     /// All that it writes to standard error, to its end.

@@ -8,6 +8,7 @@ mod inherited;
 mod manage;
 mod output;
 mod run;
+mod scripts;
 mod signals;
 mod supervision;
 mod tool;

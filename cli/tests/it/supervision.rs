@@ -1,7 +1,7 @@
 //! The command is never left alone: whatever happens to the ticket or to the tool.
 
 use crate::tool::{
-    Running, TOOL, database_with, is_alive, send, state, tool, until_held, until_waiting,
+    Running, TOOL, copy_file, database_with, is_alive, send, state, tool, until_held, until_waiting,
 };
 use diesel::{RunQueryDsl, sql_query};
 use diesel_dbsemaphore::SemaphoreTicket;
@@ -10,6 +10,7 @@ use stand::{Bouncer, Database, PoolMode, eventually};
 use std::{
     fs::{self, Permissions},
     os::unix::{fs::PermissionsExt, process::CommandExt},
+    path::Path,
     process::{Command, Stdio},
     time::Duration,
 };
@@ -177,7 +178,7 @@ impl NobodyElse {
         let bouncer = Bouncer::start_on(&database.url(), PoolMode::Session, &[]);
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
-        fs::copy(TOOL, folder.path().join("dbsemaphore")).unwrap();
+        copy_file(Path::new(TOOL), &folder.path().join("dbsemaphore"));
         Some(Self {
             database,
             bouncer,

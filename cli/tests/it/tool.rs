@@ -13,6 +13,7 @@ use std::{
     fs,
     io::Read,
     os::{fd::AsFd, unix::process::ExitStatusExt},
+    path::Path,
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::OnceLock,
     thread,
@@ -99,8 +100,22 @@ impl Running {
         }
     }
 
-    /// The next line of its standard output. Panics if none comes within 30 seconds.
+    /// The next line of its standard output, empty at the end. Panics if none comes within 30 seconds.
     pub(crate) fn line(&mut self) -> String {
+        self.next_line().unwrap_or_default()
+    }
+
+    /// The next line that ends so.
+    pub(crate) fn line_with(&mut self, end: &str) -> String {
+        loop {
+            let line = self.next_line().expect("no line has that end");
+            if line.ends_with(end) {
+                return line;
+            }
+        }
+    }
+
+    fn next_line(&mut self) -> Option<String> {
         let stdout = self.0.stdout.as_mut().unwrap();
         let mut line = Vec::new();
         while !line.ends_with(b"\n") {
@@ -113,12 +128,13 @@ impl Running {
                 String::from_utf8_lossy(&line)
             );
             let mut byte = [0];
-            if stdout.read(&mut byte).unwrap() == 0 {
-                break;
+            // At the end of a terminal, Linux reports an error.
+            if stdout.read(&mut byte).unwrap_or(0) == 0 {
+                return None;
             }
             line.extend(byte);
         }
-        String::from_utf8(line).unwrap().trim().to_owned()
+        Some(String::from_utf8_lossy(&line).trim().to_owned())
     }
 
     /// All that it writes to standard error, to its end.
@@ -164,6 +180,19 @@ impl Drop for Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// By a process of its own: a program that is open for writing can't be run, and what one test has open, the processes have
+/// that another one is about to start.
+pub(crate) fn copy_file(from: &Path, to: &Path) {
+    assert!(
+        Command::new("cp")
+            .arg(from)
+            .arg(to)
+            .status()
+            .unwrap()
+            .success()
+    );
 }
 
 /// With the tables and one semaphore, "x".

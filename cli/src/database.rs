@@ -30,8 +30,8 @@ impl Database {
         }
         let conninfo = Conninfo::parse(&url).map_err(|cause| {
             Fault::new(format_args!(
-                "the database's URL can't be read: {cause} (write postgres://USER:PASSWORD@HOST/DATABASE; in USER and \
-                 PASSWORD, other characters than letters, digits and -._~ have to be percent-encoded, @ as %40)"
+                "the database's URL can't be read: {cause}; write postgres://USER:PASSWORD@HOST/DATABASE, with other \
+                 characters in USER and PASSWORD than letters, digits and -._~ percent-encoded (@ as %40)"
             ))
         })?;
         let given = conninfo.get("connect_timeout").map(str::to_owned);

@@ -12,3 +12,4 @@ mod scripts;
 mod signals;
 mod supervision;
 mod tool;
+mod urls;

@@ -1,6 +1,6 @@
 //! The commands that do one thing, and say so.
 
-use crate::tool::{Running, code, database_with, tell, tool, tool_at, until_held, until_waiting};
+use crate::tool::{Running, code, database_with, tell, tool, until_held, until_waiting};
 use diesel_dbsemaphore::{self as sem, Request, SemaphoreTicket};
 use serde_json::{Value, json};
 use stand::Database;
@@ -91,30 +91,4 @@ fn terminate_asks() {
     assert!(told.status.success(), "{told:?}");
     assert!(guard.check().is_err());
     until_held(&database, 0);
-}
-
-#[test]
-fn errors_are_one_line_without_a_password() {
-    for url in [
-        "postgres://ada:s3cret@127.0.0.1:1/x",
-        "postgres://ada:s3/cret@127.0.0.1/x",
-        "postgres://ada:s3@cret@127.0.0.1:1/x",
-        "postgres://ada:s3%cret@127.0.0.1:1/x",
-        "postgres://127.0.0.1:1/x?user=ada&password=s3%cret",
-        "postgres://127.0.0.1:1/x?user=ada&password=s3cret",
-        "mysql://ada:s3cret@127.0.0.1:1/x",
-        "user=ada password=s3 cret",
-        "",
-    ] {
-        let told = tool_at(url).arg("list").output().unwrap();
-        let said = String::from_utf8(told.stderr).unwrap();
-        assert_eq!(code(told.status), 1);
-        assert_eq!(said.lines().count(), 1, "{said}");
-        assert!(!said.contains("s3") && !said.contains("cret"), "{said}");
-    }
-    let help = tool_at("postgres://ada:s3cret@host/x")
-        .arg("--help")
-        .output()
-        .unwrap();
-    assert!(!String::from_utf8_lossy(&help.stdout).contains("cret"));
 }

@@ -9,8 +9,7 @@ mod parse;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::{ffi::OsString, iter};
 
-const ADDRESS: &str =
-    "HOST or PORT is invalid, unless the @ after the password is missing, or a character of it not encoded";
+const ADDRESS: &str = "HOST or PORT is invalid, unless the @ after the password is missing, or a character of it not encoded";
 const DATABASE: &str = "DATABASE is invalid, unless a character of the password is not encoded";
 
 /// What stands for hidden words.

@@ -5,8 +5,10 @@
 mod command;
 mod holders;
 mod inherited;
+mod limits;
 mod manage;
 mod output;
+mod pooler;
 mod run;
 mod scripts;
 mod signals;

@@ -1,9 +1,12 @@
 //! The commands that do one thing, and say so.
 
-use crate::tool::{Running, code, database_with, tell, tool, until_held, until_waiting};
+use crate::tool::{
+    Running, code, database_with, on_terminal, tell, tool, until_held, until_waiting,
+};
 use diesel_dbsemaphore::{self as sem, Request, SemaphoreTicket};
 use serde_json::{Value, json};
 use stand::Database;
+use std::io::Write;
 
 fn json(database: &Database, words: &[&str]) -> Value {
     let told = tell(database, words);
@@ -91,4 +94,45 @@ fn terminate_asks() {
     assert!(told.status.success(), "{told:?}");
     assert!(guard.check().is_err());
     until_held(&database, 0);
+}
+
+#[test]
+fn terminate_ends_nobody_who_came_while_it_asked() {
+    let database = database_with(1);
+    let mut conn = database.connect();
+    let mut other = database.connect();
+    let guard = SemaphoreTicket::require(&mut conn, "x").unwrap();
+    let ticket = guard.ticket().ids()[0];
+    let script = format!("\"$TOOL\" terminate x {ticket}");
+    let ask = || {
+        let mut terminal = Running::start(&mut on_terminal(&database, &script));
+        // The question itself ends without a new line.
+        assert!(terminal.line_with(".").starts_with("Session "));
+        terminal
+    };
+    let answer = |mut terminal: Running, end: &str| {
+        writeln!(terminal.0.stdin.as_mut().unwrap(), "y").unwrap();
+        let said = terminal.line_with(end);
+        (terminal.end(), said)
+    };
+
+    // Another transaction of the same session: behind a pooler, it would be another client's.
+    let terminal = ask();
+    drop(guard);
+    let mut guard = SemaphoreTicket::require(&mut conn, "x").unwrap();
+    let (code, said) = answer(terminal, "who holds what");
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("no longer the same"), "{said}");
+    guard.check().unwrap();
+
+    // Another session.
+    let terminal = ask();
+    drop(guard);
+    let mut guard = SemaphoreTicket::require(&mut other, "x").unwrap();
+    assert_eq!(answer(terminal, "who holds what").0, 1);
+    guard.check().unwrap();
+
+    let (code, said) = answer(ask(), "is released");
+    assert_eq!(code, 0, "{said}");
+    assert!(guard.check().is_err());
 }

@@ -1,6 +1,6 @@
 //! Output that can't be written.
 
-use crate::tool::{self, Running, TOOL, code, database_with, tool, tool_from, until_held};
+use crate::tool::{self, Running, code, database_with, on_terminal, tool, tool_from, until_held};
 use diesel::{RunQueryDsl, sql_query};
 use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
 use nix::{
@@ -248,17 +248,9 @@ fn a_file_that_may_not_grow_costs_a_message_and_nothing_else() {
     assert_eq!(tool.end_within(SOON), 76);
 }
 
-/// On a terminal of its own. Its exit code, and what it showed.
-fn on_terminal(script: &str, database: &Database, keys: &str) -> (i32, String) {
-    let mut terminal = Command::new("script");
-    terminal
-        .args(["--quiet", "--return", "--command", script, "/dev/null"])
-        .env("DATABASE_URL", tool::url(database))
-        .env("TOOL", TOOL)
-        .env("TERM", "xterm")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped());
-    let mut terminal = Running::start(&mut terminal);
+/// On a terminal, after these keys: the exit code, and what it showed.
+fn shown(database: &Database, script: &str, keys: &str) -> (i32, String) {
+    let mut terminal = Running::start(&mut on_terminal(database, script));
     let mut stdin = terminal.0.stdin.take().unwrap();
     stdin.write_all(keys.as_bytes()).unwrap();
     let mut shown = String::new();
@@ -273,7 +265,7 @@ fn a_question_that_cannot_be_asked_ends_nobody() {
     let mut guard = SemaphoreTicket::require(database.connect(), "x").unwrap();
     let ticket = guard.ticket().ids()[0];
     let script = format!("\"$TOOL\" terminate x {ticket} >/dev/full");
-    let (code, shown) = on_terminal(&script, &database, "y\n");
+    let (code, shown) = shown(&database, &script, "y\n");
     assert_eq!(code, 1, "{shown}");
     assert!(
         shown.contains("standard output can't be written"),
@@ -289,9 +281,9 @@ fn top_ends_in_order_where_it_cannot_draw() {
         "\"$TOOL\" top >/dev/full",
         "\"$TOOL\" top >/dev/full 2>/dev/full",
     ] {
-        assert_eq!(on_terminal(script, &database, "").0, 1, "{script}");
+        assert_eq!(shown(&database, script, "").0, 1, "{script}");
     }
-    let (code, shown) = on_terminal("\"$TOOL\" top 2>/dev/full", &database, "q");
+    let (code, shown) = shown(&database, "\"$TOOL\" top 2>/dev/full", "q");
     assert_eq!(code, 0, "{shown}");
     // Without a terminal.
     let told = tool(&database).arg("top").output().unwrap();
@@ -313,17 +305,10 @@ fn top_obeys_sigterm_while_its_terminal_takes_nothing() {
     }
     let (_reader, writer) = pipe().unwrap();
     fcntl(&writer, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
-    let mut terminal = Command::new("script");
     let script = "stty rows 500 columns 400; echo $$ >\"$PID\"; exec \"$TOOL\" top";
     let pid = tempfile::NamedTempFile::new().unwrap();
-    terminal
-        .args(["--quiet", "--return", "--command", script, "/dev/null"])
-        .env("DATABASE_URL", tool::url(&database))
-        .env("TOOL", TOOL)
-        .env("PID", pid.path())
-        .env("TERM", "xterm")
-        .stdin(Stdio::piped())
-        .stdout(writer);
+    let mut terminal = on_terminal(&database, script);
+    terminal.env("PID", pid.path()).stdout(writer);
     let terminal = Running::start(&mut terminal);
     let mut top = 0;
     stand::eventually("top waits for its terminal", || {

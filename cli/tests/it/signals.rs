@@ -1,7 +1,8 @@
 //! Signals, while the tool waits for a ticket and while its command runs.
 
 use crate::tool::{
-    self, Running, TOOL, database_with, is_alive, send, tool, tool_from, until_held, until_waiting,
+    self, Running, TOOL, database_with, is_alive, on_terminal, send, tool, tool_from, until_held,
+    until_waiting,
 };
 use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
 use nix::sys::signal::Signal;
@@ -156,13 +157,8 @@ fn keys_on_the_terminal_reach_the_command_once() {
     for words in ["", "--process-group"] {
         for key in [b"\x03", b"\x1c"] {
             let run = format!("ulimit -c 0; exec \"$TOOL\" run x {words} -- sh -c \"$SCRIPT\"");
-            let mut terminal = Command::new("script");
-            terminal
-                .args(["--quiet", "--return", "--command", &run, "/dev/null"])
-                .envs([("TOOL", TOOL), ("SCRIPT", SCRIPT)])
-                .env("DATABASE_URL", tool::url(&database))
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped());
+            let mut terminal = on_terminal(&database, &run);
+            terminal.env("SCRIPT", SCRIPT);
             let mut terminal = Running::start(&mut terminal);
             let tool = terminal.line().parse().unwrap();
             terminal.0.stdin.as_mut().unwrap().write_all(key).unwrap();

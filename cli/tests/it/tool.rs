@@ -66,6 +66,20 @@ pub(crate) fn tool_from(launcher: &[&str], url: impl AsRef<OsStr>) -> Command {
     command
 }
 
+/// A script on a terminal of its own, which finds the tool as `$TOOL`. Its keys are standard input.
+pub(crate) fn on_terminal(database: &Database, script: &str) -> Command {
+    let mut terminal = Command::new("env");
+    terminal
+        .args(["--default-signal", "script", "--quiet", "--return"])
+        .args(["--command", script, "/dev/null"])
+        .env("DATABASE_URL", url(database))
+        .env("TOOL", TOOL)
+        .env("TERM", "xterm")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    terminal
+}
+
 /// What it prints, with these words.
 pub(crate) fn tell(database: &Database, words: &[&str]) -> Output {
     tool(database).args(words).output().unwrap()
@@ -113,6 +127,13 @@ impl Running {
                 return line;
             }
         }
+    }
+
+    /// Whether there is something to read on its standard output.
+    pub(crate) fn has_printed(&self) -> bool {
+        let stdout = self.0.stdout.as_ref().unwrap();
+        let mut ready = [PollFd::new(stdout.as_fd(), PollFlags::POLLIN)];
+        poll(&mut ready, PollTimeout::ZERO).unwrap() == 1
     }
 
     fn next_line(&mut self) -> Option<String> {
@@ -180,6 +201,11 @@ impl Drop for Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// How often a test of chances repeats itself: `DBSEMAPHORE_TEST_ROUNDS`, or as often as a run of the suite can afford.
+pub(crate) fn rounds(affordable: u32) -> u32 {
+    env::var("DBSEMAPHORE_TEST_ROUNDS").map_or(affordable, |rounds| rounds.parse().unwrap())
 }
 
 /// By a process of its own: a program that is open for writing can't be run, and what one test has open, the processes have

@@ -1,6 +1,6 @@
 # Everything here does its own set-up: see scripts/setup.
 
-.PHONY: setup demo web test faults sabotages bench bench-peers bench-memory chart test-all package msrv minimal-versions checks api semver lint ci
+.PHONY: setup demo web test test-pooler faults sabotages bench bench-peers bench-memory chart test-all package msrv minimal-versions checks api semver lint ci
 
 # PG=18 fetches that version.
 SERVER = $(if $(PG),DBSEMAPHORE_TEST_POSTGRES=$$(scripts/fetch-postgres $(PG)))
@@ -21,10 +21,19 @@ test: setup
 	@scripts/fetch-diesel >/dev/null
 	$(SERVER) cargo run --quiet --package stand -- cargo test --workspace $(ARGS)
 
-# On each version of PostgreSQL that is supported; VERSIONS="14 18" for these.
+# The tool's suite, with the tool behind PgBouncer, in session and in transaction mode.
+test-pooler: setup
+	@scripts/setup pgbouncer
+	for mode in session transaction; do \
+		$(SERVER) DBSEMAPHORE_TEST_POOLER=$$mode cargo run --quiet --package stand -- \
+			cargo test --package dbsemaphore $(ARGS) || exit 1; \
+	done
+
+# On each version of PostgreSQL that is supported; VERSIONS="14 18" for these. Then the tool behind PgBouncer.
 test-all: setup
 	@scripts/setup pgbouncer iproute2
 	@scripts/test-all $(VERSIONS)
+	@$(MAKE) test-pooler
 
 # Everything goes wrong that can, and the program looks for an (n+1)-th holder and a leaked ticket. FAULTS=what for a list.
 SECONDS ?= 60

@@ -7,7 +7,8 @@ use std::{ffi::OsString, time::Duration};
 #[derive(Parser)]
 #[command(name = "dbsemaphore", version)]
 pub(crate) struct Options {
-    /// postgres://USER:PASSWORD@HOST/DATABASE. As an argument, others on this machine can read it
+    /// postgres://USER:PASSWORD@HOST/DATABASE, or keyword='value' pairs as libpq takes them. Other users of this machine
+    /// can read an argument: prefer DATABASE_URL. Each host has 10 s for a connection, or connect_timeout
     #[arg(
         long,
         global = true,
@@ -23,65 +24,73 @@ pub(crate) struct Options {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Creates the tables, or brings them up to date
+    /// Create the tables, or bring them up to date
     Migrate {
-        /// Prints JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Creates a semaphore, or resizes it while it is in use; waits for tickets that have to come back
+    /// Create a semaphore, or resize it while it is in use; wait for tickets that have to be released
     Make {
         name: String,
         /// How many may hold one at the same time; 0 closes the semaphore
         tickets: u32,
-        /// Prints JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Lists all semaphores: their tickets, how many are in use, how many wait
+    /// List all semaphores: their tickets, how many are in use, how many wait
     List {
-        /// Prints JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Removes a semaphore, as soon as all its tickets have come back
+    /// Delete a semaphore, as soon as all its tickets are released
     Destroy {
         name: String,
-        /// Prints JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Shows who holds the tickets of a semaphore, since when, and who waits for them
+    /// Show who holds the tickets of a semaphore, since when, and who waits for them
     Show {
         name: String,
-        /// Prints JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Shows all semaphores, live
+    /// Show all semaphores, live
     Top,
-    /// Runs a command while holding a ticket
+    /// Run a command while holding a ticket
+    #[command(after_help = RUN)]
     Run(Run),
-    /// Ends the session that holds a ticket, and with it whatever that session does
+    /// End the session that holds a ticket, and with it whatever that session does
     Terminate {
         name: String,
         /// As `show` shows it
         ticket: i64,
-        /// Doesn't ask
+        /// Don't ask
         #[arg(long)]
         yes: bool,
     },
-    /// Becomes a command that ends with its parent
+    /// Become a command that ends with its parent
     #[cfg(target_os = "linux")]
     #[command(hide = true)]
     Become(Become),
 }
 
-/// Exit codes: that of the command, or 128 + N if signal N has ended it; 127 if there is no such command, 126 if it
-/// can't be run; 75 if no ticket was to be had; 76 if the ticket was lost; 125 for any other failure.
-///
-/// SIGINT, SIGTERM and SIGHUP are passed on to the command; while it waits for a ticket, they end the tool. The command
-/// finds DBSEMAPHORE_NAME, DBSEMAPHORE_TICKETS and DBSEMAPHORE_FENCING_TOKEN in its environment.
+const RUN: &str = "\
+Exit codes: that of the command, or 128 + N if signal N has ended it; 127 if there is no such command, 126 if it can't be \
+run; 75 if no ticket was available; 76 if the ticket was lost; 125 for any other failure.
+
+Signals: each signal that would end the tool is passed on to the command. While the tool waits for a ticket, signal N ends \
+it with exit code 128 + N. SIGKILL, SIGSEGV, SIGBUS, SIGFPE and SIGILL end the tool alone: see --kill-with-parent. Without \
+--process-group, signals don't reach what the command has started.
+
+If the ticket is lost, or the command can't be supervised any longer, it gets SIGTERM, and SIGKILL after --grace.
+
+The command finds DBSEMAPHORE_NAME, DBSEMAPHORE_TICKETS and DBSEMAPHORE_FENCING_TOKEN in its environment.";
+
 #[derive(Args)]
 pub(crate) struct Run {
     /// The semaphore
@@ -91,11 +100,11 @@ pub(crate) struct Run {
     #[arg(long, value_name = "K", default_value_t = 1)]
     pub(crate) tickets: u32,
 
-    /// Waits in line for as long as that, such as 30s, if too few tickets are free
+    /// Wait in the queue for at most that long, such as 30s, if too few tickets are available. Connecting counts
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) wait: Option<Duration>,
 
-    /// Waits in line until it has got them
+    /// Wait in the queue until the tickets are available
     #[arg(long, conflicts_with = "wait")]
     pub(crate) wait_forever: bool,
 
@@ -103,7 +112,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "TEXT")]
     pub(crate) label: Option<String>,
 
-    /// The exit code if no ticket was to be had
+    /// The exit code if no ticket was available
     #[arg(long, value_name = "CODE", default_value_t = 75)]
     pub(crate) busy_code: u8,
 
@@ -115,20 +124,21 @@ pub(crate) struct Run {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
     pub(crate) grace: Duration,
 
-    /// How long the ticket stays taken if this machine vanishes from the network
+    /// How long the ticket stays held if this machine vanishes from the network
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     pub(crate) host_timeout: Duration,
 
-    /// Kills the command if this tool is killed; without it, the command then runs on, without a ticket
+    /// Kill the command if this tool is killed; without this option, the command then runs on, without a ticket
     #[cfg(target_os = "linux")]
     #[arg(long)]
     pub(crate) kill_with_parent: bool,
 
-    /// Runs the command in a process group of its own, and signals the whole group: what the command has started, too
+    /// Run the command in a process group of its own, and send signals to the whole group: also to what the command has
+    /// started. Not for commands that read from a terminal
     #[arg(long)]
     pub(crate) process_group: bool,
 
-    /// Doesn't say why no ticket was to be had
+    /// Don't print why no ticket was available
     #[arg(short, long)]
     pub(crate) quiet: bool,
 

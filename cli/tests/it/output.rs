@@ -323,3 +323,13 @@ fn top_obeys_sigterm_while_its_terminal_takes_nothing() {
     assert!(sent.elapsed() < SOON);
     drop(terminal);
 }
+
+/// A terminal may stop whoever writes to it from the background.
+#[test]
+fn a_message_from_the_background_stops_nobody() {
+    let database = database_with(1);
+    let script = "set -m; stty tostop; \"$TOOL\" run nobody -- true & wait $!; echo \"code $?\"";
+    let mut terminal = Running::start(&mut on_terminal(&database, script));
+    assert!(terminal.line_with("125").ends_with("code 125"));
+    terminal.end();
+}

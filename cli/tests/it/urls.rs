@@ -188,7 +188,7 @@ fn all_that_psql_takes_is_taken() {
         format!("postgres://?{parameters}&"),
         format!("postgresql:///?&{parameters}"),
         format!("{given}{sign}password=s3%40cret"),
-        format!("{given}{sign}user=postgres&options=-c%20work_mem%3D1MB&connect_timeout=7"),
+        format!("{given}{sign}user=postgres&connect_timeout=7"),
         plain.clone(),
         format!(" {plain} \n"),
         quoted.clone(),
@@ -211,6 +211,25 @@ fn all_that_psql_takes_is_taken() {
         drop(tool.0.stdin.take());
         tool.end();
     }
+}
+
+/// PgBouncer refuses them.
+#[test]
+fn options_reach_the_server_itself() {
+    let database = database_with(1);
+    let given = tool::url(&database);
+    let sign = if given.contains('?') { '&' } else { '?' };
+    let url = format!("{given}{sign}options=-c%20work_mem%3D1MB");
+    let told = tool_at(url).arg("list").output().unwrap();
+    let said = String::from_utf8_lossy(&told.stderr);
+    let is_refused = said.contains("unsupported startup parameter");
+    assert_eq!(
+        (code(told.status), is_refused),
+        match tool::pool_mode() {
+            None => (0, false),
+            Some(_) => (1, true),
+        }
+    );
 }
 
 #[test]

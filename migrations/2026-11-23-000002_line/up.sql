@@ -112,6 +112,7 @@ DECLARE
     turn integer;
     one bigint;
     taken bigint[];
+    published integer;
 BEGIN
     LOOP
         taken := '{}';
@@ -127,6 +128,7 @@ BEGIN
             since := clock_timestamp();
             LOOP
                 SELECT s.slots, s.dense INTO slots, dense FROM dbsemaphore.semaphore s WHERE s.id = semaphore;
+                published := cardinality(taken);
                 IF from_top OR slots <= 64 THEN
                     taken := taken || ARRAY(
                         SELECT t.id FROM dbsemaphore.ticket t
@@ -137,6 +139,9 @@ BEGIN
                 ELSIF slots > 0 THEN
                     taken := taken || dbsemaphore.lock_free(
                         semaphore, slots, dense, wanted - cardinality(taken), already || taken, false, true);
+                END IF;
+                IF cardinality(taken) > published THEN
+                    PERFORM dbsemaphore._publish_held_tickets(taken[published + 1:]);
                 END IF;
                 EXIT WHEN cardinality(taken) >= wanted;
 
@@ -169,7 +174,7 @@ BEGIN
                 turn := turn + 1;
                 IF one IS NOT NULL THEN
                     taken := taken || one;
-                    PERFORM dbsemaphore.sign(ARRAY[one]);
+                    PERFORM dbsemaphore._publish_held_tickets(ARRAY[one]);
                 END IF;
             END LOOP;
             IF current_setting('lock_timeout') <> callers_lock_timeout THEN
@@ -206,7 +211,7 @@ $$;
 
 -- `acquire`, waiting in line for at most that many milliseconds, for ever if it is null. It answers likewise.
 CREATE FUNCTION dbsemaphore.wait(
-    semaphore_name text, wanted integer, host_timeout integer, nested boolean, label text, milliseconds bigint,
+    semaphore_name text, wanted integer, host_timeout integer, label text, milliseconds bigint,
     cancellation bigint)
 RETURNS text
 LANGUAGE plpgsql
@@ -217,9 +222,9 @@ AS $$
 DECLARE
     deadline timestamptz := clock_timestamp() + milliseconds * interval '1 ms';
     give_up timestamptz := clock_timestamp() + nullif(current_setting('lock_timeout')::interval, interval '0');
-    answer text := CASE WHEN wanted = 1 AND NOT nested AND label IS NULL
+    answer text := CASE WHEN wanted = 1 AND label IS NULL
         THEN dbsemaphore.acquire_one(semaphore_name, host_timeout)
-        ELSE dbsemaphore.acquire(semaphore_name, wanted, host_timeout, nested, label) END;
+        ELSE dbsemaphore.acquire(semaphore_name, wanted, host_timeout, label) END;
     numbers bigint[] := answer;
     semaphore bigint := numbers[1];
     already bigint[];
@@ -237,7 +242,6 @@ BEGIN
     taken := dbsemaphore.stand_in_line(
         semaphore, wanted - cardinality(already), already, deadline, give_up, false, cancellation);
     IF taken IS NOT NULL THEN
-        PERFORM dbsemaphore.sign(taken);
         RETURN dbsemaphore.remember(semaphore, already || taken);
     END IF;
     -- Out of time, or the semaphore isn't what it was.

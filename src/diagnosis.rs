@@ -56,13 +56,16 @@ impl Error {
         let Error::Database(DieselError::DatabaseError(kind, raised)) = self else {
             return self;
         };
+        if raised.hint().is_some() {
+            return Error::Database(DieselError::DatabaseError(kind, raised));
+        }
         let advice = match kind {
             DatabaseErrorKind::ReadOnlyTransaction => NEEDS_PRIMARY,
             DatabaseErrorKind::SerializationFailure => {
                 "something, such as the size of the semaphore, was changed after this transaction took its snapshot: \
                  roll back and run it again, or use READ COMMITTED"
             }
-            DatabaseErrorKind::Unknown if raised.hint().is_none() => remedy.text(),
+            DatabaseErrorKind::Unknown => remedy.text(),
             _ => return Error::Database(DieselError::DatabaseError(kind, raised)),
         };
         Error::Database(DieselError::DatabaseError(kind, raised)).with_advice(advice)

@@ -76,6 +76,11 @@ pub enum Error {
     #[allow(missing_docs)]
     Unavailable { name: String },
 
+    /// The wait was cancelled by its [`CancellationToken`](crate::CancellationToken).
+    #[error("the wait for semaphore {name:?} was cancelled")]
+    #[allow(missing_docs)]
+    Cancelled { name: String },
+
     /// The ticket went back although the guard was still there; somebody else may hold it now.
     #[error(
         "ticket {ticket} was lost, somebody else may hold it now: stop the work that it guarded"

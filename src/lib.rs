@@ -137,6 +137,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod acquire;
+mod cancel;
 mod connection;
 mod diagnosis;
 mod error;
@@ -169,6 +170,7 @@ mod watch;
 pub use crate::pool::with_ticket;
 pub use crate::{
     acquire::{acquire, require},
+    cancel::CancellationToken,
     connection::TicketConnection,
     error::{Error, Result},
     guard::SemaphoreTicket,

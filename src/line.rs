@@ -1,7 +1,7 @@
 //! Waiting, the client's side. The line itself is on the server: see the migration `line`.
 
 use crate::{
-    Request, Result, Ticket, acquire,
+    Error, Request, Result, Ticket, acquire,
     query::{self, Ask},
     request::Patience,
     transaction,
@@ -59,8 +59,14 @@ pub(crate) fn wait(
     deadline: Deadline,
 ) -> Result<Option<Ticket>> {
     loop {
+        request.check_cancellation()?;
         let left = deadline.left_for_server();
-        let granted = acquire::interpret(query::wait(conn, ask, left)?, request)?;
+        let answer = query::wait(conn, ask, left).or_else(|error| {
+            // The token was cancelled before the server was told, so the failure is its doing.
+            request.check_cancellation()?;
+            Err(Error::from(error))
+        })?;
+        let granted = acquire::interpret(answer, request)?;
         // The server's clock may be fast, or have been set, and the semaphore may have been made anew.
         if granted.is_some() || deadline.left() == Some(Duration::ZERO) {
             return Ok(granted);

@@ -1,6 +1,6 @@
 use crate::{
-    Result, diagnosis::Remedy, events, limits, line, query, schema::dbsemaphore::semaphore,
-    transaction,
+    Result, diagnosis::Remedy, events, limits, line, migrations, query,
+    schema::dbsemaphore::semaphore, transaction,
 };
 use diesel::{PgConnection, prelude::*};
 use std::collections::BTreeMap;
@@ -98,6 +98,7 @@ pub fn make(conn: &mut PgConnection, name: &str, tickets: u32) -> Result<()> {
     limits::check_name(name)?;
     let size = limits::check_tickets(name, tickets)?;
     let made = transaction::writing(conn, |conn| {
+        migrations::record_move(conn)?;
         loop {
             if let Some(id) = query::lock_semaphore(conn, name)? {
                 return Ok(resize(conn, id, size)?.then_some(Made::Resized));

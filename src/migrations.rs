@@ -50,21 +50,21 @@ diesel::table! {
 pub fn run_migrations(conn: &mut PgConnection) -> Result<()> {
     let run = check_owner(conn, false)
         .and_then(|_| is_pending(conn))
-        .and_then(|pending| {
-            if !pending {
-                return Ok(());
-            }
-            transaction::writing(conn, |conn| {
-                query::advisory_lock(conn, LOCK)?;
-                if !check_owner(conn, true)? {
-                    conn.batch_execute("CREATE SCHEMA dbsemaphore")?;
-                }
-                in_schema(conn, |conn| {
-                    conn.run_pending_migrations(MIGRATIONS).map(drop)
-                })
-            })
-        });
+        .and_then(|pending| if pending { migrate(conn) } else { Ok(()) })
+        .and_then(|()| record_move(conn));
     run.map_err(|error| error.advise(Remedy::Migrate))
+}
+
+fn migrate(conn: &mut PgConnection) -> Result<()> {
+    transaction::writing(conn, |conn| {
+        query::advisory_lock(conn, LOCK)?;
+        if !check_owner(conn, true)? {
+            conn.batch_execute("CREATE SCHEMA dbsemaphore")?;
+        }
+        in_schema(conn, |conn| {
+            conn.run_pending_migrations(MIGRATIONS).map(drop)
+        })
+    })
 }
 
 /// Removes everything that [`run_migrations`] created, and with it all semaphores.
@@ -141,6 +141,27 @@ fn applied(conn: &mut PgConnection) -> Result<BTreeSet<String>> {
             .load(conn)?;
         Ok(versions.into_iter().collect())
     })
+}
+
+/// In another cluster than before, lets fencing tokens go on rising. Only a role that may do so does.
+pub(crate) fn record_move(conn: &mut PgConnection) -> Result<()> {
+    let moved = transaction::reading(conn, |conn| {
+        if !query::has_moved(conn)? {
+            return Ok(false);
+        }
+        let may_record = query::may_record_move(conn)?;
+        if !may_record {
+            log::warn!(
+                "the tables of diesel-dbsemaphore are in another cluster, or on another timeline, than before, and this role \
+                 may not record it: call run_migrations or make once as a role with UPDATE on dbsemaphore.cluster"
+            );
+        }
+        Ok(may_record)
+    })?;
+    if moved {
+        transaction::writing(conn, |conn| Ok(query::record_move(conn)?))?;
+    }
+    Ok(())
 }
 
 fn version(version: MigrationVersion<'_>) -> String {

@@ -18,7 +18,8 @@ use std::time::Duration;
 #[non_exhaustive]
 pub struct Session {
     /// The process ID of its server process, as `pg_terminate_backend` takes it. Behind a pooler it is that of the
-    /// pooler's session. `None` if it couldn't be found out, for a ticket that was locked by other means than this crate.
+    /// pooler's session. `None` for a ticket that was locked by other means than this crate, or that a prepared transaction
+    /// holds.
     pub pid: Option<i32>,
     /// The role that it has logged in as.
     pub role: Option<String>,
@@ -38,12 +39,15 @@ pub struct Holder {
     pub ticket: i64,
     /// Who holds it.
     pub session: Session,
-    /// For how long it has been held, by the server's clock, in hundredths of a second. `None` if the session has acquired
-    /// more than once in its transaction, or is at the head of the line, collecting several tickets.
+    /// For how long it has been held, by the server's clock, in 32nds of a second. `None` if that can't be told: the
+    /// ticket was locked by other means than this crate, or the server's clock was set back since.
     pub held_for: Option<Duration>,
     /// How old the holder's transaction is, by the server's clock: it holds back `VACUUM` for as long. `None` if the
-    /// role may not see it.
+    /// role may not see it, or the server's clock was set back since.
     pub transaction_for: Option<Duration>,
+    /// The name of the prepared transaction that holds it, which has no process: it ends by `COMMIT PREPARED` or `ROLLBACK
+    /// PREPARED`.
+    pub prepared_transaction: Option<String>,
 }
 
 /// One who stands in line: see [`waiters`].
@@ -108,6 +112,7 @@ pub fn holders(conn: &mut PgConnection, name: &str) -> Result<Vec<Holder>> {
         session: row.session.into(),
         held_for: milliseconds(row.held_for),
         transaction_for: milliseconds(row.transaction_for),
+        prepared_transaction: row.prepared_transaction,
     });
     Ok(holders.collect())
 }
@@ -203,6 +208,5 @@ fn count(number: i64) -> u32 {
 }
 
 fn milliseconds(number: Option<i64>) -> Option<Duration> {
-    // The server's clock may have been set back.
-    number.map(|number| Duration::from_millis(u64::try_from(number).unwrap_or(0)))
+    number.and_then(|number| Some(Duration::from_millis(u64::try_from(number).ok()?)))
 }

@@ -1,4 +1,4 @@
-use crate::{Error, Result, limits, query::Ask};
+use crate::{CancellationToken, Error, Result, limits, query::Ask};
 use std::time::Duration;
 
 /// What is asked for: tickets of a semaphore.
@@ -28,6 +28,7 @@ pub struct Request<'a> {
     patience: Patience,
     host_timeout: Duration,
     label: Option<&'a str>,
+    cancellation: Option<&'a CancellationToken>,
 }
 
 /// How long to wait when too few tickets are free.
@@ -51,6 +52,7 @@ impl<'a> Request<'a> {
             patience: Patience::AtMost(Duration::ZERO),
             host_timeout: Duration::from_secs(30),
             label: None,
+            cancellation: None,
         }
     }
 
@@ -136,6 +138,33 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// Lets another thread cancel the wait: see [`CancellationToken`].
+    ///
+    /// The call that waits then fails with [`Error::Cancelled`].
+    ///
+    /// ```
+    /// use diesel_dbsemaphore::{CancellationToken, Request};
+    /// let token = CancellationToken::new();
+    /// let request = Request::new("reports").wait_forever().cancellation(&token);
+    /// # let _ = request;
+    /// ```
+    pub const fn cancellation(self, token: &'a CancellationToken) -> Self {
+        Self {
+            cancellation: Some(token),
+            ..self
+        }
+    }
+
+    /// An error if its token was cancelled.
+    pub(crate) fn check_cancellation(&self) -> Result<()> {
+        match self.cancellation {
+            Some(token) if token.is_cancelled() => Err(Error::Cancelled {
+                name: self.semaphore.to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     pub(crate) fn patience(&self) -> Patience {
         self.patience
     }
@@ -167,6 +196,7 @@ impl<'a> Request<'a> {
             tickets: limits::check_tickets(self.semaphore, self.tickets)?,
             host_timeout: None,
             label: self.label,
+            cancellation: self.cancellation.map(|token| i64::from(token.id())),
         })
     }
 

@@ -1,5 +1,10 @@
 DROP TABLE dbsemaphore.ticket;
 DROP TABLE dbsemaphore.semaphore;
+DROP FUNCTION dbsemaphore._record_move();
+DROP FUNCTION dbsemaphore._has_moved();
+DROP TABLE dbsemaphore.cluster;
+DROP FUNCTION dbsemaphore._current_system();
+DROP FUNCTION dbsemaphore._current_timeline();
 DROP FUNCTION dbsemaphore.by_index(text);
 DROP FUNCTION dbsemaphore.by_index(bigint);
 DROP FUNCTION dbsemaphore.scatter(integer);

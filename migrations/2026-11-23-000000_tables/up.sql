@@ -47,6 +47,72 @@ LANGUAGE plpgsql IMMUTABLE COST 1000000 AS 'BEGIN RETURN value; END';
 CREATE UNIQUE INDEX semaphore_by_index ON dbsemaphore.semaphore (dbsemaphore.by_index(name));
 CREATE UNIQUE INDEX ticket_by_index ON dbsemaphore.ticket (dbsemaphore.by_index(semaphore_id), place);
 
+-- PostgreSQL counts up its timeline when a standby is promoted, but a new cluster, filled by pg_upgrade or by a dump,
+-- begins with timeline 1 again. This row moves along with the data and says which cluster it was in last, so that the
+-- first `run_migrations` after the move can tell.
+CREATE FUNCTION dbsemaphore._current_timeline() RETURNS integer
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer;
+END
+$$;
+
+-- 0 where the role may not see it.
+CREATE FUNCTION dbsemaphore._current_system() RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN CASE WHEN has_function_privilege('pg_control_system()', 'EXECUTE')
+        THEN (SELECT c.system_identifier FROM pg_control_system() AS c) ELSE 16 END;
+END
+$$;
+
+CREATE TABLE dbsemaphore.cluster (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    system_identifier bigint NOT NULL DEFAULT dbsemaphore._current_system(),
+    timeline integer NOT NULL DEFAULT dbsemaphore._current_timeline(),
+    -- The first WAL file's name of the next timeline begins with it.
+    next_timeline text COLLATE "C" NOT NULL GENERATED ALWAYS AS (upper(lpad(to_hex(timeline + 1), 8, '0'))) STORED,
+    -- The high bits of fencing tokens while `timeline` lasts.
+    epoch integer NOT NULL DEFAULT dbsemaphore._current_timeline() CHECK (epoch > 0)
+);
+INSERT INTO dbsemaphore.cluster DEFAULT VALUES;
+
+-- Whether `cluster` names another cluster, or an earlier timeline, than the present one. Never on a standby.
+CREATE FUNCTION dbsemaphore._has_moved() RETURNS boolean
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN NOT pg_is_in_recovery() AND EXISTS (
+        SELECT FROM dbsemaphore.cluster c
+        WHERE c.timeline <> dbsemaphore._current_timeline()
+           OR c.system_identifier <> coalesce(nullif(dbsemaphore._current_system(), 0), c.system_identifier));
+END
+$$;
+
+-- Writes down where the tables are now. In a new cluster the epoch rises by 16: promotions that nobody has written down
+-- before the move may have raised tokens by up to 15.
+CREATE FUNCTION dbsemaphore._record_move() RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    UPDATE dbsemaphore.cluster c
+    SET epoch = c.epoch + CASE WHEN c.system_identifier = present.system AND c.timeline <= present.timeline
+                               THEN present.timeline - c.timeline ELSE 16 END,
+        timeline = present.timeline,
+        system_identifier = present.system
+    FROM (SELECT dbsemaphore._current_timeline() AS timeline,
+              coalesce(nullif(dbsemaphore._current_system(), 0), o.system_identifier) AS system
+          FROM dbsemaphore.cluster o) AS present
+    WHERE c.timeline <> present.timeline OR c.system_identifier <> present.system;
+END
+$$;
+
 -- What follows becomes the documentation of the Rust module `schema`.
 COMMENT ON TABLE dbsemaphore.semaphore IS 'Counting semaphores. Create and resize them with this crate only.';
 COMMENT ON COLUMN dbsemaphore.semaphore.id IS 'What `ticket.semaphore_id` refers to.';
@@ -55,6 +121,12 @@ COMMENT ON COLUMN dbsemaphore.semaphore.resized_at IS 'When it was last created,
 COMMENT ON COLUMN dbsemaphore.semaphore.slots IS 'One more than the highest slot of its tickets. Not their number.';
 COMMENT ON COLUMN dbsemaphore.semaphore.dense IS 'Whether many of the slots have a ticket.';
 COMMENT ON COLUMN dbsemaphore.semaphore.reach IS 'How far around a random place to look for one.';
+COMMENT ON TABLE dbsemaphore.cluster IS 'The PostgreSQL cluster that the tables are in, for fencing tokens. One row.';
+COMMENT ON COLUMN dbsemaphore.cluster.only_row IS 'Always true.';
+COMMENT ON COLUMN dbsemaphore.cluster.system_identifier IS 'As `pg_control_system` gives it, or 0.';
+COMMENT ON COLUMN dbsemaphore.cluster.timeline IS 'The timeline at the last `run_migrations` or `make`.';
+COMMENT ON COLUMN dbsemaphore.cluster.next_timeline IS 'The one after it, as names of WAL files begin.';
+COMMENT ON COLUMN dbsemaphore.cluster.epoch IS 'The high bits of fencing tokens. Never lower it.';
 COMMENT ON TABLE dbsemaphore.ticket IS 'One row a ticket. Whoever holds the lock of the row holds the ticket.';
 COMMENT ON COLUMN dbsemaphore.ticket.id IS 'What `Ticket::ids` returns. Never used again after the ticket was retired.';
 COMMENT ON COLUMN dbsemaphore.ticket.semaphore_id IS 'The semaphore. How many tickets refer to it is its size.';

@@ -29,7 +29,7 @@ BEGIN
             PERFORM CASE l.mode WHEN 'ShareLock' THEN pg_advisory_unlock_shared(dbsemaphore.key(l.kind, l.number))
                     ELSE pg_advisory_unlock(dbsemaphore.key(l.kind, l.number)) END
             FROM dbsemaphore.locks() AS l
-            WHERE l.granted AND l.pid = pg_backend_pid() AND l.kind IN ('t', 'b', 'w');
+            WHERE l.granted AND l.pid = pg_backend_pid() AND l.kind IN ('t', 'b', 'w', 'c');
             RETURN;
         EXCEPTION WHEN query_canceled THEN
         END;
@@ -92,15 +92,18 @@ $$;
 
 -- Stands in line until it has locked `wanted` tickets beside those in `already`, and returns their ids; null, and
 -- nothing locked, when `deadline` comes first or there can't be as many. Raises lock_not_available at `give_up`, which is
--- the caller's lock_timeout. Null for either is never. `from_top`: those with the highest slots.
+-- the caller's lock_timeout. Null for either is never. `from_top`: those with the highest slots. `cancellation`: see
+-- `_cancel_wait`.
 CREATE FUNCTION dbsemaphore.stand_in_line(
-    semaphore bigint, wanted integer, already bigint[], deadline timestamptz, give_up timestamptz, from_top boolean)
+    semaphore bigint, wanted integer, already bigint[], deadline timestamptz, give_up timestamptz, from_top boolean,
+    cancellation bigint)
 RETURNS bigint[]
 LANGUAGE plpgsql AS $$
 DECLARE
     turnstile bigint := dbsemaphore.key('t', semaphore);
     barrier bigint := dbsemaphore.key('b', semaphore);
     wants bigint := dbsemaphore.key('w', wanted);
+    cancellable bigint := dbsemaphore.key('c', cancellation);
     callers_lock_timeout text := current_setting('lock_timeout');
     over timestamptz := least(deadline, give_up);
     -- PostgreSQL's own statement_timeout is lost if it comes at the instant of a lock_timeout, and so is a cancel.
@@ -121,6 +124,7 @@ DECLARE
     turn integer;
     one bigint;
     taken bigint[];
+    published integer;
 BEGIN
     LOOP
         taken := '{}';
@@ -131,13 +135,14 @@ BEGIN
                 PERFORM set_config('lock_timeout', least(2147483647, greatest(1,
                     ceil(extract(epoch FROM over - clock_timestamp()) * 1000)))::bigint::text, true);
             END IF;
-            PERFORM pg_advisory_lock_shared(wants);
+            PERFORM pg_advisory_lock_shared(wants), pg_advisory_lock_shared(cancellable);
             PERFORM pg_advisory_lock(turnstile);
             since := clock_timestamp();
             long_one_is_due := since;
             pause := interval '4 s';
             LOOP
                 SELECT s.slots, s.dense INTO slots, dense FROM dbsemaphore.semaphore s WHERE s.id = semaphore;
+                published := cardinality(taken);
                 IF from_top OR slots <= 64 THEN
                     taken := taken || ARRAY(
                         SELECT t.id FROM dbsemaphore.ticket t
@@ -148,6 +153,9 @@ BEGIN
                 ELSIF slots > 0 THEN
                     taken := taken || dbsemaphore.lock_free(
                         semaphore, slots, dense, wanted - cardinality(taken), already || taken, false, true);
+                END IF;
+                IF cardinality(taken) > published THEN
+                    PERFORM dbsemaphore._publish_held_tickets(taken[published + 1:]);
                 END IF;
                 EXIT WHEN cardinality(taken) >= wanted;
 
@@ -191,14 +199,14 @@ BEGIN
                 turn := turn + 1;
                 IF one IS NOT NULL THEN
                     taken := taken || one;
-                    PERFORM dbsemaphore.sign(ARRAY[one]);
+                    PERFORM dbsemaphore._publish_held_tickets(ARRAY[one]);
                 END IF;
             END LOOP;
             IF current_setting('lock_timeout') <> callers_lock_timeout THEN
                 PERFORM set_config('lock_timeout', callers_lock_timeout, true);
             END IF;
             PERFORM CASE WHEN barred THEN pg_advisory_unlock(barrier) END, pg_advisory_unlock(turnstile),
-                pg_advisory_unlock_shared(wants);
+                pg_advisory_unlock_shared(wants), pg_advisory_unlock_shared(cancellable);
             RETURN taken;
         EXCEPTION
             WHEN SQLSTATE 'DBS00' OR lock_not_available THEN
@@ -228,7 +236,8 @@ $$;
 
 -- `acquire`, waiting in line for at most that many milliseconds, for ever if it is null. It answers likewise.
 CREATE FUNCTION dbsemaphore.wait(
-    semaphore_name text, wanted integer, host_timeout integer, nested boolean, label text, milliseconds bigint)
+    semaphore_name text, wanted integer, host_timeout integer, label text, milliseconds bigint,
+    cancellation bigint)
 RETURNS text
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -238,9 +247,9 @@ AS $$
 DECLARE
     deadline timestamptz := clock_timestamp() + milliseconds * interval '1 ms';
     give_up timestamptz := clock_timestamp() + nullif(current_setting('lock_timeout')::interval, interval '0');
-    answer text := CASE WHEN wanted = 1 AND NOT nested AND label IS NULL
+    answer text := CASE WHEN wanted = 1 AND label IS NULL
         THEN dbsemaphore.acquire_one(semaphore_name, host_timeout)
-        ELSE dbsemaphore.acquire(semaphore_name, wanted, host_timeout, nested, label) END;
+        ELSE dbsemaphore.acquire(semaphore_name, wanted, host_timeout, label) END;
     numbers bigint[] := answer;
     semaphore bigint := numbers[1];
     already bigint[];
@@ -256,9 +265,8 @@ BEGIN
     END IF;
     already := (SELECT r.tickets FROM dbsemaphore.recall(semaphore) AS r);
     taken := dbsemaphore.stand_in_line(
-        semaphore, wanted - cardinality(already), already, deadline, give_up, false);
+        semaphore, wanted - cardinality(already), already, deadline, give_up, false, cancellation);
     IF taken IS NOT NULL THEN
-        PERFORM dbsemaphore.sign(taken);
         RETURN dbsemaphore.remember(semaphore, already || taken);
     END IF;
     -- Out of time, or the semaphore isn't what it was.
@@ -267,6 +275,17 @@ BEGIN
             SELECT FROM dbsemaphore.ticket t WHERE t.semaphore_id = s.id ORDER BY t.slot LIMIT wanted) AS t)]
         FROM dbsemaphore.semaphore s WHERE s.name = semaphore_name);
 END
+$$;
+
+-- Cancels the waits with this number. A waiter holds the advisory lock (c) of its number exactly while it waits, so no
+-- session is cancelled for what it did before or does afterwards. Returns whether there was one.
+CREATE FUNCTION dbsemaphore._cancel_wait(cancellation bigint) RETURNS boolean
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(bool_or(pg_cancel_backend(l.pid)), false)
+    FROM dbsemaphore.locks() AS l
+    WHERE l.granted AND l.kind = 'c' AND l.number = cancellation
 $$;
 
 -- Deletes `surplus` tickets, for which it stands in line like any other waiter; those that it has got so far can't be
@@ -287,7 +306,7 @@ DECLARE
     gone bigint[] := '{}';
 BEGIN
     IF others > 0 THEN
-        gone := dbsemaphore.stand_in_line(semaphore, least(surplus, others), own, NULL, give_up, true);
+        gone := dbsemaphore.stand_in_line(semaphore, least(surplus, others), own, NULL, give_up, true, NULL);
     END IF;
     IF gone IS NULL THEN
         RAISE EXCEPTION 'tickets of semaphore % have disappeared while it was resized', semaphore;

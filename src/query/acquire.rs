@@ -2,14 +2,15 @@
 
 use super::server::{current_setting, pg_current_xact_id_if_assigned, set_config};
 use diesel::{
-    connection::{AnsiTransactionManager, TransactionManager},
     pg::Pg,
     prelude::*,
     query_builder::{AstPass, Query, QueryFragment, QueryId},
-    sql_types::{BigInt, Bool, Integer, Nullable, Text},
+    sql_types::{BigInt, Integer, Nullable, Text},
 };
 
 mod functions {
+    use diesel::sql_types::*;
+
     // Those that return void are declared with any type, and executed without reading it.
     #[diesel::declare_sql_function]
     extern "SQL" {
@@ -17,6 +18,8 @@ mod functions {
         fn leave() -> Bool;
         #[sql_name = "dbsemaphore.attend_client"]
         fn attend_client() -> Text;
+        #[sql_name = "dbsemaphore._cancel_wait"]
+        fn cancel_wait(cancellation: BigInt) -> Bool;
     }
 }
 
@@ -28,13 +31,8 @@ pub(crate) struct Ask<'a> {
     /// In seconds. None: the transaction is the caller's, whose settings are left alone.
     pub(crate) host_timeout: Option<i32>,
     pub(crate) label: Option<&'a str>,
-}
-
-/// An [`Ask`] as it is sent.
-struct Sent<'a> {
-    ask: Ask<'a>,
-    /// Whether the transaction is inside a savepoint.
-    nested: bool,
+    /// The number of a [`CancellationToken`](crate::CancellationToken).
+    pub(crate) cancellation: Option<i64>,
 }
 
 /// What the server's functions `dbsemaphore.acquire` and `dbsemaphore.wait` answer.
@@ -76,40 +74,29 @@ impl Answer {
 
 /// The hot statements. Fragments of our own, because Diesel caches the prepared statements of these, and not those of
 /// `sql_query`.
-struct Acquire<'a>(Sent<'a>);
+struct Acquire<'a>(Ask<'a>);
 
 /// The same for the simplest and most frequent [`Ask`].
 struct AcquireOne<'a>(Ask<'a>);
 
 struct Wait<'a> {
-    sent: Sent<'a>,
+    ask: Ask<'a>,
     milliseconds: Option<i64>,
 }
 
-impl<'a> Sent<'a> {
-    fn new(conn: &mut PgConnection, ask: Ask<'a>) -> QueryResult<Self> {
-        let depth =
-            AnsiTransactionManager::transaction_manager_status_mut(conn).transaction_depth()?;
-        Ok(Self {
-            ask,
-            nested: depth.is_some_and(|depth| depth.get() > 1),
-        })
-    }
-
+impl Ask<'_> {
     fn is_for_one(&self) -> bool {
-        self.ask.tickets == 1 && !self.nested && self.ask.label.is_none()
+        self.tickets == 1 && self.label.is_none()
     }
 
     fn walk_ast<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_bind_param::<Text, _>(self.ask.semaphore)?;
+        out.push_bind_param::<Text, _>(self.semaphore)?;
         out.push_sql(", ");
-        out.push_bind_param::<Integer, _>(&self.ask.tickets)?;
+        out.push_bind_param::<Integer, _>(&self.tickets)?;
         out.push_sql(", ");
-        out.push_bind_param::<Nullable<Integer>, _>(&self.ask.host_timeout)?;
+        out.push_bind_param::<Nullable<Integer>, _>(&self.host_timeout)?;
         out.push_sql(", ");
-        out.push_bind_param::<Bool, _>(&self.nested)?;
-        out.push_sql(", ");
-        out.push_bind_param::<Nullable<Text>, _>(&self.ask.label)
+        out.push_bind_param::<Nullable<Text>, _>(&self.label)
     }
 }
 
@@ -136,9 +123,11 @@ impl QueryFragment<Pg> for AcquireOne<'_> {
 impl QueryFragment<Pg> for Wait<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql("SELECT dbsemaphore.wait(");
-        self.sent.walk_ast(&mut out)?;
+        self.ask.walk_ast(&mut out)?;
         out.push_sql(", ");
         out.push_bind_param::<Nullable<BigInt>, _>(&self.milliseconds)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Nullable<BigInt>, _>(&self.ask.cancellation)?;
         out.push_sql(")");
         Ok(())
     }
@@ -177,11 +166,10 @@ impl RunQueryDsl<PgConnection> for AcquireOne<'_> {}
 impl RunQueryDsl<PgConnection> for Wait<'_> {}
 
 pub(crate) fn acquire(conn: &mut PgConnection, ask: Ask<'_>) -> QueryResult<Answer> {
-    let sent = Sent::new(conn, ask)?;
-    let answer = if sent.is_for_one() {
+    let answer = if ask.is_for_one() {
         AcquireOne(ask).get_result(conn)
     } else {
-        Acquire(sent).get_result(conn)
+        Acquire(ask).get_result(conn)
     };
     answer.map(Answer::read)
 }
@@ -192,10 +180,14 @@ pub(crate) fn wait(
     ask: Ask<'_>,
     milliseconds: Option<i64>,
 ) -> QueryResult<Answer> {
-    let sent = Sent::new(conn, ask)?;
-    Wait { sent, milliseconds }
+    Wait { ask, milliseconds }
         .get_result(conn)
         .map(Answer::read)
+}
+
+/// Cancels the waits with this number; whether there was one.
+pub(crate) fn cancel_wait(conn: &mut PgConnection, cancellation: u32) -> QueryResult<bool> {
+    diesel::select(functions::cancel_wait(i64::from(cancellation))).get_result(conn)
 }
 
 /// Gives back the places in line that an error may have left behind.

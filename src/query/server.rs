@@ -16,6 +16,11 @@ extern "SQL" {
     fn pg_current_xact_id_if_assigned() -> Nullable<BigInt>;
     #[sql_name = "pg_catalog.pg_is_in_recovery"]
     fn pg_is_in_recovery() -> Bool;
+    #[sql_name = "dbsemaphore._has_moved"]
+    fn has_moved_function() -> Bool;
+    /// Returns void; to be executed without reading what it returns.
+    #[sql_name = "dbsemaphore._record_move"]
+    fn record_move_function() -> Bool;
     /// Returns void; to be executed without reading what it returns.
     #[sql_name = "pg_catalog.pg_advisory_xact_lock"]
     fn pg_advisory_xact_lock(key: BigInt) -> Bool;
@@ -37,6 +42,26 @@ pub(crate) fn has_table(conn: &mut PgConnection, name: &str) -> QueryResult<bool
     )
     .bind::<Text, _>(name)
     .sql(")"))
+    .get_result(conn)
+}
+
+/// Whether the tables have come to another cluster, or the cluster to another timeline, since that was last recorded.
+pub(crate) fn has_moved(conn: &mut PgConnection) -> QueryResult<bool> {
+    diesel::select(has_moved_function()).get_result(conn)
+}
+
+/// Records where the tables are, unless somebody else has just done so.
+pub(crate) fn record_move(conn: &mut PgConnection) -> QueryResult<()> {
+    diesel::select(record_move_function())
+        .execute(conn)
+        .map(drop)
+}
+
+/// Whether this role may record a move.
+pub(crate) fn may_record_move(conn: &mut PgConnection) -> QueryResult<bool> {
+    diesel::select(diesel::dsl::sql::<Bool>(
+        "pg_catalog.has_table_privilege('dbsemaphore.cluster', 'UPDATE')",
+    ))
     .get_result(conn)
 }
 

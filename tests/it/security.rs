@@ -25,9 +25,9 @@ const OBSERVING: &[&str] = &[
 
 const HOLDING: &[&str] = &[
     "SELECT dbsemaphore.acquire_one('x', NULL)",
-    "SELECT dbsemaphore.acquire('x', 1, NULL, false, NULL)",
-    "SELECT dbsemaphore.wait('x', 1, NULL, false, NULL, 10)",
-    "SELECT dbsemaphore.stand_in_line(1, 1, '{}', now(), NULL, false)",
+    "SELECT dbsemaphore.acquire('x', 1, NULL, NULL)",
+    "SELECT dbsemaphore.wait('x', 1, NULL, NULL, 10, NULL)",
+    "SELECT dbsemaphore.stand_in_line(1, 1, '{}', now(), NULL, false, NULL)",
     "SELECT dbsemaphore.lock_free(1, 3, true, 1, '{}', true, false)",
     "SELECT dbsemaphore.await_one(1, 3, '{}', 0, interval '1 ms')",
     "SELECT FROM dbsemaphore.ticket FOR UPDATE SKIP LOCKED",
@@ -419,7 +419,7 @@ fn whoever_hides_accuses_nobody_else_and_is_found() {
     let id = honest.ticket().ids()[0];
     mallory
         .batch_execute(&format!(
-            "SET application_name = 'web [ticket: innocent]'; SELECT dbsemaphore.sign('{{{id}}}')"
+            "SET application_name = 'web [ticket: innocent]'; SELECT dbsemaphore._publish_held_tickets('{{{id}}}')"
         ))
         .unwrap();
     for holder in sem::holders(operator, "x").unwrap() {

@@ -119,7 +119,7 @@ pub(crate) fn assert_line_is_gone(database: &Database) {
     let mut conn = database.connect();
     let locks = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database \
         WHERE d.datname = current_database() AND locktype = 'advisory' \
-          AND classid IN (x'64627374'::int, x'64627362'::int, x'64627377'::int)";
+          AND classid IN (x'64627374'::int, x'64627362'::int, x'64627377'::int, x'64627363'::int)";
     eventually("no place in line is left", || number(&mut conn, locks) == 0);
 }
 

@@ -1,6 +1,5 @@
 //! Settings that change how SQL is read, planned and run. `make test-hostile` runs the whole suite under them.
 
-use crate::programs;
 use std::{env, path::Path, process::Command};
 
 /// On each supported version.
@@ -67,11 +66,11 @@ const SINCE: &[(u32, &str)] = &[
 /// Up to this version.
 const UNTIL: &[(u32, &str)] = &[(15, "force_parallel_mode=on")];
 
-/// Those of `DBSEMAPHORE_TEST_SETTINGS`: none, or `hostile` for all that this version knows.
-pub(crate) fn settings() -> Vec<&'static str> {
+/// Those of `DBSEMAPHORE_TEST_SETTINGS`: none, or `hostile` for all that these programs' version knows.
+pub(crate) fn settings(programs: &Path) -> Vec<&'static str> {
     match env::var("DBSEMAPHORE_TEST_SETTINGS").as_deref() {
         Err(_) | Ok("") => Vec::new(),
-        Ok("hostile") => of_version(version(&programs::folder())),
+        Ok("hostile") => of_version(version(programs)),
         Ok(other) => {
             panic!("DBSEMAPHORE_TEST_SETTINGS is {other:?}: set it to hostile, or unset it")
         }

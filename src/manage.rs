@@ -60,7 +60,10 @@ pub fn ensure(conn: &mut PgConnection, name: &str, tickets: u32) -> Result<bool>
     let ensured = transaction::reading(conn, |conn| Ok(query::semaphore_id(conn, name)?)).and_then(
         |existing| match existing {
             Some(_) => Ok(false),
-            None => transaction::writing(conn, |conn| create(conn, name, size)),
+            None => transaction::writing(conn, |conn| {
+                query::check_row_security(conn, true)?;
+                create(conn, name, size)
+            }),
         },
     );
     let created = ensured.map_err(|error| error.diagnose(conn, Remedy::Manage))?;
@@ -99,6 +102,7 @@ pub fn make(conn: &mut PgConnection, name: &str, tickets: u32) -> Result<()> {
     let size = limits::check_tickets(name, tickets)?;
     let made = transaction::writing(conn, |conn| {
         migrations::record_move(conn)?;
+        query::check_row_security(conn, true)?;
         loop {
             if let Some(id) = query::lock_semaphore(conn, name)? {
                 return Ok(resize(conn, id, size)?.then_some(Made::Resized));
@@ -145,6 +149,7 @@ enum Made {
 pub fn destroy(conn: &mut PgConnection, name: &str) -> Result<bool> {
     limits::check_name(name)?;
     let destroyed = transaction::writing(conn, |conn| {
+        query::check_row_security(conn, true)?;
         let Some(id) = query::lock_semaphore(conn, name)? else {
             return Ok(false);
         };
@@ -177,8 +182,11 @@ pub fn destroy(conn: &mut PgConnection, name: &str) -> Result<bool> {
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub fn list(conn: &mut PgConnection) -> Result<BTreeMap<String, u32>> {
-    let sizes = transaction::reading(conn, |conn| Ok(query::sizes(conn)?))
-        .map_err(|error| error.diagnose(conn, Remedy::Observe))?;
+    let sizes = transaction::reading(conn, |conn| {
+        query::check_row_security(conn, false)?;
+        Ok(query::sizes(conn)?)
+    })
+    .map_err(|error| error.diagnose(conn, Remedy::Observe))?;
     Ok(sizes
         .into_iter()
         .map(|(name, size)| (name, u32::try_from(size).unwrap_or(u32::MAX)))

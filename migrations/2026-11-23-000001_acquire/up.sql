@@ -195,6 +195,9 @@ DECLARE
         SELECT dbsemaphore._next_fencing_token(c.timeline, c.next_timeline, c.epoch) FROM dbsemaphore.cluster c);
     granted text := ARRAY[semaphore, token] || tickets;
 BEGIN
+    IF token IS NULL THEN
+        PERFORM dbsemaphore._check_row_security(false);
+    END IF;
     PERFORM set_config('dbsemaphore.held', held_else || ' ' || granted, true);
     RETURN granted;
 END
@@ -258,6 +261,44 @@ RETURN inet_client_addr() IS NULL
     AND current_setting('statement_timeout') = '0'
     AND coalesce(current_setting('transaction_timeout', true), '0') = '0';
 
+-- Raises if row level security may hide rows of the tables from this role, and returns true otherwise. A hidden ticket looks
+-- like a held one, and a hidden semaphore like none. So what answers "none" or "so many" asks this. A policy whose
+-- expression is `true` hides nothing. `to_lock`: the role also needs one for UPDATE.
+CREATE FUNCTION dbsemaphore._check_row_security(to_lock boolean) RETURNS boolean
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    tables regclass[] := '{dbsemaphore.semaphore,dbsemaphore.ticket,dbsemaphore.cluster}';
+    hiding text;
+BEGIN
+    -- Nearly always, without a query.
+    IF NOT (row_security_active(tables[1]) OR row_security_active(tables[2]) OR row_security_active(tables[3])) THEN
+        RETURN true;
+    END IF;
+    hiding := (
+        SELECT string_agg(format('%s.%s', c.relnamespace::regnamespace, c.relname), ', ')
+        FROM pg_class c, LATERAL (
+            SELECT bool_and(p.polpermissive) IS TRUE
+                AND bool_or(p.shows_all AND p.polcmd IN ('*', 'r'))
+                AND (NOT to_lock OR bool_or(p.shows_all AND p.polcmd IN ('*', 'w')))
+            FROM (SELECT p.polpermissive, p.polcmd,
+                    pg_get_expr(p.polqual, p.polrelid) = 'true' AND EXISTS (
+                        SELECT FROM unnest(p.polroles) AS r (role)
+                        WHERE r.role = 0 OR pg_has_role(r.role, 'USAGE')) AS shows_all
+                  FROM pg_policy p WHERE p.polrelid = c.oid) AS p) AS policies (show_all)
+        WHERE c.oid = ANY (tables) AND row_security_active(c.oid) AND policies.show_all IS NOT TRUE);
+    IF hiding IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+            MESSAGE = format('semaphores are not fully visible: row level security may hide rows of %s from the role %s',
+                hiding, current_user),
+            HINT = 'disable it for the tables of the schema dbsemaphore, or give the role a policy FOR ALL USING (true), or '
+                'the attribute BYPASSRLS';
+    END IF;
+    RETURN true;
+END
+$$;
+
 -- Makes sure that this transaction holds at least `wanted` tickets, all or nothing, without waiting. Returns, as text,
 -- which costs less to send than an array,
 --   null                           when there is no such semaphore,
@@ -294,6 +335,7 @@ BEGIN
     SELECT s.id, s.slots, s.dense INTO semaphore, slots, dense
     FROM dbsemaphore.semaphore s WHERE s.name = semaphore_name;
     IF semaphore IS NULL THEN
+        PERFORM dbsemaphore._check_row_security(true);
         RETURN NULL;
     END IF;
 
@@ -326,6 +368,7 @@ BEGIN
     END IF;
 
     IF cardinality(tickets) < wanted THEN
+        PERFORM dbsemaphore._check_row_security(true);
         IF wanted = 1 THEN
             RETURN ARRAY[semaphore];
         END IF;

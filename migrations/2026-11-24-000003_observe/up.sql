@@ -136,6 +136,8 @@ RETURNS TABLE (
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
+    -- A statement of its own: where row level security hides a whole table, PostgreSQL doesn't even begin the next one.
+    SELECT dbsemaphore._check_row_security(false);
     SELECT h.ticket, h.pid, coalesce(a.usename, x.owner)::text, n.application, n.label, host(a.client_addr),
         (extract(epoch FROM clock_timestamp() - h.held_since) * 1000)::bigint,
         dbsemaphore._milliseconds_since(coalesce(a.xact_start, x.prepared)),
@@ -157,6 +159,7 @@ RETURNS TABLE (
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
+    SELECT dbsemaphore._check_row_security(false);
     -- The head waits for something else by now: there, only the start of its call tells.
     SELECT l.place, l.tickets, l.pid, a.usename::text, n.application, n.label, host(a.client_addr),
         dbsemaphore._milliseconds_since(coalesce(a.query_start, l.since))
@@ -174,6 +177,7 @@ RETURNS TABLE (name text, tickets bigint, in_use bigint, waiting bigint)
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
+    SELECT dbsemaphore._check_row_security(false);
     SELECT s.name, coalesce(t.tickets, 0), coalesce(h.held, 0), coalesce(l.waiting, 0)
     FROM dbsemaphore.semaphore s
         LEFT JOIN (SELECT t.semaphore_id, count(*) AS tickets FROM dbsemaphore.ticket t GROUP BY 1) AS t

@@ -92,6 +92,44 @@ pub(crate) fn schema_owner(conn: &mut PgConnection) -> QueryResult<Option<Schema
     .optional()
 }
 
+/// Whether rows of the list of migrations may be hidden from this role.
+pub(crate) fn is_list_of_versions_filtered(conn: &mut PgConnection) -> QueryResult<bool> {
+    diesel::select(diesel::dsl::sql::<Bool>(
+        "coalesce(pg_catalog.row_security_active( \
+             pg_catalog.to_regclass('dbsemaphore.__diesel_schema_migrations')), false)",
+    ))
+    .get_result(conn)
+}
+
+/// An event trigger, and the function that it calls.
+#[derive(QueryableByName)]
+pub(crate) struct EventTrigger {
+    #[diesel(sql_type = Text)]
+    pub(crate) name: String,
+    /// As ALTER FUNCTION wants it.
+    #[diesel(sql_type = Text)]
+    pub(crate) function: String,
+}
+
+/// The enabled event triggers whose functions look up names in the search path of the session.
+pub(crate) fn event_triggers_without_path(
+    conn: &mut PgConnection,
+) -> QueryResult<Vec<EventTrigger>> {
+    diesel::sql_query(
+        "SELECT t.evtname::text AS name, \
+             pg_catalog.format('%I.%I()', n.nspname, p.proname) AS function \
+         FROM pg_catalog.pg_event_trigger t \
+             JOIN pg_catalog.pg_proc p ON p.oid = t.evtfoid \
+             JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
+             JOIN pg_catalog.pg_language l ON l.oid = p.prolang \
+         WHERE t.evtenabled <> 'D' AND t.evtevent <> 'login' AND l.lanname <> 'c' \
+           AND NOT EXISTS (SELECT FROM pg_catalog.unnest(p.proconfig) AS c (setting) \
+                           WHERE pg_catalog.starts_with(c.setting, 'search_path=')) \
+         ORDER BY t.evtname",
+    )
+    .load(conn)
+}
+
 /// Until the transaction ends.
 pub(crate) fn advisory_lock(conn: &mut PgConnection, key: i64) -> QueryResult<()> {
     diesel::select(pg_advisory_xact_lock(key))

@@ -43,7 +43,7 @@ pub struct Holder {
     /// ticket was locked by other means than this crate, or the server's clock was set back since.
     pub held_for: Option<Duration>,
     /// How old the holder's transaction is, by the server's clock: it holds back `VACUUM` for as long. `None` if the
-    /// role may not see it, or the server's clock was set back since.
+    /// role may not see it, the holder's `track_activities` is off, or the server's clock was set back since.
     pub transaction_for: Option<Duration>,
     /// The name of the prepared transaction that holds it, which has no process: it ends by `COMMIT PREPARED` or `ROLLBACK
     /// PREPARED`.
@@ -61,7 +61,8 @@ pub struct Waiter {
     /// Who it is. A call of [`make`](crate::make) or [`destroy`](crate::destroy) that waits for tickets to come back
     /// stands in line, too.
     pub session: Session,
-    /// For how long it has waited, by the server's clock. `None` if the role may not see it, and it is at the head.
+    /// For how long it has waited, by the server's clock. `None` if it is at the head, and the role may not see it or
+    /// the waiter's `track_activities` is off.
     pub waited: Option<Duration>,
 }
 

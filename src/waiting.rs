@@ -13,7 +13,8 @@
 //! ticket in its hand. With several tickets another one may come back first, so the head changes the row it sleeps on:
 //! after two milliseconds at first, then after a twentieth of the time it has been waiting, at most after 0.4 seconds.
 //! With few tickets it begins with the one that has been held longest. With one ticket there is nothing to change to; it
-//! looks up after PostgreSQL's `deadlock_timeout` plus 0.4 seconds, to see whether the semaphore has grown.
+//! looks up after 0.4 seconds, to see whether the semaphore has grown. Its first sleep, and a few later ones, take PostgreSQL's
+//! `deadlock_timeout` plus 0.4 seconds: in these PostgreSQL looks for a deadlock.
 //!
 //! # What it promises
 //!
@@ -23,7 +24,8 @@
 //! * **Large requests are not starved**: small ones behind them wait. First requests can't deadlock each other, since
 //!   only the head collects.
 //! * **Leaving.** A waiter that is out of time, cancelled, killed or disconnected leaves the line, and whoever is behind
-//!   moves up. The server looks each second whether its client is still there (on Windows, a PostgreSQL server can't).
+//!   moves up. The server looks each second whether its client is still there (on Windows, a PostgreSQL server can't). With
+//!   `log_lock_waits` it looks each minute: see [the server's log](crate::in_production#the-servers-log).
 //! * **Resizing** to fewer tickets, and destroying, stand in the same line: they wait for their turn, and then nobody
 //!   starves them. Tickets that their own transaction holds are retired last, without waiting, and stay its own until
 //!   it ends.

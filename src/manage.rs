@@ -1,5 +1,5 @@
 use crate::{
-    Result, diagnosis::Remedy, events, limits, line, migrations, query,
+    Result, events, limits, line, migrations, pg_errors::Operation, query,
     schema::dbsemaphore::semaphore, transaction,
 };
 use diesel::{PgConnection, prelude::*};
@@ -63,7 +63,7 @@ pub fn ensure(conn: &mut PgConnection, name: &str, tickets: u32) -> Result<bool>
             None => transaction::writing(conn, |conn| create(conn, name, size)),
         },
     );
-    let created = ensured.map_err(|error| error.diagnose(conn, Remedy::Manage))?;
+    let created = ensured.map_err(|error| error.classify(conn, Operation::Manage))?;
     if created {
         events::created(name, tickets);
     }
@@ -109,7 +109,7 @@ pub fn make(conn: &mut PgConnection, name: &str, tickets: u32) -> Result<()> {
             // Somebody else has created it between the two; under a snapshot that can't see it, PostgreSQL raises.
         }
     });
-    match made.map_err(|error| error.diagnose(conn, Remedy::Manage))? {
+    match made.map_err(|error| error.classify(conn, Operation::Manage))? {
         Some(Made::Created) => events::created(name, tickets),
         Some(Made::Resized) => events::resized(name, tickets),
         None => {}
@@ -152,7 +152,7 @@ pub fn destroy(conn: &mut PgConnection, name: &str) -> Result<bool> {
         query::delete_semaphore(conn, id)?;
         Ok(true)
     });
-    let destroyed = destroyed.map_err(|error| error.diagnose(conn, Remedy::Manage))?;
+    let destroyed = destroyed.map_err(|error| error.classify(conn, Operation::Manage))?;
     if destroyed {
         events::destroyed(name);
     }
@@ -178,7 +178,7 @@ pub fn destroy(conn: &mut PgConnection, name: &str) -> Result<bool> {
 /// ```
 pub fn list(conn: &mut PgConnection) -> Result<BTreeMap<String, u32>> {
     let sizes = transaction::reading(conn, |conn| Ok(query::sizes(conn)?))
-        .map_err(|error| error.diagnose(conn, Remedy::Observe))?;
+        .map_err(|error| error.classify(conn, Operation::Inspect))?;
     Ok(sizes
         .into_iter()
         .map(|(name, size)| (name, u32::try_from(size).unwrap_or(u32::MAX)))

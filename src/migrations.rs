@@ -6,7 +6,7 @@ mod sql;
 
 pub use self::sql::pending_sql;
 
-use crate::{Error, Result, diagnosis::Remedy, query, transaction};
+use crate::{Error, Result, pg_errors::Operation, query, transaction};
 use diesel::{
     PgConnection,
     connection::SimpleConnection,
@@ -52,7 +52,7 @@ pub fn run_migrations(conn: &mut PgConnection) -> Result<()> {
         .and_then(|_| is_pending(conn))
         .and_then(|pending| if pending { migrate(conn) } else { Ok(()) })
         .and_then(|()| record_move(conn));
-    run.map_err(|error| error.advise(Remedy::Migrate))
+    run.map_err(|error| error.classify(conn, Operation::Migrate))
 }
 
 fn migrate(conn: &mut PgConnection) -> Result<()> {
@@ -98,7 +98,7 @@ pub fn revert_migrations(conn: &mut PgConnection) -> Result<()> {
         )?;
         Ok(())
     });
-    reverted.map_err(|error| error.advise(Remedy::Migrate))
+    reverted.map_err(|error| error.classify(conn, Operation::Migrate))
 }
 
 /// Whether the schema is there. Whoever owns it says what its functions do, and its triggers, with the rights of those

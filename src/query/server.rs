@@ -2,7 +2,7 @@
 
 use diesel::{
     prelude::*,
-    sql_types::{BigInt, Bool, Text},
+    sql_types::{Array, BigInt, Bool, Text},
 };
 
 #[diesel::declare_sql_function]
@@ -43,6 +43,40 @@ pub(crate) fn has_table(conn: &mut PgConnection, name: &str) -> QueryResult<bool
     .bind::<Text, _>(name)
     .sql(")"))
     .get_result(conn)
+}
+
+/// Which of these privileges on tables in our schema this role lacks, and whether it lacks what comes before them. A
+/// table that is not there is not looked at. For UPDATE, one column is enough.
+pub(crate) fn missing_privileges(
+    conn: &mut PgConnection,
+    wanted: &[(&str, &str)],
+) -> QueryResult<Vec<String>> {
+    #[derive(QueryableByName)]
+    struct Missing {
+        #[diesel(sql_type = Text)]
+        missing: String,
+    }
+    let (tables, privileges): (Vec<&str>, Vec<&str>) = wanted.iter().copied().unzip();
+    let missing: Vec<Missing> = diesel::sql_query(
+        "SELECT 'CREATE on the database' AS missing \
+         WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.nspname = 'dbsemaphore') \
+           AND NOT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE') \
+         UNION ALL \
+         SELECT 'USAGE on schema dbsemaphore' FROM pg_catalog.pg_namespace n \
+         WHERE n.nspname = 'dbsemaphore' AND NOT pg_catalog.has_schema_privilege(n.oid, 'USAGE') \
+         UNION ALL \
+         SELECT pg_catalog.concat(w.privilege, CASE WHEN c.relname = 'ticket' AND w.privilege = 'UPDATE' THEN ' (lockable)' END, \
+             ' on dbsemaphore.', c.relname) \
+         FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS w (relname, privilege) \
+             JOIN pg_catalog.pg_namespace n ON n.nspname = 'dbsemaphore' \
+             JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.relname \
+         WHERE NOT CASE w.privilege WHEN 'UPDATE' THEN pg_catalog.has_any_column_privilege(c.oid, w.privilege) \
+             ELSE pg_catalog.has_table_privilege(c.oid, w.privilege) END",
+    )
+    .bind::<Array<Text>, _>(tables)
+    .bind::<Array<Text>, _>(privileges)
+    .load(conn)?;
+    Ok(missing.into_iter().map(|row| row.missing).collect())
 }
 
 /// Whether the tables have come to another cluster, or the cluster to another timeline, since that was last recorded.

@@ -1,6 +1,6 @@
 use crate::{
-    Result, events, limits, line, migrations, pg_errors::Operation, query,
-    schema::dbsemaphore::semaphore, transaction,
+    Result, events, limits, line, pg_errors::Operation, query, schema::dbsemaphore::semaphore,
+    transaction,
 };
 use diesel::{PgConnection, prelude::*};
 use std::collections::BTreeMap;
@@ -98,9 +98,9 @@ pub fn make(conn: &mut PgConnection, name: &str, tickets: u32) -> Result<()> {
     limits::check_name(name)?;
     let size = limits::check_tickets(name, tickets)?;
     let made = transaction::writing(conn, |conn| {
-        migrations::record_move(conn)?;
         loop {
             if let Some(id) = query::lock_semaphore(conn, name)? {
+                query::record_move(conn, &[id])?;
                 return Ok(resize(conn, id, size)?.then_some(Made::Resized));
             }
             if create(conn, name, size)? {

@@ -143,25 +143,20 @@ fn applied(conn: &mut PgConnection) -> Result<BTreeSet<String>> {
     })
 }
 
-/// In another cluster than before, lets fencing tokens go on rising. Only a role that may do so does.
-pub(crate) fn record_move(conn: &mut PgConnection) -> Result<()> {
-    let moved = transaction::reading(conn, |conn| {
-        if !query::has_moved(conn)? {
-            return Ok(false);
-        }
-        let may_record = query::may_record_move(conn)?;
-        if !may_record {
-            log::warn!(
-                "the tables of diesel-dbsemaphore are in another cluster, or on another timeline, than before, and this role \
-                 may not record it: call run_migrations or make once as a role with UPDATE on dbsemaphore.cluster"
-            );
-        }
-        Ok(may_record)
-    })?;
-    if moved {
-        transaction::writing(conn, |conn| Ok(query::record_move(conn)?))?;
+/// In another cluster than before, lets fencing tokens go on increasing. Only a role that may do so does.
+fn record_move(conn: &mut PgConnection) -> Result<()> {
+    let moved = transaction::reading(conn, |conn| Ok(query::moved_semaphores(conn)?))?;
+    if moved.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    if !query::may_record_move(conn)? {
+        log::warn!(
+            "semaphores are in another cluster, or on another timeline, than before, and this role may not note it: call \
+             run_migrations once as a role with UPDATE on dbsemaphore.semaphore"
+        );
+        return Ok(());
+    }
+    transaction::writing(conn, |conn| Ok(query::record_move(conn, &moved)?))
 }
 
 fn version(version: MigrationVersion<'_>) -> String {

@@ -42,19 +42,13 @@ impl Operation {
     /// Tables in our schema, and the privilege that is needed on them.
     fn privileges(self) -> &'static [(&'static str, &'static str)] {
         const MIGRATE: &[(&str, &str)] = &[("__diesel_schema_migrations", "SELECT")];
-        const INSPECT: &[(&str, &str)] = &[
-            ("cluster", "SELECT"),
-            ("semaphore", "SELECT"),
-            ("ticket", "SELECT"),
-        ];
+        const INSPECT: &[(&str, &str)] = &[("semaphore", "SELECT"), ("ticket", "SELECT")];
         const ACQUIRE: &[(&str, &str)] = &[
-            ("cluster", "SELECT"),
             ("semaphore", "SELECT"),
             ("ticket", "SELECT"),
             ("ticket", "UPDATE"),
         ];
         const MANAGE: &[(&str, &str)] = &[
-            ("cluster", "SELECT"),
             ("semaphore", "SELECT"),
             ("semaphore", "INSERT"),
             ("semaphore", "UPDATE"),
@@ -139,7 +133,7 @@ impl Error {
 /// Whether a message names something of ours. Names are not translated.
 fn names_ours(message: &str) -> bool {
     let mut words = message.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
-    words.any(|word| ["dbsemaphore", "semaphore", "ticket", "cluster"].contains(&word))
+    words.any(|word| ["dbsemaphore", "semaphore", "ticket"].contains(&word))
 }
 
 struct ErrorWithHint {

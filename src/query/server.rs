@@ -16,11 +16,12 @@ extern "SQL" {
     fn pg_current_xact_id_if_assigned() -> Nullable<BigInt>;
     #[sql_name = "pg_catalog.pg_is_in_recovery"]
     fn pg_is_in_recovery() -> Bool;
-    #[sql_name = "dbsemaphore._has_moved"]
-    fn has_moved_function() -> Bool;
+    /// Returns any number of rows.
+    #[sql_name = "dbsemaphore._moved_semaphores"]
+    fn moved_semaphores_function() -> BigInt;
     /// Returns void; to be executed without reading what it returns.
     #[sql_name = "dbsemaphore._record_move"]
-    fn record_move_function() -> Bool;
+    fn record_move_function(semaphores: Array<BigInt>) -> Bool;
     /// Returns void; to be executed without reading what it returns.
     #[sql_name = "pg_catalog.pg_advisory_xact_lock"]
     fn pg_advisory_xact_lock(key: BigInt) -> Bool;
@@ -79,22 +80,22 @@ pub(crate) fn missing_privileges(
     Ok(missing.into_iter().map(|row| row.missing).collect())
 }
 
-/// Whether the tables have come to another cluster, or the cluster to another timeline, since that was last recorded.
-pub(crate) fn has_moved(conn: &mut PgConnection) -> QueryResult<bool> {
-    diesel::select(has_moved_function()).get_result(conn)
+/// The semaphores that have come to another cluster, or whose cluster is on another timeline, since that was last noted.
+pub(crate) fn moved_semaphores(conn: &mut PgConnection) -> QueryResult<Vec<i64>> {
+    diesel::select(moved_semaphores_function()).load(conn)
 }
 
-/// Records where the tables are, unless somebody else has just done so.
-pub(crate) fn record_move(conn: &mut PgConnection) -> QueryResult<()> {
-    diesel::select(record_move_function())
+/// Notes where these semaphores are now, unless somebody else has just done so.
+pub(crate) fn record_move(conn: &mut PgConnection, semaphores: &[i64]) -> QueryResult<()> {
+    diesel::select(record_move_function(semaphores))
         .execute(conn)
         .map(drop)
 }
 
-/// Whether this role may record a move.
+/// Whether this role may do that.
 pub(crate) fn may_record_move(conn: &mut PgConnection) -> QueryResult<bool> {
     diesel::select(diesel::dsl::sql::<Bool>(
-        "pg_catalog.has_table_privilege('dbsemaphore.cluster', 'UPDATE')",
+        "pg_catalog.has_table_privilege('dbsemaphore.semaphore', 'UPDATE')",
     ))
     .get_result(conn)
 }

@@ -25,7 +25,7 @@ fn connect(database: &Database, deadlock_timeout: &str) -> PgConnection {
 /// Later than any test lasts that works.
 const LATE: &str = "25s";
 /// Late enough for what a test does until then.
-const SOON: &str = "3s";
+const SOON: &str = "5s";
 
 /// Waits for "x", as the last one in the queue, which then has this `length`. Tells its name while it holds the ticket.
 fn queue<'scope>(

@@ -181,7 +181,7 @@ fn a_queue_that_postgresql_rearranges_is_found() {
         let mut head = Queuer::start(scope, &database, database.connect(), patient, then_reads);
         head.until_in_queue();
         // The first of those who wait to look for a deadlock, though it isn't part of it.
-        let looks = "SET deadlock_timeout = '3s'";
+        let looks = "SET deadlock_timeout = '5s'";
         let mut first = Queuer::start(scope, &database, database.connect(), looks, "");
         first.until_in_queue();
         looking.look();

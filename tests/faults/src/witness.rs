@@ -10,7 +10,7 @@ use diesel::{
     sql_types::{BigInt, Bool, Nullable, Text},
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::Path,
     sync::atomic::{AtomicBool, Ordering::SeqCst},
     thread,
@@ -19,6 +19,10 @@ use std::{
 
 /// So long nobody may wait while all tickets are free.
 const IDLE: Duration = Duration::from_secs(2);
+
+/// So long a session may be at the head after the server has answered: when a second cancel keeps the server from releasing
+/// the turnstile, its client does so, which on a busy machine takes its time.
+const CLEAN_UP: Duration = Duration::from_secs(1);
 
 /// One row for each session that stands in a line, and one for each semaphore. Order is judged by what `pg_locks` says alone,
 /// which is of one time: `pg_stat_activity` is read earlier or later, and may lack a session, or show its former call.
@@ -86,8 +90,8 @@ type Waiter = (i64, i64, String);
 struct Memory {
     order: Order,
     barring: BTreeMap<Waiter, Time>,
-    /// Those whom the last look saw at the head of a line, though they had answered: the two are not seen at one time.
-    kept: BTreeSet<Waiter>,
+    /// Those whom each look since then saw at the head of a line, though they had answered: the two are not seen at one time.
+    kept: BTreeMap<Waiter, Time>,
     idle_since: BTreeMap<i64, Time>,
 }
 
@@ -155,12 +159,18 @@ impl Sight {
         });
         self.violations.extend(memory.order.look(places));
 
-        let kept = line.iter().filter(|row| row.granted && row.idle);
-        let kept: BTreeSet<Waiter> = kept.map(|row| waiter(row)).collect();
-        for (semaphore, pid, call) in kept.intersection(&memory.kept) {
-            self.violations.push(format!(
-                "backend {pid} is still at the head of the line of {semaphore}, after its call ({call}) at {to:?}"
-            ));
+        let mut kept = BTreeMap::new();
+        for row in line.iter().filter(|row| row.granted && row.idle) {
+            let key = waiter(row);
+            let mut since = *memory.kept.get(&key).unwrap_or(&to);
+            if from.saturating_sub(since) > CLEAN_UP {
+                let (semaphore, pid, call) = &key;
+                self.violations.push(format!(
+                    "backend {pid} is still at the head of the line of {semaphore}, after its call ({call}) at {to:?}"
+                ));
+                since = to;
+            }
+            kept.insert(key, since);
         }
         memory.kept = kept;
 

@@ -212,3 +212,28 @@ fn a_queue_that_postgresql_rearranges_is_found() {
     assert_eq!(looking.sight.violations, [overtaking]);
     assert_eq!(rearranged(&server.log()).len(), 1);
 }
+
+#[test]
+fn a_turnstile_that_outlives_its_call_is_found_after_the_time_for_cleaning_up() {
+    let row = Row {
+        semaphore: 1,
+        name: None,
+        pid: Some(2),
+        granted: true,
+        bars: false,
+        idle: true,
+        call: Some("idle in transaction (aborted)".to_owned()),
+        wait: None,
+        tickets: 0,
+        held: 0,
+    };
+    let (mut sight, mut memory) = Default::default();
+    let mut violations_at = |at: Time| {
+        Sight::take_in(&mut sight, &mut memory, std::slice::from_ref(&row), at, at);
+        sight.violations.len()
+    };
+    let begin = now();
+    assert_eq!(violations_at(begin), 0);
+    assert_eq!(violations_at(begin + CLEAN_UP), 0);
+    assert_eq!(violations_at(begin + CLEAN_UP * 2), 1);
+}

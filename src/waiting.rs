@@ -55,12 +55,12 @@
 //!   does it know of a thread that waits on one connection for what it holds on another (which may happen
 //!   where a work-stealing pool, such as rayon's, runs one job inside another). Set a time limit, take semaphores in the
 //!   same order everywhere, and take all tickets of one semaphore in one request.
-//! * **Order after a deadlock over a table.** PostgreSQL may resolve such a deadlock by changing the order of the queue.
-//!   An example: your transaction reads a table and then waits for a ticket. An `ALTER TABLE` waits for your transaction.
-//!   The holder of the ticket now reads the same table, and waits behind the `ALTER TABLE`. Your transaction may then be
-//!   served before waiters that joined the queue less than a `deadlock_timeout` before it did. With `log_lock_waits` on,
-//!   PostgreSQL logs "avoided deadlock .. by rearranging queue order". To avoid it, acquire the ticket before you use
-//!   tables, or use a guard.
+//! * **Order after a deadlock over a lock that can be shared**, such as a table's. PostgreSQL may resolve such a deadlock by
+//!   changing the order of the queue. An example: your transaction reads a table and then waits for a ticket. An
+//!   `ALTER TABLE` waits for your transaction. The holder of the ticket now reads the same table, and waits behind the
+//!   `ALTER TABLE`. Your transaction may then be served before waiters that joined the queue less than a `deadlock_timeout`
+//!   before it did. With `log_lock_waits` on, PostgreSQL logs "avoided deadlock .. by rearranging queue order". To avoid
+//!   it, acquire the ticket before you use tables, or use a guard.
 //! * **The place of a deadlock's victim.** PostgreSQL may choose a waiter as the victim of a deadlock between others. If
 //!   this waiter holds no ticket in its transaction, it joins the queue again, at the end.
 //! * **A fresh view** under `REPEATABLE READ` and `SERIALIZABLE`: a wait that is a transaction's first statement takes the

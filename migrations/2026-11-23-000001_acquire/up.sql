@@ -3,6 +3,9 @@
 -- each acquisition is in few expressions, made of small functions in SQL. PostgreSQL inlines those whose body is RETURN
 -- and an expression, unless an argument that they use twice is a call. The names in them are looked up here and now,
 -- whatever the search path is when they are called.
+--
+-- PL/pgSQL, and SQL between dollar signs, is read when it runs, under the caller's settings. So no string here contains a
+-- backslash: `standard_conforming_strings` = off would take it for an escape.
 
 -- Those of the `slots` whose tickets may be free, as far as can be told from the `holders` (`xmax`) that were just read:
 -- from `start` on and round. The others were held at the instant at which this began, by transactions that hadn't ended:
@@ -213,8 +216,8 @@ $$;
 -- The parts that `wear` has joined.
 CREATE FUNCTION dbsemaphore.named(application_name text, OUT application text, OUT label text)
 LANGUAGE sql IMMUTABLE AS $$
-    SELECT nullif(regexp_replace(application_name, ' ?\[ticket: .*\]$', ''), ''),
-        (regexp_match(application_name, '\[ticket: (.*)\]$'))[1]
+    SELECT nullif(regexp_replace(application_name, ' ?[[]ticket: .*[]]$', ''), ''),
+        (regexp_match(application_name, '[[]ticket: (.*)[]]$'))[1]
 $$;
 
 -- Sees to it, until the transaction ends, that nothing ends it behind the holder's back, and that a host which vanished
@@ -382,6 +385,8 @@ BEGIN
       AND t.place OPERATOR(pg_catalog.<=) start
       AND t.place OPERATOR(pg_catalog.>=) (start OPERATOR(pg_catalog.-) reach)
     ORDER BY t.place DESC
+    -- PL/pgSQL takes the first row anyway, but with `plpgsql.extra_errors` or `extra_warnings` it would lock a second one.
+    LIMIT 1
     FOR NO KEY UPDATE SKIP LOCKED;
 
     IF ticket IS NULL THEN

@@ -146,7 +146,10 @@ fn a_guest_in_the_schema_stops_the_revert_and_nothing_is_lost() {
 #[test]
 fn the_search_path_stays() {
     let path = |conn: &mut PgConnection, expected: &str| {
-        let same = format!("SELECT (current_setting('search_path') = '{expected}')::int");
+        // With `quote_all_identifiers`, PostgreSQL keeps its names quoted.
+        let same = format!(
+            "SELECT (replace(current_setting('search_path'), '\"', '') = '{expected}')::int"
+        );
         assert_eq!(number(conn, &same), 1, "{expected}");
     };
     let database = Database::create();

@@ -261,7 +261,11 @@ fn what_is_called_from_outside_fixes_its_search_path() {
     assert_eq!(number(conn, &format!("{functions} AND prosecdef")), 0);
     let mut check = |name: &str| {
         let named = format!("{functions} AND proname = '{name}'");
-        let fixed = format!("{named} AND 'search_path=pg_catalog, pg_temp' = ANY (proconfig)");
+        // With `quote_all_identifiers`, PostgreSQL keeps the names quoted.
+        let fixed = format!(
+            "{named} AND EXISTS (SELECT FROM unnest(proconfig) AS c \
+             WHERE replace(c, '\"', '') = 'search_path=pg_catalog, pg_temp')"
+        );
         assert_eq!(number(conn, &named), number(conn, &fixed), "{name}");
     };
     for shown in ["holders", "waiters", "usage", "locks"] {

@@ -1,4 +1,4 @@
-use crate::{Database, folder::Folder, programs};
+use crate::{Database, folder::Folder, hostile, programs};
 use diesel::{Connection, PgConnection, connection::SimpleConnection};
 use nix::{
     sys::signal::{Signal, kill},
@@ -142,6 +142,7 @@ impl Server {
             "max_wal_size=2GB",
         ]
         .into_iter()
+        .chain(hostile::settings(&programs))
         .map(str::to_owned)
         .chain(settings)
         .chain([

@@ -65,8 +65,8 @@
 //!
 //! A token has an epoch in its high bits, so that tokens increase even if the clock of the new server is behind. A promotion
 //! raises the epoch at once. A new cluster, filled by `pg_upgrade` or from a dump, raises it by 16 when
-//! [`run_migrations`](crate::run_migrations) or [`make`](crate::make) is called there first, by a role with `UPDATE` on
-//! `dbsemaphore.cluster`; other roles log a warning. Until then, tokens increase only by the clock, and one case is not
+//! [`run_migrations`](crate::run_migrations) is called there first, or [`make`](crate::make) for the semaphore, by a role with
+//! `UPDATE` on `dbsemaphore.semaphore`; other roles log a warning. Until then, tokens increase only by the clock, and one case is not
 //! covered: a standby was promoted, neither function was called after that, and then the tables were moved.
 //!
 //! Limitation: nothing in the database shows that a backup was restored in the same cluster, or that a clock was set back. If
@@ -78,7 +78,7 @@
 //! # let mut conn = database.connect();
 //! # diesel_dbsemaphore::run_migrations(&mut conn)?;
 //! # conn.batch_execute("
-//! UPDATE dbsemaphore.cluster SET epoch = epoch + 16;
+//! UPDATE dbsemaphore.semaphore SET epoch = epoch + 16;
 //! # ")?;
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```

@@ -6,7 +6,7 @@ mod sql;
 
 pub use self::sql::pending_sql;
 
-use crate::{Error, Result, diagnosis::Remedy, query, transaction};
+use crate::{Error, Result, pg_errors::Operation, query, transaction};
 use diesel::{
     PgConnection,
     connection::SimpleConnection,
@@ -56,7 +56,7 @@ pub fn run_migrations(conn: &mut PgConnection) -> Result<()> {
         .and_then(|_| is_pending(conn))
         .and_then(|pending| if pending { migrate(conn) } else { Ok(()) })
         .and_then(|()| record_move(conn));
-    run.map_err(|error| error.advise(Remedy::Migrate))
+    run.map_err(|error| error.classify(conn, Operation::Migrate))
 }
 
 fn migrate(conn: &mut PgConnection) -> Result<()> {
@@ -131,8 +131,9 @@ pub fn revert_migrations(conn: &mut PgConnection) -> Result<()> {
         )?;
         Ok(())
     });
-    reverted
-        .map_err(|error| name_event_triggers(conn, error, in_schema_now).advise(Remedy::Migrate))
+    reverted.map_err(|error| {
+        name_event_triggers(conn, error, in_schema_now).classify(conn, Operation::Migrate)
+    })
 }
 
 /// Whether the schema is there. Whoever owns it says what its functions do, and its triggers, with the rights of those
@@ -184,25 +185,20 @@ fn applied(conn: &mut PgConnection) -> Result<BTreeSet<String>> {
     })
 }
 
-/// In another cluster than before, lets fencing tokens go on rising. Only a role that may do so does.
-pub(crate) fn record_move(conn: &mut PgConnection) -> Result<()> {
-    let moved = transaction::reading(conn, |conn| {
-        if !query::has_moved(conn)? {
-            return Ok(false);
-        }
-        let may_record = query::may_record_move(conn)?;
-        if !may_record {
-            log::warn!(
-                "the tables of diesel-dbsemaphore are in another cluster, or on another timeline, than before, and this role \
-                 may not record it: call run_migrations or make once as a role with UPDATE on dbsemaphore.cluster"
-            );
-        }
-        Ok(may_record)
-    })?;
-    if moved {
-        transaction::writing(conn, |conn| Ok(query::record_move(conn)?))?;
+/// In another cluster than before, lets fencing tokens go on increasing. Only a role that may do so does.
+fn record_move(conn: &mut PgConnection) -> Result<()> {
+    let moved = transaction::reading(conn, |conn| Ok(query::moved_semaphores(conn)?))?;
+    if moved.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    if !query::may_record_move(conn)? {
+        log::warn!(
+            "semaphores are in another cluster, or on another timeline, than before, and this role may not note it: call \
+             run_migrations once as a role with UPDATE on dbsemaphore.semaphore"
+        );
+        return Ok(());
+    }
+    transaction::writing(conn, |conn| Ok(query::record_move(conn, &moved)?))
 }
 
 fn version(version: MigrationVersion<'_>) -> String {

@@ -1,9 +1,8 @@
 //! Who holds what, and who waits.
 
 use crate::{
-    Error, Result,
-    diagnosis::Remedy,
-    limits,
+    Error, Result, limits,
+    pg_errors::Operation,
     query::{self, SessionRow},
     transaction,
 };
@@ -164,7 +163,7 @@ pub fn waiters(conn: &mut PgConnection, name: &str) -> Result<Vec<Waiter>> {
 /// ```
 pub fn usage(conn: &mut PgConnection) -> Result<Vec<Usage>> {
     let rows = transaction::reading(conn, |conn| Ok(query::usage(conn)?))
-        .map_err(|error| error.diagnose(conn, Remedy::Observe))?;
+        .map_err(|error| error.classify(conn, Operation::Inspect))?;
     let all = rows.into_iter().map(|row| Usage {
         name: row.name,
         tickets: count(row.tickets),
@@ -189,7 +188,7 @@ fn of_semaphore<T>(
         }
         Ok(rows)
     })
-    .map_err(|error| error.diagnose(conn, Remedy::Observe))
+    .map_err(|error| error.classify(conn, Operation::Inspect))
 }
 
 impl From<SessionRow> for Session {

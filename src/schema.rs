@@ -2,22 +2,6 @@
 
 pub mod dbsemaphore {
     diesel::table! {
-        /// The PostgreSQL cluster that the tables are in, for fencing tokens. One row.
-        dbsemaphore.cluster (only_row) {
-            /// Always true.
-            only_row -> Bool,
-            /// As `pg_control_system` gives it, or 0.
-            system_identifier -> Int8,
-            /// The timeline at the last `run_migrations` or `make`.
-            timeline -> Int4,
-            /// The one after it, as names of WAL files begin.
-            next_timeline -> Text,
-            /// The high bits of fencing tokens. Never lower it.
-            epoch -> Int4,
-        }
-    }
-
-    diesel::table! {
         /// Counting semaphores. Create and resize them with this crate only.
         dbsemaphore.semaphore (id) {
             /// What `ticket.semaphore_id` refers to.
@@ -32,6 +16,14 @@ pub mod dbsemaphore {
             dense -> Bool,
             /// How far around a random place to look for one.
             reach -> Float8,
+            /// The cluster it was last in, as `pg_control_system` gives it.
+            system_identifier -> Int8,
+            /// The timeline it was last on.
+            timeline -> Int4,
+            /// The one after it, as names of WAL files begin.
+            next_timeline -> Text,
+            /// The high bits of its fencing tokens on that timeline. Never lower it.
+            epoch -> Int4,
         }
     }
 
@@ -53,5 +45,5 @@ pub mod dbsemaphore {
 
     diesel::joinable!(ticket -> semaphore (semaphore_id));
 
-    diesel::allow_tables_to_appear_in_same_query!(cluster, semaphore, ticket,);
+    diesel::allow_tables_to_appear_in_same_query!(semaphore, ticket,);
 }

@@ -31,7 +31,6 @@
 //! CREATE ROLE sem_operator;
 //! GRANT sem_holder, pg_signal_backend TO sem_operator;
 //! GRANT INSERT, UPDATE, DELETE ON dbsemaphore.semaphore TO sem_operator;
-//! GRANT UPDATE ON dbsemaphore.cluster TO sem_operator;
 //! GRANT INSERT, DELETE ON dbsemaphore.ticket TO sem_operator;
 //! # ")?;
 //! # Ok::<_, Box<dyn std::error::Error>>(())

@@ -1,8 +1,7 @@
 DROP TABLE dbsemaphore.ticket;
+DROP FUNCTION dbsemaphore._record_move(bigint[]);
+DROP FUNCTION dbsemaphore._moved_semaphores();
 DROP TABLE dbsemaphore.semaphore;
-DROP FUNCTION dbsemaphore._record_move();
-DROP FUNCTION dbsemaphore._has_moved();
-DROP TABLE dbsemaphore.cluster;
 DROP FUNCTION dbsemaphore._current_system();
 DROP FUNCTION dbsemaphore._current_timeline();
 DROP FUNCTION dbsemaphore.by_index(text);

@@ -127,7 +127,7 @@ $$;
 -- Rises with every acquisition of a ticket: in the high bits an epoch, which each promotion of a standby and each recorded
 -- move to another cluster raise; below it the clock in microseconds. To be called when the row locks are held. No sequence
 -- would do: what it gave out is forgotten in a crash, since a transaction that is rolled back flushes nothing. `timeline`,
--- `next_timeline` and `epoch` are those of `cluster`. While the timeline is the recorded one, its number is not worked out:
+-- `next_timeline` and `epoch` are those of the semaphore. While the timeline is the recorded one, its number is not worked out:
 -- that would cost half as much again.
 CREATE FUNCTION dbsemaphore._next_fencing_token(timeline integer, next_timeline text, epoch integer) RETURNS bigint
 LANGUAGE sql
@@ -192,12 +192,10 @@ DECLARE
     held_else text := regexp_replace(
         coalesce(current_setting('dbsemaphore.held', true), ''), ' [{]' || semaphore || ',[0-9,]+[}]', '');
     token bigint := (
-        SELECT dbsemaphore._next_fencing_token(c.timeline, c.next_timeline, c.epoch) FROM dbsemaphore.cluster c);
+        SELECT dbsemaphore._next_fencing_token(s.timeline, s.next_timeline, s.epoch)
+        FROM dbsemaphore.semaphore s WHERE s.id = semaphore);
     granted text := ARRAY[semaphore, token] || tickets;
 BEGIN
-    IF token IS NULL THEN
-        PERFORM dbsemaphore._check_row_security(false);
-    END IF;
     PERFORM set_config('dbsemaphore.held', held_else || ' ' || granted, true);
     RETURN granted;
 END
@@ -269,11 +267,11 @@ LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    tables regclass[] := '{dbsemaphore.semaphore,dbsemaphore.ticket,dbsemaphore.cluster}';
+    tables regclass[] := '{dbsemaphore.semaphore,dbsemaphore.ticket}';
     hiding text;
 BEGIN
     -- Nearly always, without a query.
-    IF NOT (row_security_active(tables[1]) OR row_security_active(tables[2]) OR row_security_active(tables[3])) THEN
+    IF NOT (row_security_active(tables[1]) OR row_security_active(tables[2])) THEN
         RETURN true;
     END IF;
     hiding := (
@@ -416,9 +414,9 @@ BEGIN
         PERFORM dbsemaphore.keep(host_timeout);
     END IF;
 
-    SELECT s.id, pg_catalog.random(), s.reach, c.timeline, c.next_timeline, c.epoch
+    SELECT s.id, pg_catalog.random(), s.reach, s.timeline, s.next_timeline, s.epoch
     INTO semaphore, start, reach, timeline, next_timeline, epoch
-    FROM dbsemaphore.semaphore s, dbsemaphore.cluster c
+    FROM dbsemaphore.semaphore s
     WHERE dbsemaphore.by_index(s.name) OPERATOR(pg_catalog.=) semaphore_name
       AND s.dense AND NOT dbsemaphore.is_barred(s.id);
     SELECT t.id INTO ticket

@@ -31,8 +31,6 @@ pub(crate) struct Ask<'a> {
     /// In seconds. None: the transaction is the caller's, whose settings are left alone.
     pub(crate) host_timeout: Option<i32>,
     pub(crate) label: Option<&'a str>,
-    /// The number of a [`CancellationToken`](crate::CancellationToken).
-    pub(crate) cancellation: Option<i64>,
 }
 
 /// What the server's functions `dbsemaphore.acquire` and `dbsemaphore.wait` answer.
@@ -82,6 +80,8 @@ struct AcquireOne<'a>(Ask<'a>);
 struct Wait<'a> {
     ask: Ask<'a>,
     milliseconds: Option<i64>,
+    /// By which the wait can be cancelled.
+    id: i64,
 }
 
 impl Ask<'_> {
@@ -127,7 +127,7 @@ impl QueryFragment<Pg> for Wait<'_> {
         out.push_sql(", ");
         out.push_bind_param::<Nullable<BigInt>, _>(&self.milliseconds)?;
         out.push_sql(", ");
-        out.push_bind_param::<Nullable<BigInt>, _>(&self.ask.cancellation)?;
+        out.push_bind_param::<BigInt, _>(&self.id)?;
         out.push_sql(")");
         Ok(())
     }
@@ -179,15 +179,21 @@ pub(crate) fn wait(
     conn: &mut PgConnection,
     ask: Ask<'_>,
     milliseconds: Option<i64>,
+    id: u32,
 ) -> QueryResult<Answer> {
-    Wait { ask, milliseconds }
-        .get_result(conn)
-        .map(Answer::read)
+    let id = i64::from(id);
+    Wait {
+        ask,
+        milliseconds,
+        id,
+    }
+    .get_result(conn)
+    .map(Answer::read)
 }
 
 /// Cancels the waits with this number; whether there was one.
-pub(crate) fn cancel_wait(conn: &mut PgConnection, cancellation: u32) -> QueryResult<bool> {
-    diesel::select(functions::cancel_wait(i64::from(cancellation))).get_result(conn)
+pub(crate) fn cancel_wait(conn: &mut PgConnection, id: u32) -> QueryResult<bool> {
+    diesel::select(functions::cancel_wait(i64::from(id))).get_result(conn)
 }
 
 /// Gives back the places in line that an error may have left behind.

@@ -181,7 +181,7 @@ fn increase_across_moves_to_other_clusters() {
     let before = tokens[tokens.len() - 2];
     assert!(before < after_upgrade, "{before} {after_upgrade}");
     // Nothing is left to be recorded.
-    let epoch = "SELECT epoch FROM dbsemaphore.cluster";
+    let epoch = "SELECT epoch FROM dbsemaphore.semaphore";
     let recorded = crate::tools::number(&mut conn, epoch);
     sem::run_migrations(&mut conn).unwrap();
     assert_eq!(crate::tools::number(&mut conn, epoch), recorded);

@@ -24,6 +24,7 @@ mod migrations;
 mod model;
 mod network;
 mod observe;
+mod order;
 mod pool;
 mod pooler;
 mod readme;

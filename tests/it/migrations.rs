@@ -253,5 +253,15 @@ fn the_schema_in_rust_is_that_of_the_database() {
         .get_result(conn)
         .unwrap();
     assert_eq!(timed, 1);
-    assert_eq!(number(conn, columns), 11);
+    let noted: Vec<(i64, i32, String, i32)> = semaphore::table
+        .select((
+            semaphore::system_identifier,
+            semaphore::timeline,
+            semaphore::next_timeline,
+            semaphore::epoch,
+        ))
+        .load(conn)
+        .unwrap();
+    assert_eq!(noted[0].1, noted[0].3);
+    assert_eq!(number(conn, columns), 15);
 }

@@ -1,7 +1,7 @@
 //! Settings of a role or a database that change how SQL is read and run. `make test-hostile` runs the whole suite under many
 //! of them; here are those that were found to matter, and those under which other tests can't run.
 
-use crate::tools::{assert_line_is_gone, backend_pid, database_with, free, until_in_line};
+use crate::tools::{assert_line_is_gone, backend_pid, database_with, free, number, until_in_line};
 use diesel::{Connection, PgConnection, connection::SimpleConnection};
 use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket};
 use stand::Database;
@@ -81,6 +81,17 @@ fn neither_checks_nor_strings_change_what_is_acquired() {
         set(&database, setting);
         assert_each_way_gives_what_was_asked_for(&database, setting);
     }
+}
+
+/// With `standard_conforming_strings` off it would be an escape, whatever the setting was when the function was created.
+#[test]
+fn no_function_has_a_backslash() {
+    let database = database_with(1);
+    let functions = "SELECT count(*) FROM pg_proc WHERE pronamespace = 'dbsemaphore'::regnamespace";
+    let conn = &mut database.connect();
+    assert!(number(conn, functions) > 10);
+    let escaping = format!("{functions} AND strpos(prosrc, chr(92)) > 0");
+    assert_eq!(number(conn, &escaping), 0);
 }
 
 /// PostgreSQL checks a function's body when it is created, too.

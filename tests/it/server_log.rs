@@ -1,6 +1,6 @@
 //! What waiters write into the server's log where `log_lock_waits` is on.
 
-use crate::tools::{backend_pid, rounds, until_in_line};
+use crate::tools::{backend_pid, number, rounds, until_in_line};
 use diesel::{PgConnection, connection::SimpleConnection};
 use diesel_dbsemaphore::{self as sem, Request, SemaphoreTicket};
 use stand::{Server, eventually};
@@ -42,6 +42,13 @@ fn a_waiter_writes_as_much_as_one_of_a_plain_lock() {
     let mut conn = database.connect();
     sem::run_migrations(&mut conn).unwrap();
     sem::make(&mut conn, "x", 1).unwrap();
+    let interval = "SELECT extract(epoch FROM dbsemaphore.attend_client()::interval)";
+    assert_eq!(number(&mut conn, interval), 60);
+    conn.batch_execute("SET client_connection_check_interval = '7s'")
+        .unwrap();
+    assert_eq!(number(&mut conn, interval), 7);
+    conn.batch_execute("RESET client_connection_check_interval")
+        .unwrap();
     let holder = SemaphoreTicket::require(database.connect(), "x").unwrap();
     conn.batch_execute("SELECT pg_advisory_lock(42)").unwrap();
     let connect = |pids: &mut Vec<i64>| -> PgConnection {

@@ -128,13 +128,15 @@ LANGUAGE sql STABLE AS $$
     WHERE only_semaphore IS NULL OR s.id = only_semaphore
 $$;
 
+-- To compile these queries (`jit`) takes longer than to run them, and the planner believes that they are costly.
+
 -- The held tickets of one semaphore. `held_for` and `transaction_for` are in milliseconds.
 CREATE FUNCTION dbsemaphore.holders(semaphore_name text)
 RETURNS TABLE (
     ticket bigint, pid integer, role text, application text, label text, client_address text,
     held_for bigint, transaction_for bigint, prepared_transaction text)
 LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     -- A statement of its own: where row level security hides a whole table, PostgreSQL doesn't even begin the next one.
     SELECT dbsemaphore._check_row_security(false);
@@ -157,7 +159,7 @@ RETURNS TABLE (
     place bigint, tickets integer, pid integer, role text, application text, label text, client_address text,
     waited bigint)
 LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     SELECT dbsemaphore._check_row_security(false);
     -- The head waits for something else by now: there, only the start of its call tells.
@@ -175,7 +177,7 @@ $$;
 CREATE FUNCTION dbsemaphore.usage()
 RETURNS TABLE (name text, tickets bigint, in_use bigint, waiting bigint)
 LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
+SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     SELECT dbsemaphore._check_row_security(false);
     SELECT s.name, coalesce(t.tickets, 0), coalesce(h.held, 0), coalesce(l.waiting, 0)

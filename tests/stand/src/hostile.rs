@@ -45,6 +45,9 @@ const ALWAYS: &[&str] = &[
     "parallel_leader_participation=off",
     "jit=on",
     "jit_above_cost=0",
+    // These take seconds for each query.
+    "jit_inline_above_cost=-1",
+    "jit_optimize_above_cost=-1",
     // Transactions and sessions.
     "default_transaction_deferrable=on",
     "row_security=off",

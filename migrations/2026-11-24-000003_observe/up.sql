@@ -140,13 +140,14 @@ SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     -- A statement of its own: where row level security hides a whole table, PostgreSQL doesn't even begin the next one.
     SELECT dbsemaphore._check_row_security(false);
-    SELECT h.ticket, h.pid, coalesce(a.usename, x.owner)::text, n.application, n.label, host(a.client_addr),
+    SELECT h.ticket, h.pid, coalesce(pg_get_userbyid(a.usesysid), x.owner)::text, n.application, n.label, host(a.client_addr),
         (extract(epoch FROM clock_timestamp() - h.held_since) * 1000)::bigint,
         dbsemaphore._milliseconds_since(coalesce(a.xact_start, x.prepared)),
         x.gid
     FROM dbsemaphore.semaphore s
         CROSS JOIN LATERAL dbsemaphore.held(s.id) AS h
-        LEFT JOIN pg_stat_activity a ON a.pid = h.pid
+        -- Asked for by each process, so that it is read after the locks: behind a pooler, a session changes its name.
+        LEFT JOIN LATERAL pg_stat_get_activity(h.pid) AS a ON h.pid IS NOT NULL
         LEFT JOIN pg_prepared_xacts x ON x.transaction = h.prepared
         LEFT JOIN LATERAL dbsemaphore.named(a.application_name) AS n ON true
     WHERE s.name = semaphore_name AND dbsemaphore._check_primary()

@@ -1,6 +1,6 @@
 # Everything here does its own set-up: see scripts/setup.
 
-.PHONY: setup demo web test test-pooler faults sabotages bench bench-peers bench-memory chart test-all package msrv minimal-versions checks api semver lint ci
+.PHONY: setup demo web test test-pooler test-hostile faults sabotages bench bench-peers bench-memory chart test-all package msrv minimal-versions checks api semver lint ci
 
 # PG=18 fetches that version.
 SERVER = $(if $(PG),DBSEMAPHORE_TEST_POSTGRES=$$(scripts/fetch-postgres $(PG)))
@@ -29,7 +29,15 @@ test-pooler: setup
 			cargo test --package dbsemaphore $(ARGS) || exit 1; \
 	done
 
-# On each version of PostgreSQL that is supported; VERSIONS="14 18" for these. Then the tool behind PgBouncer.
+# The same on a private server with settings that change how SQL is read and run: see tests/stand/src/hostile.rs.
+test-hostile: setup
+	@scripts/setup pgbouncer iproute2
+	@scripts/fetch-diesel >/dev/null
+	DBSEMAPHORE_TEST_SETTINGS=hostile $(SERVER) env -u DBSEMAPHORE_TEST_URL \
+		cargo run --quiet --package stand -- cargo test --workspace $(ARGS)
+
+# On each version of PostgreSQL that is supported, and on two with such settings; VERSIONS="14 hostile-18" for these. Then
+# the tool behind PgBouncer.
 test-all: setup
 	@scripts/setup pgbouncer iproute2
 	@scripts/test-all $(VERSIONS)

@@ -1,7 +1,5 @@
 use crate::{
-    Error, Request, Result, Ticket,
-    diagnosis::Remedy,
-    events,
+    Error, Request, Result, Ticket, events,
     line::{self, Deadline},
     query::{self, Answer, Ask},
     transaction,
@@ -54,7 +52,7 @@ pub fn acquire<'a>(
         (Ok(None), Some(deadline)) => line::wait_in_savepoint(conn, &request, ask, deadline),
         (granted, _) => granted,
     }
-    .map_err(|error| error.advise(Remedy::Acquire))?;
+    .map_err(|error| error.add_hint(conn))?;
     events::answered(&request, deadline, granted.as_ref());
     Ok(granted)
 }

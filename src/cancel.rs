@@ -2,7 +2,10 @@ use crate::{Result, query};
 use diesel::PgConnection;
 use std::{
     hash::{BuildHasher, RandomState},
-    sync::atomic::{AtomicBool, Ordering::SeqCst},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
 };
 
 /// Cancels requests that wait, from another thread.
@@ -35,10 +38,11 @@ use std::{
 /// assert!(matches!(waiter.join().unwrap(), Err(Error::Cancelled { name }) if name == "closed"));
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct CancellationToken {
-    id: u32,
     cancelled: AtomicBool,
+    /// The numbers by which the server knows the waits that go on.
+    waits: Mutex<Vec<u32>>,
 }
 
 impl CancellationToken {
@@ -49,10 +53,7 @@ impl CancellationToken {
     /// ```
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            id: random_id(),
-            cancelled: AtomicBool::new(false),
-        }
+        Self::default()
     }
 
     /// Cancels the waits of this token; returns `true` if the server has cancelled one.
@@ -61,7 +62,7 @@ impl CancellationToken {
     /// PostgreSQL may miss a cancel that comes at the instant of a time-out: where the wait has to end, call this again until
     /// the call that waits has returned. A request that was granted at that instant keeps its ticket.
     ///
-    /// Takes one round trip on a connection other than the one that waits, of the same role or of a member of
+    /// Takes one round trip for each wait that goes on, on a connection other than the one that waits, of the same role or of a member of
     /// `pg_signal_backend`. It does not block.
     ///
     /// # Errors
@@ -80,7 +81,12 @@ impl CancellationToken {
     /// ```
     pub fn cancel(&self, conn: &mut PgConnection) -> Result<bool> {
         self.cancelled.store(true, SeqCst);
-        Ok(query::cancel_wait(conn, self.id)?)
+        let waits = self.lock().clone();
+        let mut found = false;
+        for id in waits {
+            found |= query::cancel_wait(conn, id)?;
+        }
+        Ok(found)
     }
 
     /// Returns `true` if [`cancel`](Self::cancel) was called.
@@ -92,19 +98,25 @@ impl CancellationToken {
         self.cancelled.load(SeqCst)
     }
 
-    /// The number by which the server knows its waits.
-    pub(crate) fn id(&self) -> u32 {
-        self.id
+    /// From now on, until what is returned is dropped, the wait with this number goes on.
+    pub(crate) fn add(&self, wait: u32) -> impl Drop + '_ {
+        struct Added<'a>(&'a CancellationToken, u32);
+
+        impl Drop for Added<'_> {
+            fn drop(&mut self) {
+                self.0.lock().retain(|wait| *wait != self.1);
+            }
+        }
+        self.lock().push(wait);
+        Added(self, wait)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<u32>> {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Default for CancellationToken {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// Unpredictable, so that tokens of a whole fleet differ: `RandomState` is seeded by the system.
+/// A number for a wait, unlike others of a whole fleet: `RandomState` is seeded by the system.
 pub(crate) fn random_id() -> u32 {
     let hash = RandomState::new().hash_one(std::process::id());
     (hash >> 32) as u32

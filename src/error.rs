@@ -1,4 +1,4 @@
-use crate::{MAX_TICKETS, Ticket, diagnosis::CONNECTION_GONE};
+use crate::{MAX_TICKETS, Ticket, pg_errors::CONNECTION_GONE};
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
 /// A `Result` with this crate's [`Error`].
@@ -100,15 +100,52 @@ pub enum Error {
     /// The pool had no connection to give.
     #[cfg(feature = "r2d2")]
     #[error("no connection to hold a ticket with: {0}")]
-    Pool(#[from] diesel::r2d2::PoolError),
+    Pool(diesel::r2d2::PoolError),
 
     /// A migration failed; none of them was applied.
     #[error("the migrations of diesel-dbsemaphore failed: {0}")]
-    Migration(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Migration(Box<dyn std::error::Error + Send + Sync>),
 
     /// PostgreSQL, or Diesel, reported an error. With the remedy as the error's hint, where one is known.
     #[error("{}", with_hint(.0))]
-    Database(#[from] DieselError),
+    Database(DieselError),
+}
+
+impl Error {
+    /// Returns `true` if a ticket, or a connection of the pool, was not available in time. Trying again later may succeed.
+    ///
+    /// So [`Unavailable`](Self::Unavailable) is busy, and so is [`Pool`](Self::Pool) if all connections were in use, but not if the
+    /// pool could not connect.
+    ///
+    /// ```
+    /// use diesel_dbsemaphore::Error;
+    /// assert!(Error::Unavailable { name: "reports".to_owned() }.is_busy());
+    /// assert!(!Error::NotMigrated.is_busy());
+    /// ```
+    pub fn is_busy(&self) -> bool {
+        match self {
+            Self::Unavailable { .. } => true,
+            // It adds what its last attempt to connect met with.
+            #[cfg(feature = "r2d2")]
+            Self::Pool(error) => !error.to_string().contains(": "),
+            _ => false,
+        }
+    }
+}
+
+// What these hold is part of their message, so it is not their source: it would be printed twice.
+
+#[cfg(feature = "r2d2")]
+impl From<diesel::r2d2::PoolError> for Error {
+    fn from(error: diesel::r2d2::PoolError) -> Self {
+        Self::Pool(error)
+    }
+}
+
+impl From<DieselError> for Error {
+    fn from(error: DieselError) -> Self {
+        Self::Database(error)
+    }
 }
 
 fn invalid_tickets(tickets: u32, limit: u32) -> String {

@@ -1,8 +1,7 @@
 use crate::{
-    Error, Request, Result, Ticket, TicketConnection, WatchedTicket, acquire,
-    diagnosis::Remedy,
-    events,
+    Error, Request, Result, Ticket, TicketConnection, WatchedTicket, acquire, events,
     line::{self, Deadline},
+    pg_errors::Operation,
     query, transaction,
 };
 use std::{
@@ -85,7 +84,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
         let pg = conn.pg_connection();
         let deadline = Deadline::of(&request);
         transaction::begin_guard(pg, deadline.is_some())
-            .map_err(|error| error.diagnose(pg, Remedy::Acquire))?;
+            .map_err(|error| error.classify(pg, Operation::Acquire))?;
         let granted = match deadline {
             Some(deadline) => line::wait(pg, &request, ask, deadline),
             None => acquire::attempt(pg, &request, ask),
@@ -102,7 +101,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
             }
             Ok(None) => {
                 transaction::end_guard(pg)
-                    .map_err(|error| Error::from(error).advise(Remedy::Acquire))?;
+                    .map_err(|error| Error::from(error).classify(pg, Operation::Acquire))?;
                 events::answered(&request, deadline, None);
                 Ok(None)
             }
@@ -112,7 +111,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
                 } else if let Err(error) = transaction::end_guard(pg) {
                     log::debug!("rollback after a failed acquire: {error}");
                 }
-                Err(error.diagnose(pg, Remedy::Acquire))
+                Err(error.classify(pg, Operation::Acquire))
             }
         }
     }

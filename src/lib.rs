@@ -48,8 +48,8 @@
 //! let request = sem::Request::new("third party").wait(Duration::from_secs(2));
 //! let status = match sem::with_ticket(&ticket_pool, request, |_ticket| call_third_party()) {
 //!     Ok(()) => 200,
-//!     // No ticket came free in time; or not even a connection of the ticket pool, to stand in line with.
-//!     Err(AppError::Ticket(sem::Error::Unavailable { .. } | sem::Error::Pool(_))) => 503,
+//!     // No ticket, or no connection of the ticket pool, was available in time.
+//!     Err(AppError::Ticket(error)) if error.is_busy() => 503,
 //!     Err(_) => 500,
 //! };
 //! # assert_eq!(status, 200);
@@ -137,9 +137,10 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod acquire;
+#[cfg(feature = "r2d2")]
+mod alarm;
 mod cancel;
 mod connection;
-mod diagnosis;
 mod error;
 pub mod events;
 pub mod faq;
@@ -153,6 +154,7 @@ mod manage;
 pub mod migrating;
 mod migrations;
 mod observe;
+mod pg_errors;
 #[cfg(feature = "r2d2")]
 mod pool;
 mod query;

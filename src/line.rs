@@ -1,7 +1,7 @@
 //! Waiting, the client's side. The line itself is on the server: see the migration `line`.
 
 use crate::{
-    Error, Request, Result, Ticket, acquire,
+    Error, Request, Result, Ticket, acquire, cancel,
     query::{self, Ask},
     request::Patience,
     transaction,
@@ -58,10 +58,13 @@ pub(crate) fn wait(
     ask: Ask<'_>,
     deadline: Deadline,
 ) -> Result<Option<Ticket>> {
+    let id = cancel::random_id();
+    // From here on, a token that is cancelled is seen by us or tells the server.
+    let _added: Vec<_> = request.tokens().map(|token| token.add(id)).collect();
     loop {
         request.check_cancellation()?;
         let left = deadline.left_for_server();
-        let answer = query::wait(conn, ask, left).or_else(|error| {
+        let answer = query::wait(conn, ask, left, id).or_else(|error| {
             // The token was cancelled before the server was told, so the failure is its doing.
             request.check_cancellation()?;
             Err(Error::from(error))

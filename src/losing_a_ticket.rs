@@ -61,6 +61,28 @@
 //! This fences each ticket by itself: its former holder is kept out as soon as its next holder has written. It doesn't
 //! fence the holder of a ticket that was retired since, by a shrink: nobody will ever hold that one again.
 //!
+//! # Moving to another cluster
+//!
+//! A token has an epoch in its high bits, so that tokens increase even if the clock of the new server is behind. A promotion
+//! raises the epoch at once. A new cluster, filled by `pg_upgrade` or from a dump, raises it by 16 when
+//! [`run_migrations`](crate::run_migrations) is called there first, or [`make`](crate::make) for the semaphore, by a role with
+//! `UPDATE` on `dbsemaphore.semaphore`; other roles log a warning. Until then, tokens increase only by the clock, and one case is not
+//! covered: a standby was promoted, neither function was called after that, and then the tables were moved.
+//!
+//! Limitation: nothing in the database shows that a backup was restored in the same cluster, or that a clock was set back. If
+//! tokens may have fallen, raise them yourself, before the application starts:
+//!
+//! ```
+//! # use diesel::{Connection, connection::SimpleConnection};
+//! # let database = stand::Database::create();
+//! # let mut conn = database.connect();
+//! # diesel_dbsemaphore::run_migrations(&mut conn)?;
+//! # conn.batch_execute("
+//! UPDATE dbsemaphore.semaphore SET epoch = epoch + 16;
+//! # ")?;
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Poolers and replicas
 //!
 //! Everything here works behind PgBouncer in session and in transaction mode (not in statement mode, which has no

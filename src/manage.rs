@@ -1,5 +1,5 @@
 use crate::{
-    Result, diagnosis::Remedy, events, limits, line, query, schema::dbsemaphore::semaphore,
+    Result, events, limits, line, pg_errors::Operation, query, schema::dbsemaphore::semaphore,
     transaction,
 };
 use diesel::{PgConnection, prelude::*};
@@ -60,10 +60,13 @@ pub fn ensure(conn: &mut PgConnection, name: &str, tickets: u32) -> Result<bool>
     let ensured = transaction::reading(conn, |conn| Ok(query::semaphore_id(conn, name)?)).and_then(
         |existing| match existing {
             Some(_) => Ok(false),
-            None => transaction::writing(conn, |conn| create(conn, name, size)),
+            None => transaction::writing(conn, |conn| {
+                query::check_row_security(conn, true)?;
+                create(conn, name, size)
+            }),
         },
     );
-    let created = ensured.map_err(|error| error.diagnose(conn, Remedy::Manage))?;
+    let created = ensured.map_err(|error| error.classify(conn, Operation::Manage))?;
     if created {
         events::created(name, tickets);
     }
@@ -98,8 +101,10 @@ pub fn make(conn: &mut PgConnection, name: &str, tickets: u32) -> Result<()> {
     limits::check_name(name)?;
     let size = limits::check_tickets(name, tickets)?;
     let made = transaction::writing(conn, |conn| {
+        query::check_row_security(conn, true)?;
         loop {
             if let Some(id) = query::lock_semaphore(conn, name)? {
+                query::record_move(conn, &[id])?;
                 return Ok(resize(conn, id, size)?.then_some(Made::Resized));
             }
             if create(conn, name, size)? {
@@ -108,7 +113,7 @@ pub fn make(conn: &mut PgConnection, name: &str, tickets: u32) -> Result<()> {
             // Somebody else has created it between the two; under a snapshot that can't see it, PostgreSQL raises.
         }
     });
-    match made.map_err(|error| error.diagnose(conn, Remedy::Manage))? {
+    match made.map_err(|error| error.classify(conn, Operation::Manage))? {
         Some(Made::Created) => events::created(name, tickets),
         Some(Made::Resized) => events::resized(name, tickets),
         None => {}
@@ -144,6 +149,7 @@ enum Made {
 pub fn destroy(conn: &mut PgConnection, name: &str) -> Result<bool> {
     limits::check_name(name)?;
     let destroyed = transaction::writing(conn, |conn| {
+        query::check_row_security(conn, true)?;
         let Some(id) = query::lock_semaphore(conn, name)? else {
             return Ok(false);
         };
@@ -151,7 +157,7 @@ pub fn destroy(conn: &mut PgConnection, name: &str) -> Result<bool> {
         query::delete_semaphore(conn, id)?;
         Ok(true)
     });
-    let destroyed = destroyed.map_err(|error| error.diagnose(conn, Remedy::Manage))?;
+    let destroyed = destroyed.map_err(|error| error.classify(conn, Operation::Manage))?;
     if destroyed {
         events::destroyed(name);
     }
@@ -176,8 +182,11 @@ pub fn destroy(conn: &mut PgConnection, name: &str) -> Result<bool> {
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub fn list(conn: &mut PgConnection) -> Result<BTreeMap<String, u32>> {
-    let sizes = transaction::reading(conn, |conn| Ok(query::sizes(conn)?))
-        .map_err(|error| error.diagnose(conn, Remedy::Observe))?;
+    let sizes = transaction::reading(conn, |conn| {
+        query::check_row_security(conn, false)?;
+        Ok(query::sizes(conn)?)
+    })
+    .map_err(|error| error.classify(conn, Operation::Inspect))?;
     Ok(sizes
         .into_iter()
         .map(|(name, size)| (name, u32::try_from(size).unwrap_or(u32::MAX)))

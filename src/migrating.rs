@@ -12,6 +12,13 @@
 //! `dbsemaphore` into the `search_path` of your own connections: the tool takes the first list of migrations that it finds
 //! there.
 //!
+//! # Event triggers
+//!
+//! `run_migrations` and `revert_migrations` set `search_path` to `dbsemaphore, pg_temp`, so that nothing that somebody has created
+//! elsewhere is called instead of PostgreSQL's own. An event trigger of yours that looks up a table or function through the
+//! `search_path` fails then. The error names each event trigger that may, with the remedy: `ALTER FUNCTION .. SET search_path`,
+//! which is the safe way to write such a function anyway. Migrations of your own, as below, run with your own `search_path`.
+//!
 //! # In migrations of your own
 //!
 //! Where all SQL has to be in your own migrations, because somebody reviews it or the application may not create anything:

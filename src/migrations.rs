@@ -6,7 +6,7 @@ mod sql;
 
 pub use self::sql::pending_sql;
 
-use crate::{Error, Result, diagnosis::Remedy, query, transaction};
+use crate::{Error, Result, pg_errors::Operation, query, transaction};
 use diesel::{
     PgConnection,
     connection::SimpleConnection,
@@ -22,6 +22,9 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 /// The advisory lock that migrating processes take, "dbsemaph" as a number.
 const LOCK: i64 = i64::from_be_bytes(*b"dbsemaph");
 
+/// The search path of the migrations. Whoever may create functions somewhere else can't plant one here.
+const PATH: &str = "dbsemaphore, pg_temp";
+
 diesel::table! {
     dbsemaphore.__diesel_schema_migrations (version) {
         version -> Text,
@@ -36,8 +39,9 @@ diesel::table! {
 ///
 /// # Errors
 ///
-/// [`Migration`](Error::Migration), [`Database`](Error::Database). A role that may not create a schema gets one that
-/// says so, and so does one that would give its rights away, in a schema of somebody else's: see
+/// [`Migration`](Error::Migration), [`Database`](Error::Database). If an [event
+/// trigger](crate::migrating#event-triggers) may have failed, the error names it. A role that may not create a schema gets
+/// an error that says so, and so does one that would give its rights away, in a schema of somebody else's: see
 /// [`security`](crate::security#the-owner-of-the-schema).
 ///
 /// ```
@@ -50,21 +54,48 @@ diesel::table! {
 pub fn run_migrations(conn: &mut PgConnection) -> Result<()> {
     let run = check_owner(conn, false)
         .and_then(|_| is_pending(conn))
-        .and_then(|pending| {
-            if !pending {
-                return Ok(());
-            }
-            transaction::writing(conn, |conn| {
-                query::advisory_lock(conn, LOCK)?;
-                if !check_owner(conn, true)? {
-                    conn.batch_execute("CREATE SCHEMA dbsemaphore")?;
-                }
-                in_schema(conn, |conn| {
-                    conn.run_pending_migrations(MIGRATIONS).map(drop)
-                })
-            })
-        });
-    run.map_err(|error| error.advise(Remedy::Migrate))
+        .and_then(|pending| if pending { migrate(conn) } else { Ok(()) })
+        .and_then(|()| record_move(conn));
+    run.map_err(|error| error.classify(conn, Operation::Migrate))
+}
+
+fn migrate(conn: &mut PgConnection) -> Result<()> {
+    let mut in_schema_now = false;
+    let migrated = transaction::writing(conn, |conn| {
+        query::advisory_lock(conn, LOCK)?;
+        if !check_owner(conn, true)? {
+            conn.batch_execute("CREATE SCHEMA dbsemaphore")?;
+        }
+        in_schema_now = true;
+        in_schema(conn, |conn| {
+            conn.run_pending_migrations(MIGRATIONS).map(drop)
+        })
+    });
+    migrated.map_err(|error| name_event_triggers(conn, error, in_schema_now))
+}
+
+/// Event triggers run with the search path of what they are called by. So one of the application's that looks up a name
+/// there fails in ours. After the rollback, the error names those that may have failed.
+fn name_event_triggers(conn: &mut PgConnection, error: Error, was_in_schema: bool) -> Error {
+    let cause = match error {
+        Error::Migration(cause) if was_in_schema => cause,
+        error => return error,
+    };
+    let triggers = query::event_triggers_without_path(conn).unwrap_or_default();
+    if triggers.is_empty() {
+        return Error::Migration(cause);
+    }
+    let mut text = format!(
+        "{cause}; migrations run with search_path = {PATH}, and so do the event triggers of this database: if one of them \
+         failed, give its function a path of its own:"
+    );
+    for query::EventTrigger { name, function } in triggers {
+        text.push_str(&format!(
+            " ALTER FUNCTION {function} SET search_path = ... (event trigger {name:?});"
+        ));
+    }
+    text.pop();
+    Error::Migration(text.into())
 }
 
 /// Removes everything that [`run_migrations`] created, and with it all semaphores.
@@ -85,11 +116,13 @@ pub fn run_migrations(conn: &mut PgConnection) -> Result<()> {
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub fn revert_migrations(conn: &mut PgConnection) -> Result<()> {
+    let mut in_schema_now = false;
     let reverted = transaction::writing(conn, |conn| {
         query::advisory_lock(conn, LOCK)?;
         if !check_owner(conn, true)? {
             return Ok(());
         }
+        in_schema_now = true;
         in_schema(conn, |conn| {
             conn.revert_all_migrations(MIGRATIONS).map(drop)
         })?;
@@ -98,7 +131,9 @@ pub fn revert_migrations(conn: &mut PgConnection) -> Result<()> {
         )?;
         Ok(())
     });
-    reverted.map_err(|error| error.advise(Remedy::Migrate))
+    reverted.map_err(|error| {
+        name_event_triggers(conn, error, in_schema_now).classify(conn, Operation::Migrate)
+    })
 }
 
 /// Whether the schema is there. Whoever owns it says what its functions do, and its triggers, with the rights of those
@@ -139,8 +174,31 @@ fn applied(conn: &mut PgConnection) -> Result<BTreeSet<String>> {
         let versions: Vec<String> = __diesel_schema_migrations::table
             .select(__diesel_schema_migrations::version)
             .load(conn)?;
+        if versions.is_empty() && query::is_list_of_versions_filtered(conn)? {
+            return Err(Error::Migration(
+                "row level security hides the rows of dbsemaphore.__diesel_schema_migrations from this role: disable it \
+                 for that table, or give the role the attribute BYPASSRLS"
+                    .into(),
+            ));
+        }
         Ok(versions.into_iter().collect())
     })
+}
+
+/// In another cluster than before, lets fencing tokens go on increasing. Only a role that may do so does.
+fn record_move(conn: &mut PgConnection) -> Result<()> {
+    let moved = transaction::reading(conn, |conn| Ok(query::moved_semaphores(conn)?))?;
+    if moved.is_empty() {
+        return Ok(());
+    }
+    if !query::may_record_move(conn)? {
+        log::warn!(
+            "semaphores are in another cluster, or on another timeline, than before, and this role may not note it: call \
+             run_migrations once as a role with UPDATE on dbsemaphore.semaphore"
+        );
+        return Ok(());
+    }
+    transaction::writing(conn, |conn| Ok(query::record_move(conn, &moved)?))
 }
 
 fn version(version: MigrationVersion<'_>) -> String {
@@ -151,7 +209,7 @@ fn in_schema(
     conn: &mut PgConnection,
     work: impl FnOnce(&mut PgConnection) -> diesel::migration::Result<()>,
 ) -> Result<()> {
-    let before = query::swap_search_path(conn, "dbsemaphore, pg_temp")?;
+    let before = query::swap_search_path(conn, PATH)?;
     work(conn).map_err(Error::Migration)?;
     query::swap_search_path(conn, &before)?;
     Ok(())

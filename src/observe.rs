@@ -1,9 +1,8 @@
 //! Who holds what, and who waits.
 
 use crate::{
-    Error, Result,
-    diagnosis::Remedy,
-    limits,
+    Error, Result, limits,
+    pg_errors::Operation,
     query::{self, SessionRow},
     transaction,
 };
@@ -18,7 +17,8 @@ use std::time::Duration;
 #[non_exhaustive]
 pub struct Session {
     /// The process ID of its server process, as `pg_terminate_backend` takes it. Behind a pooler it is that of the
-    /// pooler's session. `None` if it couldn't be found out, for a ticket that was locked by other means than this crate.
+    /// pooler's session. `None` for a ticket that was locked by other means than this crate, or that a prepared transaction
+    /// holds.
     pub pid: Option<i32>,
     /// The role that it has logged in as.
     pub role: Option<String>,
@@ -38,12 +38,15 @@ pub struct Holder {
     pub ticket: i64,
     /// Who holds it.
     pub session: Session,
-    /// For how long it has been held, by the server's clock, in hundredths of a second. `None` if the session has acquired
-    /// more than once in its transaction, or is at the head of the line, collecting several tickets.
+    /// For how long it has been held, by the server's clock, in 32nds of a second. `None` if that can't be told: the
+    /// ticket was locked by other means than this crate, or the server's clock was set back since.
     pub held_for: Option<Duration>,
     /// How old the holder's transaction is, by the server's clock: it holds back `VACUUM` for as long. `None` if the
-    /// role may not see it.
+    /// role may not see it, the holder's `track_activities` is off, or the server's clock was set back since.
     pub transaction_for: Option<Duration>,
+    /// The name of the prepared transaction that holds it, which has no process: it ends by `COMMIT PREPARED` or `ROLLBACK
+    /// PREPARED`.
+    pub prepared_transaction: Option<String>,
 }
 
 /// One who stands in line: see [`waiters`].
@@ -57,7 +60,8 @@ pub struct Waiter {
     /// Who it is. A call of [`make`](crate::make) or [`destroy`](crate::destroy) that waits for tickets to come back
     /// stands in line, too.
     pub session: Session,
-    /// For how long it has waited, by the server's clock. `None` if the role may not see it, and it is at the head.
+    /// For how long it has waited, by the server's clock. `None` if it is at the head, and the role may not see it or
+    /// the waiter's `track_activities` is off.
     pub waited: Option<Duration>,
 }
 
@@ -108,6 +112,7 @@ pub fn holders(conn: &mut PgConnection, name: &str) -> Result<Vec<Holder>> {
         session: row.session.into(),
         held_for: milliseconds(row.held_for),
         transaction_for: milliseconds(row.transaction_for),
+        prepared_transaction: row.prepared_transaction,
     });
     Ok(holders.collect())
 }
@@ -158,7 +163,7 @@ pub fn waiters(conn: &mut PgConnection, name: &str) -> Result<Vec<Waiter>> {
 /// ```
 pub fn usage(conn: &mut PgConnection) -> Result<Vec<Usage>> {
     let rows = transaction::reading(conn, |conn| Ok(query::usage(conn)?))
-        .map_err(|error| error.diagnose(conn, Remedy::Observe))?;
+        .map_err(|error| error.classify(conn, Operation::Inspect))?;
     let all = rows.into_iter().map(|row| Usage {
         name: row.name,
         tickets: count(row.tickets),
@@ -183,7 +188,7 @@ fn of_semaphore<T>(
         }
         Ok(rows)
     })
-    .map_err(|error| error.diagnose(conn, Remedy::Observe))
+    .map_err(|error| error.classify(conn, Operation::Inspect))
 }
 
 impl From<SessionRow> for Session {
@@ -203,6 +208,5 @@ fn count(number: i64) -> u32 {
 }
 
 fn milliseconds(number: Option<i64>) -> Option<Duration> {
-    // The server's clock may have been set back.
-    number.map(|number| Duration::from_millis(u64::try_from(number).unwrap_or(0)))
+    number.and_then(|number| Some(Duration::from_millis(u64::try_from(number).ok()?)))
 }

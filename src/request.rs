@@ -29,6 +29,8 @@ pub struct Request<'a> {
     host_timeout: Duration,
     label: Option<&'a str>,
     cancellation: Option<&'a CancellationToken>,
+    /// Cancelled when the time is over by our clock, and the server doesn't answer.
+    overdue: Option<&'a CancellationToken>,
 }
 
 /// How long to wait when too few tickets are free.
@@ -53,6 +55,7 @@ impl<'a> Request<'a> {
             host_timeout: Duration::from_secs(30),
             label: None,
             cancellation: None,
+            overdue: None,
         }
     }
 
@@ -155,6 +158,20 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// Cancelled when the wait should be over by our clock and the server has not ended it.
+    #[cfg(feature = "r2d2")]
+    pub(crate) fn overdue(self, token: &'a CancellationToken) -> Self {
+        Self {
+            overdue: Some(token),
+            ..self
+        }
+    }
+
+    /// Those that can cancel it.
+    pub(crate) fn tokens(&self) -> impl Iterator<Item = &'a CancellationToken> {
+        self.cancellation.into_iter().chain(self.overdue)
+    }
+
     /// An error if its token was cancelled.
     pub(crate) fn check_cancellation(&self) -> Result<()> {
         match self.cancellation {
@@ -196,7 +213,6 @@ impl<'a> Request<'a> {
             tickets: limits::check_tickets(self.semaphore, self.tickets)?,
             host_timeout: None,
             label: self.label,
-            cancellation: self.cancellation.map(|token| i64::from(token.id())),
         })
     }
 

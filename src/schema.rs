@@ -16,6 +16,14 @@ pub mod dbsemaphore {
             dense -> Bool,
             /// How far around a random place to look for one.
             reach -> Float8,
+            /// The cluster it was last in, as `pg_control_system` gives it.
+            system_identifier -> Int8,
+            /// The timeline it was last on.
+            timeline -> Int4,
+            /// The one after it, as names of WAL files begin.
+            next_timeline -> Text,
+            /// The high bits of its fencing tokens on that timeline. Never lower it.
+            epoch -> Int4,
         }
     }
 

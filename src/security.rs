@@ -41,6 +41,13 @@
 //! superusers; an operator who shall only end those of the role `web` becomes a member of that one instead, with all its
 //! rights. After an upgrade of this crate, grant again: there may be a new table.
 //!
+//! # Row level security
+//!
+//! Don't enable it on our tables: who may do what is decided by the rights above. A ticket that a policy hides looks like a
+//! held one. So where a policy may hide rows from a role, a refusal, a list, a view of holders or waiters, and a resize are
+//! errors that name the tables. Each ticket that is granted is a real one. A policy with the expression `true`, `FOR ALL` or for
+//! each of the commands that the role has rights for, changes nothing, nor does a policy for a role with `BYPASSRLS`.
+//!
 //! # The owner of the schema
 //!
 //! None of this library's functions is `SECURITY DEFINER`: each does what its caller may do, with the caller's rights. So

@@ -13,17 +13,20 @@
 //! ticket in its hand. With several tickets another one may come back first, so the head changes the row it sleeps on:
 //! after two milliseconds at first, then after a twentieth of the time it has been waiting, at most after 0.4 seconds.
 //! With few tickets it begins with the one that has been held longest. With one ticket there is nothing to change to; it
-//! looks up after PostgreSQL's `deadlock_timeout` plus 0.4 seconds, to see whether the semaphore has grown.
+//! looks up after 0.4 seconds, to see whether the semaphore has grown. Its first sleep, and a few later ones, take PostgreSQL's
+//! `deadlock_timeout` plus 0.4 seconds: in these PostgreSQL looks for a deadlock.
 //!
 //! # What it promises
 //!
-//! * **Order.** First come, first served, over all processes, from the moment at which a request stands in line.
+//! * **Order.** First come, first served, over all processes, from the moment at which a request stands in line. A
+//!   deadlock can change it, in two situations: see [below](#what-it-doesnt-promise).
 //! * **Nobody overtakes.** While a waiter has looked, found too few and waits, requests that don't wait are refused. They
 //!   are refused for no other reason than that or too few tickets; in particular not because somebody is just passing.
 //! * **Large requests are not starved**: small ones behind them wait. First requests can't deadlock each other, since
 //!   only the head collects.
 //! * **Leaving.** A waiter that is out of time, cancelled, killed or disconnected leaves the line, and whoever is behind
-//!   moves up. The server looks each second whether its client is still there (on Windows, a PostgreSQL server can't).
+//!   moves up. The server looks each second whether its client is still there (on Windows, a PostgreSQL server can't). With
+//!   `log_lock_waits` it looks each minute: see [the server's log](crate::in_production#the-servers-log).
 //! * **Resizing** to fewer tickets, and destroying, stand in the same line: they wait for their turn, and then nobody
 //!   starves them. Tickets that their own transaction holds are retired last, without waiting, and stay its own until
 //!   it ends.
@@ -54,6 +57,14 @@
 //!   does it know of a thread that waits on one connection for what it holds on another (which may happen
 //!   where a work-stealing pool, such as rayon's, runs one job inside another). Set a time limit, take semaphores in the
 //!   same order everywhere, and take all tickets of one semaphore in one request.
+//! * **Order after a deadlock over a lock that can be shared**, such as a table's. PostgreSQL may resolve such a deadlock by
+//!   changing the order of the queue. An example: your transaction reads a table and then waits for a ticket. An
+//!   `ALTER TABLE` waits for your transaction. The holder of the ticket now reads the same table, and waits behind the
+//!   `ALTER TABLE`. Your transaction may then be served before waiters that joined the queue less than a `deadlock_timeout`
+//!   before it did. With `log_lock_waits` on, PostgreSQL logs "avoided deadlock .. by rearranging queue order". To avoid
+//!   it, acquire the ticket before you use tables, or use a guard.
+//! * **The place of a deadlock's victim.** PostgreSQL may choose a waiter as the victim of a deadlock between others. If
+//!   this waiter holds no ticket in its transaction, it joins the queue again, at the end.
 //! * **A fresh view** under `REPEATABLE READ` and `SERIALIZABLE`: a wait that is a transaction's first statement takes the
 //!   snapshot when it joins the line, so what the transaction then reads is older than what the last holder wrote. Use a
 //!   guard.

@@ -1,6 +1,28 @@
 -- A ticket is a row; holding it is holding its row lock. Nothing here is ever updated to say who holds what: the rows
 -- are the count, the locks are the truth, and PostgreSQL gives both back when a transaction ends, however it ends.
 
+-- PostgreSQL counts up its timeline when a standby is promoted, but a new cluster, filled by pg_upgrade or by a dump,
+-- begins with timeline 1 again. So each semaphore has a note of the cluster in which it was last, which moves along.
+CREATE FUNCTION dbsemaphore._current_timeline() RETURNS integer
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer;
+END
+$$;
+
+-- 0 where the role may not see it.
+CREATE FUNCTION dbsemaphore._current_system() RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN CASE WHEN has_function_privilege('pg_control_system()', 'EXECUTE')
+        THEN (SELECT c.system_identifier FROM pg_control_system() AS c) ELSE 0 END;
+END
+$$;
+
 CREATE TABLE dbsemaphore.semaphore (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     -- "C": names are equal when their bytes are, whatever collation the database has or gets by an upgrade.
@@ -15,8 +37,54 @@ CREATE TABLE dbsemaphore.semaphore (
     -- How far down from its place `acquire_one` looks: past all tickets in a small semaphore, past some 64 to 128 where it
     -- is cheap to read who holds them all, past some 256 in a large one.
     reach double precision NOT NULL GENERATED ALWAYS AS (
-        1.0 / greatest(1, slots / CASE WHEN slots > 10000 THEN 256 ELSE 64 END)) STORED
+        1.0 / greatest(1, slots / CASE WHEN slots > 10000 THEN 256 ELSE 64 END)) STORED,
+    -- Where it was last, and the high bits of its fencing tokens while that lasts. The name of the first WAL file of the next
+    -- timeline begins with `next_timeline`.
+    system_identifier bigint NOT NULL DEFAULT dbsemaphore._current_system(),
+    timeline integer NOT NULL DEFAULT dbsemaphore._current_timeline(),
+    next_timeline text COLLATE "C" NOT NULL GENERATED ALWAYS AS (upper(lpad(to_hex(timeline + 1), 8, '0'))) STORED,
+    epoch integer NOT NULL DEFAULT dbsemaphore._current_timeline() CHECK (epoch > 0)
 );
+
+-- The semaphores that were last in another cluster than the present one, or on another timeline. None on a standby.
+CREATE FUNCTION dbsemaphore._moved_semaphores() RETURNS SETOF bigint
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    current_timeline integer;
+    current_system bigint := dbsemaphore._current_system();
+BEGIN
+    IF NOT pg_is_in_recovery() THEN
+        current_timeline := dbsemaphore._current_timeline();
+        RETURN QUERY
+            SELECT s.id FROM dbsemaphore.semaphore s
+            WHERE s.timeline <> current_timeline OR s.system_identifier <> current_system AND current_system <> 0;
+    END IF;
+END
+$$;
+
+-- Notes that these semaphores are here now. In a new cluster the epoch increases by 16: promotions that nobody had noted
+-- before the move may have raised tokens by up to 15. Passes over semaphores that somebody is about to resize.
+CREATE FUNCTION dbsemaphore._record_move(semaphores bigint[]) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    current_timeline integer := dbsemaphore._current_timeline();
+    current_system bigint := dbsemaphore._current_system();
+BEGIN
+    UPDATE dbsemaphore.semaphore s
+    SET epoch = s.epoch + CASE
+            WHEN s.system_identifier IN (current_system, 0) AND s.timeline <= current_timeline
+            THEN current_timeline - s.timeline ELSE 16 END,
+        timeline = current_timeline,
+        system_identifier = current_system
+    FROM (SELECT o.id FROM dbsemaphore.semaphore o WHERE o.id = ANY (semaphores) FOR NO KEY UPDATE SKIP LOCKED) AS moved
+    WHERE s.id = moved.id
+      AND (s.timeline <> current_timeline OR s.system_identifier <> current_system AND current_system <> 0);
+END
+$$;
 
 -- The bits of a slot's number in reverse, behind the point. However many of the first slots there are, these numbers are
 -- spread evenly between 0 and 1, neighbours are far from each other, and that of slot 0 is 0.
@@ -55,6 +123,10 @@ COMMENT ON COLUMN dbsemaphore.semaphore.resized_at IS 'When it was last created,
 COMMENT ON COLUMN dbsemaphore.semaphore.slots IS 'One more than the highest slot of its tickets. Not their number.';
 COMMENT ON COLUMN dbsemaphore.semaphore.dense IS 'Whether many of the slots have a ticket.';
 COMMENT ON COLUMN dbsemaphore.semaphore.reach IS 'How far around a random place to look for one.';
+COMMENT ON COLUMN dbsemaphore.semaphore.system_identifier IS 'The cluster it was last in, as `pg_control_system` gives it.';
+COMMENT ON COLUMN dbsemaphore.semaphore.timeline IS 'The timeline it was last on.';
+COMMENT ON COLUMN dbsemaphore.semaphore.next_timeline IS 'The one after it, as names of WAL files begin.';
+COMMENT ON COLUMN dbsemaphore.semaphore.epoch IS 'The high bits of its fencing tokens on that timeline. Never lower it.';
 COMMENT ON TABLE dbsemaphore.ticket IS 'One row a ticket. Whoever holds the lock of the row holds the ticket.';
 COMMENT ON COLUMN dbsemaphore.ticket.id IS 'What `Ticket::ids` returns. Never used again after the ticket was retired.';
 COMMENT ON COLUMN dbsemaphore.ticket.semaphore_id IS 'The semaphore. How many tickets refer to it is its size.';

@@ -3,6 +3,9 @@
 -- each acquisition is in few expressions, made of small functions in SQL. PostgreSQL inlines those whose body is RETURN
 -- and an expression, unless an argument that they use twice is a call. The names in them are looked up here and now,
 -- whatever the search path is when they are called.
+--
+-- PL/pgSQL, and SQL between dollar signs, is read when it runs, under the caller's settings. So no string here contains a
+-- backslash: `standard_conforming_strings` = off would take it for an escape.
 
 -- Those of the `slots` whose tickets may be free, as far as can be told from the `holders` (`xmax`) that were just read:
 -- from `start` on and round. The others were held at the instant at which this began, by transactions that hadn't ended:
@@ -121,30 +124,21 @@ BEGIN
 END
 $$;
 
--- Rises with every acquisition of a ticket: the timeline, which a promoted standby counts up, and below it the clock in
--- microseconds. To be called when the row locks are held. No sequence would do: what it gave out is forgotten in a crash,
--- since a transaction that is rolled back flushes nothing. On the first timeline, where most servers are, its number is
--- not worked out: that would cost half as much again.
-CREATE FUNCTION dbsemaphore.timeline() RETURNS bigint
-LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    RETURN ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint;
-END
-$$;
-
-CREATE FUNCTION dbsemaphore.fencing_token() RETURNS bigint
+-- Rises with every acquisition of a ticket: in the high bits an epoch, which each promotion of a standby and each recorded
+-- move to another cluster raise; below it the clock in microseconds. To be called when the row locks are held. No sequence
+-- would do: what it gave out is forgotten in a crash, since a transaction that is rolled back flushes nothing. `timeline`,
+-- `next_timeline` and `epoch` are those of the semaphore. While the timeline is the recorded one, its number is not worked out:
+-- that would cost half as much again.
+CREATE FUNCTION dbsemaphore._next_fencing_token(timeline integer, next_timeline text, epoch integer) RETURNS bigint
 LANGUAGE sql
-RETURN CASE WHEN pg_walfile_name(pg_current_wal_lsn()) < '00000002' COLLATE "C" THEN 1::bigint << 52
-            ELSE dbsemaphore.timeline() % 2048 << 52 END
+RETURN (CASE WHEN pg_walfile_name(pg_current_wal_lsn()) < next_timeline COLLATE "C" THEN epoch
+             ELSE epoch + greatest(0, dbsemaphore._current_timeline() - timeline) END % 2048)::bigint << 52
     | (date_part('epoch', clock_timestamp()) * 1000000)::bigint;
 
 -- The keys of this library's advisory locks. Their upper half is "dbs" in ASCII and a letter that says what the lower half
 -- is about. Two are a semaphore's line: whoever holds its turnstile (t) is at its head; its barrier (b) is explained at
--- `is_barred`. The others nobody ever waits for: what sessions show of themselves, as shared locks, because these are
--- gone when the session or its transaction is: how many tickets it waits for (w), under which number its wait can be
--- cancelled (c), when it acquired some, in hundredths of a second (h), and in which sub-transaction (i).
+-- `is_barred`. The others nobody ever waits for: what waiters show of themselves, as shared locks, because these are gone
+-- when the session is: how many tickets each waits for (w), and under which number its wait can be cancelled (c).
 CREATE FUNCTION dbsemaphore.key(kind text, number bigint) RETURNS bigint
 LANGUAGE sql IMMUTABLE
 RETURN x'6462730000000000'::bigint | (ascii(kind)::bigint << 32) | (number & x'ffffffff'::bigint);
@@ -162,46 +156,48 @@ CREATE FUNCTION dbsemaphore.recall(semaphore bigint, OUT tickets bigint[], OUT t
 LANGUAGE plpgsql AS $$
 DECLARE
     noted bigint[] := (regexp_match(
-        current_setting('dbsemaphore.held', true), ' (\{' || semaphore || ',[0-9,]+\})'))[1];
+        current_setting('dbsemaphore.held', true), ' ([{]' || semaphore || ',[0-9,]+[}])'))[1];
 BEGIN
     tickets := coalesce(noted[3:], '{}');
     token := noted[2];
 END
 $$;
 
--- For others to see, each acquisition leaves the time at which it was as an advisory lock, which goes when the ticket
--- goes. Returns what was `granted`, as `note` does.
-CREATE FUNCTION dbsemaphore.mark(granted text) RETURNS text
+-- For others to see who holds a ticket and since when: an advisory lock that its transaction holds exactly as long, whether
+-- a sub-transaction has locked the row, a foreign key has added a locker to it, or the transaction was prepared. The key has
+-- 8 bits of a constant, 26 of the ticket's id, and 30 of the time, in 32nds of a second.
+CREATE FUNCTION dbsemaphore._holder_key(ticket bigint) RETURNS bigint
 LANGUAGE sql
-RETURN CASE WHEN pg_advisory_xact_lock_shared(
-        dbsemaphore.key('h', (date_part('epoch', clock_timestamp()) * 100)::bigint)) IS NOT NULL
-    THEN granted END;
+RETURN x'db00000000000000'::bigint | ((ticket & 67108863) << 30)
+    | ((date_part('epoch', clock_timestamp()) * 32)::bigint & 1073741823);
 
--- Remembers what was granted, as it is said above, and what else the transaction holds.
-CREATE FUNCTION dbsemaphore.note(held_else text, granted text) RETURNS text
+-- Takes that lock for each ticket. Of very many it is the first 64: each takes a place in PostgreSQL's lock table, and
+-- tickets that were locked together can be told by the number of their locker.
+CREATE FUNCTION dbsemaphore._publish_held_tickets(tickets bigint[]) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(dbsemaphore._holder_key(t.id)) FROM unnest(tickets[:64]) AS t (id);
+END
+$$;
+
+-- The same for one ticket. Returns what was `granted`.
+CREATE FUNCTION dbsemaphore._publish_held_ticket(ticket bigint, granted text) RETURNS text
 LANGUAGE sql
-RETURN CASE WHEN set_config('dbsemaphore.held', held_else || ' ' || granted, true) IS NOT NULL
-    THEN dbsemaphore.mark(granted) END;
+RETURN CASE WHEN pg_advisory_xact_lock_shared(dbsemaphore._holder_key(ticket)) IS NOT NULL THEN granted END;
 
 -- Remembers that these are the tickets of the semaphore that the transaction holds. Returns what `acquire` does.
 CREATE FUNCTION dbsemaphore.remember(semaphore bigint, tickets bigint[]) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
     held_else text := regexp_replace(
-        coalesce(current_setting('dbsemaphore.held', true), ''), ' \{' || semaphore || ',[0-9,]+\}', '');
-    granted text := ARRAY[semaphore, dbsemaphore.fencing_token()] || tickets;
+        coalesce(current_setting('dbsemaphore.held', true), ''), ' [{]' || semaphore || ',[0-9,]+[}]', '');
+    token bigint := (
+        SELECT dbsemaphore._next_fencing_token(s.timeline, s.next_timeline, s.epoch)
+        FROM dbsemaphore.semaphore s WHERE s.id = semaphore);
+    granted text := ARRAY[semaphore, token] || tickets;
 BEGIN
-    RETURN dbsemaphore.note(held_else, granted);
-END
-$$;
-
--- For others to see whose tickets these are, where a sub-transaction has locked them: its number, which is all that a
--- row lock shows, vanishes from PostgreSQL's lists when it ends. So it is left as an advisory lock, likewise.
-CREATE FUNCTION dbsemaphore.sign(tickets bigint[]) RETURNS void
-LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM pg_advisory_xact_lock_shared(dbsemaphore.key('i', n.number))
-    FROM (SELECT DISTINCT t.xmax::text::bigint AS number FROM dbsemaphore.ticket t WHERE t.id = ANY (tickets)) AS n;
+    PERFORM set_config('dbsemaphore.held', held_else || ' ' || granted, true);
+    RETURN granted;
 END
 $$;
 
@@ -220,8 +216,8 @@ $$;
 -- The parts that `wear` has joined.
 CREATE FUNCTION dbsemaphore.named(application_name text, OUT application text, OUT label text)
 LANGUAGE sql IMMUTABLE AS $$
-    SELECT nullif(regexp_replace(application_name, ' ?\[ticket: .*\]$', ''), ''),
-        (regexp_match(application_name, '\[ticket: (.*)\]$'))[1]
+    SELECT nullif(regexp_replace(application_name, ' ?[[]ticket: .*[]]$', ''), ''),
+        (regexp_match(application_name, '[[]ticket: (.*)[]]$'))[1]
 $$;
 
 -- Sees to it, until the transaction ends, that nothing ends it behind the holder's back, and that a host which vanished
@@ -263,6 +259,44 @@ RETURN inet_client_addr() IS NULL
     AND current_setting('statement_timeout') = '0'
     AND coalesce(current_setting('transaction_timeout', true), '0') = '0';
 
+-- Raises if row level security may hide rows of the tables from this role, and returns true otherwise. A hidden ticket looks
+-- like a held one, and a hidden semaphore like none. So what answers "none" or "so many" asks this. A policy whose
+-- expression is `true` hides nothing. `to_lock`: the role also needs one for UPDATE.
+CREATE FUNCTION dbsemaphore._check_row_security(to_lock boolean) RETURNS boolean
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    tables regclass[] := '{dbsemaphore.semaphore,dbsemaphore.ticket}';
+    hiding text;
+BEGIN
+    -- Nearly always, without a query.
+    IF NOT (row_security_active(tables[1]) OR row_security_active(tables[2])) THEN
+        RETURN true;
+    END IF;
+    hiding := (
+        SELECT string_agg(format('%s.%s', c.relnamespace::regnamespace, c.relname), ', ')
+        FROM pg_class c, LATERAL (
+            SELECT bool_and(p.polpermissive) IS TRUE
+                AND bool_or(p.shows_all AND p.polcmd IN ('*', 'r'))
+                AND (NOT to_lock OR bool_or(p.shows_all AND p.polcmd IN ('*', 'w')))
+            FROM (SELECT p.polpermissive, p.polcmd,
+                    pg_get_expr(p.polqual, p.polrelid) = 'true' AND EXISTS (
+                        SELECT FROM unnest(p.polroles) AS r (role)
+                        WHERE r.role = 0 OR pg_has_role(r.role, 'USAGE')) AS shows_all
+                  FROM pg_policy p WHERE p.polrelid = c.oid) AS p) AS policies (show_all)
+        WHERE c.oid = ANY (tables) AND row_security_active(c.oid) AND policies.show_all IS NOT TRUE);
+    IF hiding IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+            MESSAGE = format('semaphores are not fully visible: row level security may hide rows of %s from the role %s',
+                hiding, current_user),
+            HINT = 'disable it for the tables of the schema dbsemaphore, or give the role a policy FOR ALL USING (true), or '
+                'the attribute BYPASSRLS';
+    END IF;
+    RETURN true;
+END
+$$;
+
 -- Makes sure that this transaction holds at least `wanted` tickets, all or nothing, without waiting. Returns, as text,
 -- which costs less to send than an array,
 --   null                           when there is no such semaphore,
@@ -270,14 +304,14 @@ RETURN inet_client_addr() IS NULL
 --   {semaphore, size}              likewise, of several: `size` is how many it has at all, counted up to `wanted`,
 --   {semaphore, token, ticket ..}  with all tickets that the transaction now holds of it, and their fencing token.
 --
--- A `host_timeout`, in seconds, says that the transaction only holds tickets: see `keep`. `nested` says that it is inside a
--- savepoint; the label is worn while the tickets are held.
+-- A `host_timeout`, in seconds, says that the transaction only holds tickets: see `keep`. The label is worn while the
+-- tickets are held.
 --
 -- The planner's settings are fixed because a plan outlives the table it was made for: one made when there were three
 -- tickets would scan the whole table when there are a hundred thousand. They leave it only the index on semaphore and
 -- slot: each look at tickets either is ordered by slot, which another index would need a sort for, or gives one slot.
 CREATE FUNCTION dbsemaphore.acquire(
-    semaphore_name text, wanted integer, host_timeout integer, nested boolean, label text)
+    semaphore_name text, wanted integer, host_timeout integer, label text)
 RETURNS text
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -299,6 +333,7 @@ BEGIN
     SELECT s.id, s.slots, s.dense INTO semaphore, slots, dense
     FROM dbsemaphore.semaphore s WHERE s.name = semaphore_name;
     IF semaphore IS NULL THEN
+        PERFORM dbsemaphore._check_row_security(true);
         RETURN NULL;
     END IF;
 
@@ -316,7 +351,7 @@ BEGIN
         tickets := already;
     ELSIF missing = 1 THEN
         tickets := already || dbsemaphore.lock_free(
-            semaphore, slots, dense, 1, already, true, NOT nested AND label IS NULL);
+            semaphore, slots, dense, 1, already, true, label IS NULL);
     ELSE
         -- Too few are given back by rolling back to where none of them was taken.
         BEGIN
@@ -331,6 +366,7 @@ BEGIN
     END IF;
 
     IF cardinality(tickets) < wanted THEN
+        PERFORM dbsemaphore._check_row_security(true);
         IF wanted = 1 THEN
             RETURN ARRAY[semaphore];
         END IF;
@@ -340,9 +376,7 @@ BEGIN
             ORDER BY t.slot LIMIT wanted) AS t)];
     END IF;
 
-    IF nested OR missing > 1 THEN
-        PERFORM dbsemaphore.sign(tickets[cardinality(already) + 1:]);
-    END IF;
+    PERFORM dbsemaphore._publish_held_tickets(tickets[cardinality(already) + 1:]);
     IF label IS NOT NULL THEN
         PERFORM dbsemaphore.wear(label);
     END IF;
@@ -350,7 +384,7 @@ BEGIN
 END
 $$;
 
--- What `acquire` does for those who want one ticket, aren't nested and have no label: nearly all. The first free ticket down
+-- What `acquire` does for those who want one ticket and have no label: nearly all. The first free ticket down
 -- from a random place is taken. If that finds none, it says nothing: `acquire` has the last word.
 --
 -- In a transaction that only holds tickets, what it holds is not noted: nobody but its guard could ask it for more.
@@ -367,17 +401,21 @@ DECLARE
     start double precision;
     reach double precision;
     ticket bigint;
+    timeline integer;
+    next_timeline pg_catalog.text;
+    epoch integer;
     granted pg_catalog.text;
 BEGIN
     IF host_timeout IS NULL THEN
         IF pg_catalog.current_setting('dbsemaphore.held', true) OPERATOR(pg_catalog.<>) '' THEN
-            RETURN dbsemaphore.acquire(semaphore_name, 1, NULL, false, NULL);
+            RETURN dbsemaphore.acquire(semaphore_name, 1, NULL, NULL);
         END IF;
     ELSIF NOT dbsemaphore.is_kept() THEN
         PERFORM dbsemaphore.keep(host_timeout);
     END IF;
 
-    SELECT s.id, pg_catalog.random(), s.reach INTO semaphore, start, reach
+    SELECT s.id, pg_catalog.random(), s.reach, s.timeline, s.next_timeline, s.epoch
+    INTO semaphore, start, reach, timeline, next_timeline, epoch
     FROM dbsemaphore.semaphore s
     WHERE dbsemaphore.by_index(s.name) OPERATOR(pg_catalog.=) semaphore_name
       AND s.dense AND NOT dbsemaphore.is_barred(s.id);
@@ -387,15 +425,17 @@ BEGIN
       AND t.place OPERATOR(pg_catalog.<=) start
       AND t.place OPERATOR(pg_catalog.>=) (start OPERATOR(pg_catalog.-) reach)
     ORDER BY t.place DESC
+    -- PL/pgSQL takes the first row anyway, but with `plpgsql.extra_errors` or `extra_warnings` it would lock a second one.
+    LIMIT 1
     FOR NO KEY UPDATE SKIP LOCKED;
 
     IF ticket IS NULL THEN
-        RETURN dbsemaphore.acquire(semaphore_name, 1, NULL, false, NULL);
+        RETURN dbsemaphore.acquire(semaphore_name, 1, NULL, NULL);
     END IF;
-    granted := ARRAY[semaphore, dbsemaphore.fencing_token(), ticket]::pg_catalog.text;
+    granted := ARRAY[semaphore, dbsemaphore._next_fencing_token(timeline, next_timeline, epoch), ticket]::pg_catalog.text;
     IF host_timeout IS NULL THEN
-        RETURN dbsemaphore.note('', granted);
+        granted := pg_catalog.btrim(pg_catalog.set_config('dbsemaphore.held', ' ' OPERATOR(pg_catalog.||) granted, true));
     END IF;
-    RETURN dbsemaphore.mark(granted);
+    RETURN dbsemaphore._publish_held_ticket(ticket, granted);
 END
 $$;

@@ -39,13 +39,17 @@ $$;
 
 -- Lets the server look each second whether the client of this transaction is still there, so that a dead one leaves the
 -- line. A server on Windows can't look, and would refuse. In force from the next statement on.
+--
+-- With `log_lock_waits`, each look writes a message of the waiter's into the server's log. So there it looks as often as
+-- the server's own setting says, or each minute.
 CREATE FUNCTION dbsemaphore.attend_client() RETURNS text
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     RETURN CASE WHEN version() ~* 'mingw|msvc|visual c' THEN ''
-                ELSE set_config('client_connection_check_interval', '1s', true) END;
+                ELSE set_config('client_connection_check_interval', CASE WHEN current_setting('log_lock_waits') = 'off' THEN '1s'
+                    ELSE coalesce(nullif(current_setting('client_connection_check_interval'), '0'), '60s') END, true) END;
 END
 $$;
 
@@ -105,6 +109,14 @@ DECLARE
     -- PostgreSQL's own statement_timeout is lost if it comes at the instant of a lock_timeout, and so is a cancel.
     too_late timestamptz := statement_timestamp() + interval '50 ms'
         + nullif(current_setting('statement_timeout')::interval, interval '0');
+    deadlock_timeout interval := current_setting('deadlock_timeout')::interval;
+    -- Less than `deadlock_timeout`: a longer sleep on a lock is written into the server's log, if `log_lock_waits` is on.
+    -- Where that would be many sleeps a second, it is logged.
+    short_sleep interval := CASE WHEN deadlock_timeout < interval '0.1 s' THEN interval '0.4 s'
+                           ELSE least(interval '0.4 s', deadlock_timeout * 0.8) END;
+    long_one_is_due timestamptz;
+    pause interval;
+    is_long boolean;
     since timestamptz;
     barred boolean;
     slots integer;
@@ -112,6 +124,7 @@ DECLARE
     turn integer;
     one bigint;
     taken bigint[];
+    published integer;
 BEGIN
     LOOP
         taken := '{}';
@@ -125,8 +138,11 @@ BEGIN
             PERFORM pg_advisory_lock_shared(wants), pg_advisory_lock_shared(cancellable);
             PERFORM pg_advisory_lock(turnstile);
             since := clock_timestamp();
+            long_one_is_due := since;
+            pause := interval '4 s';
             LOOP
                 SELECT s.slots, s.dense INTO slots, dense FROM dbsemaphore.semaphore s WHERE s.id = semaphore;
+                published := cardinality(taken);
                 IF from_top OR slots <= 64 THEN
                     taken := taken || ARRAY(
                         SELECT t.id FROM dbsemaphore.ticket t
@@ -137,6 +153,9 @@ BEGIN
                 ELSIF slots > 0 THEN
                     taken := taken || dbsemaphore.lock_free(
                         semaphore, slots, dense, wanted - cardinality(taken), already || taken, false, true);
+                END IF;
+                IF cardinality(taken) > published THEN
+                    PERFORM dbsemaphore._publish_held_tickets(taken[published + 1:]);
                 END IF;
                 EXIT WHEN cardinality(taken) >= wanted;
 
@@ -161,15 +180,26 @@ BEGIN
                     barred := true;
                 END IF;
                 -- With several tickets, any of them may come back, and so the one slept on is changed, the less often
-                -- the longer it takes. With one there is nothing to change to: then PostgreSQL gets to see a deadlock.
+                -- the longer it takes.
+                --
+                -- With one there is nothing to change to. PostgreSQL looks for a deadlock when a sleep has lasted for
+                -- `deadlock_timeout`, and finds it if all others in the cycle sleep. So the first sleep is a long one: the
+                -- last to join the cycle finds the others in short ones, between which they are awake for a few
+                -- milliseconds. Should it miss one of them, a later long one finds the cycle.
+                is_long := slots = 1 AND clock_timestamp() >= long_one_is_due;
                 one := dbsemaphore.await_one(semaphore, slots, already || taken, turn, least(
                     over - clock_timestamp(),
-                    CASE WHEN slots = 1 THEN current_setting('deadlock_timeout')::interval + interval '0.4 s'
-                         ELSE least(interval '0.4 s', greatest(interval '2 ms', (clock_timestamp() - since) / 20)) END));
+                    CASE WHEN is_long THEN deadlock_timeout + interval '0.4 s'
+                         WHEN slots = 1 THEN short_sleep
+                         ELSE least(short_sleep, greatest(interval '2 ms', (clock_timestamp() - since) / 20)) END));
+                IF is_long THEN
+                    long_one_is_due := clock_timestamp() + pause;
+                    pause := least(pause * 2, interval '60 s');
+                END IF;
                 turn := turn + 1;
                 IF one IS NOT NULL THEN
                     taken := taken || one;
-                    PERFORM dbsemaphore.sign(ARRAY[one]);
+                    PERFORM dbsemaphore._publish_held_tickets(ARRAY[one]);
                 END IF;
             END LOOP;
             IF current_setting('lock_timeout') <> callers_lock_timeout THEN
@@ -206,7 +236,7 @@ $$;
 
 -- `acquire`, waiting in line for at most that many milliseconds, for ever if it is null. It answers likewise.
 CREATE FUNCTION dbsemaphore.wait(
-    semaphore_name text, wanted integer, host_timeout integer, nested boolean, label text, milliseconds bigint,
+    semaphore_name text, wanted integer, host_timeout integer, label text, milliseconds bigint,
     cancellation bigint)
 RETURNS text
 LANGUAGE plpgsql
@@ -217,9 +247,9 @@ AS $$
 DECLARE
     deadline timestamptz := clock_timestamp() + milliseconds * interval '1 ms';
     give_up timestamptz := clock_timestamp() + nullif(current_setting('lock_timeout')::interval, interval '0');
-    answer text := CASE WHEN wanted = 1 AND NOT nested AND label IS NULL
+    answer text := CASE WHEN wanted = 1 AND label IS NULL
         THEN dbsemaphore.acquire_one(semaphore_name, host_timeout)
-        ELSE dbsemaphore.acquire(semaphore_name, wanted, host_timeout, nested, label) END;
+        ELSE dbsemaphore.acquire(semaphore_name, wanted, host_timeout, label) END;
     numbers bigint[] := answer;
     semaphore bigint := numbers[1];
     already bigint[];
@@ -237,7 +267,6 @@ BEGIN
     taken := dbsemaphore.stand_in_line(
         semaphore, wanted - cardinality(already), already, deadline, give_up, false, cancellation);
     IF taken IS NOT NULL THEN
-        PERFORM dbsemaphore.sign(taken);
         RETURN dbsemaphore.remember(semaphore, already || taken);
     END IF;
     -- Out of time, or the semaphore isn't what it was.

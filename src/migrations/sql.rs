@@ -1,6 +1,6 @@
 //! The migrations as text, for those who run them by other means. `embed_migrations` doesn't hand it out.
 
-use crate::{Result, diagnosis::Remedy, query};
+use crate::{Result, pg_errors::Operation, query};
 use diesel::PgConnection;
 
 macro_rules! up {
@@ -44,7 +44,7 @@ const LIST_OF_VERSIONS: &str = "CREATE TABLE dbsemaphore.__diesel_schema_migrati
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub fn pending_sql(conn: &mut PgConnection) -> Result<String> {
-    pending(conn).map_err(|error| error.advise(Remedy::Migrate))
+    pending(conn).map_err(|error| error.classify(conn, Operation::Migrate))
 }
 
 fn pending(conn: &mut PgConnection) -> Result<String> {

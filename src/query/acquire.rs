@@ -2,11 +2,10 @@
 
 use super::server::{current_setting, pg_current_xact_id_if_assigned, set_config};
 use diesel::{
-    connection::{AnsiTransactionManager, TransactionManager},
     pg::Pg,
     prelude::*,
     query_builder::{AstPass, Query, QueryFragment, QueryId},
-    sql_types::{BigInt, Bool, Integer, Nullable, Text},
+    sql_types::{BigInt, Integer, Nullable, Text},
 };
 
 mod functions {
@@ -32,15 +31,6 @@ pub(crate) struct Ask<'a> {
     /// In seconds. None: the transaction is the caller's, whose settings are left alone.
     pub(crate) host_timeout: Option<i32>,
     pub(crate) label: Option<&'a str>,
-    /// The number of a [`CancellationToken`](crate::CancellationToken).
-    pub(crate) cancellation: Option<i64>,
-}
-
-/// An [`Ask`] as it is sent.
-struct Sent<'a> {
-    ask: Ask<'a>,
-    /// Whether the transaction is inside a savepoint.
-    nested: bool,
 }
 
 /// What the server's functions `dbsemaphore.acquire` and `dbsemaphore.wait` answer.
@@ -82,40 +72,31 @@ impl Answer {
 
 /// The hot statements. Fragments of our own, because Diesel caches the prepared statements of these, and not those of
 /// `sql_query`.
-struct Acquire<'a>(Sent<'a>);
+struct Acquire<'a>(Ask<'a>);
 
 /// The same for the simplest and most frequent [`Ask`].
 struct AcquireOne<'a>(Ask<'a>);
 
 struct Wait<'a> {
-    sent: Sent<'a>,
+    ask: Ask<'a>,
     milliseconds: Option<i64>,
+    /// By which the wait can be cancelled.
+    id: i64,
 }
 
-impl<'a> Sent<'a> {
-    fn new(conn: &mut PgConnection, ask: Ask<'a>) -> QueryResult<Self> {
-        let depth =
-            AnsiTransactionManager::transaction_manager_status_mut(conn).transaction_depth()?;
-        Ok(Self {
-            ask,
-            nested: depth.is_some_and(|depth| depth.get() > 1),
-        })
-    }
-
+impl Ask<'_> {
     fn is_for_one(&self) -> bool {
-        self.ask.tickets == 1 && !self.nested && self.ask.label.is_none()
+        self.tickets == 1 && self.label.is_none()
     }
 
     fn walk_ast<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_bind_param::<Text, _>(self.ask.semaphore)?;
+        out.push_bind_param::<Text, _>(self.semaphore)?;
         out.push_sql(", ");
-        out.push_bind_param::<Integer, _>(&self.ask.tickets)?;
+        out.push_bind_param::<Integer, _>(&self.tickets)?;
         out.push_sql(", ");
-        out.push_bind_param::<Nullable<Integer>, _>(&self.ask.host_timeout)?;
+        out.push_bind_param::<Nullable<Integer>, _>(&self.host_timeout)?;
         out.push_sql(", ");
-        out.push_bind_param::<Bool, _>(&self.nested)?;
-        out.push_sql(", ");
-        out.push_bind_param::<Nullable<Text>, _>(&self.ask.label)
+        out.push_bind_param::<Nullable<Text>, _>(&self.label)
     }
 }
 
@@ -142,11 +123,11 @@ impl QueryFragment<Pg> for AcquireOne<'_> {
 impl QueryFragment<Pg> for Wait<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql("SELECT dbsemaphore.wait(");
-        self.sent.walk_ast(&mut out)?;
+        self.ask.walk_ast(&mut out)?;
         out.push_sql(", ");
         out.push_bind_param::<Nullable<BigInt>, _>(&self.milliseconds)?;
         out.push_sql(", ");
-        out.push_bind_param::<Nullable<BigInt>, _>(&self.sent.ask.cancellation)?;
+        out.push_bind_param::<BigInt, _>(&self.id)?;
         out.push_sql(")");
         Ok(())
     }
@@ -185,11 +166,10 @@ impl RunQueryDsl<PgConnection> for AcquireOne<'_> {}
 impl RunQueryDsl<PgConnection> for Wait<'_> {}
 
 pub(crate) fn acquire(conn: &mut PgConnection, ask: Ask<'_>) -> QueryResult<Answer> {
-    let sent = Sent::new(conn, ask)?;
-    let answer = if sent.is_for_one() {
+    let answer = if ask.is_for_one() {
         AcquireOne(ask).get_result(conn)
     } else {
-        Acquire(sent).get_result(conn)
+        Acquire(ask).get_result(conn)
     };
     answer.map(Answer::read)
 }
@@ -199,16 +179,21 @@ pub(crate) fn wait(
     conn: &mut PgConnection,
     ask: Ask<'_>,
     milliseconds: Option<i64>,
+    id: u32,
 ) -> QueryResult<Answer> {
-    let sent = Sent::new(conn, ask)?;
-    Wait { sent, milliseconds }
-        .get_result(conn)
-        .map(Answer::read)
+    let id = i64::from(id);
+    Wait {
+        ask,
+        milliseconds,
+        id,
+    }
+    .get_result(conn)
+    .map(Answer::read)
 }
 
 /// Cancels the waits with this number; whether there was one.
-pub(crate) fn cancel_wait(conn: &mut PgConnection, cancellation: u32) -> QueryResult<bool> {
-    diesel::select(functions::cancel_wait(i64::from(cancellation))).get_result(conn)
+pub(crate) fn cancel_wait(conn: &mut PgConnection, id: u32) -> QueryResult<bool> {
+    diesel::select(functions::cancel_wait(i64::from(id))).get_result(conn)
 }
 
 /// Gives back the places in line that an error may have left behind.

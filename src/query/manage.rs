@@ -3,7 +3,7 @@
 use crate::schema::dbsemaphore::{semaphore, ticket};
 use diesel::{
     prelude::*,
-    sql_types::{BigInt, Integer, Nullable},
+    sql_types::{BigInt, Bool, Integer, Nullable},
 };
 
 #[diesel::declare_sql_function]
@@ -11,10 +11,19 @@ extern "SQL" {
     /// Returns void; to be executed without reading what it returns.
     #[sql_name = "dbsemaphore.retire"]
     fn retire(semaphore: BigInt, surplus: Integer) -> Bool;
+    #[sql_name = "dbsemaphore._check_row_security"]
+    fn check_row_security_function(to_lock: Bool) -> Bool;
     /// PostgreSQL's own takes any type, so in a search path one of somebody's that takes this type would come first.
     #[aggregate]
     #[sql_name = "pg_catalog.count"]
     fn count(id: Nullable<BigInt>) -> BigInt;
+}
+
+/// Fails if row level security may hide rows from this role.
+pub(crate) fn check_row_security(conn: &mut PgConnection, to_lock: bool) -> QueryResult<()> {
+    diesel::select(check_row_security_function(to_lock))
+        .execute(conn)
+        .map(drop)
 }
 
 pub(crate) fn semaphore_id(conn: &mut PgConnection, name: &str) -> QueryResult<Option<i64>> {

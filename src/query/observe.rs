@@ -14,6 +14,8 @@ pub(crate) struct HolderRow {
     pub(crate) held_for: Option<i64>,
     #[diesel(sql_type = Nullable<BigInt>)]
     pub(crate) transaction_for: Option<i64>,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub(crate) prepared_transaction: Option<String>,
     #[diesel(embed)]
     pub(crate) session: SessionRow,
 }

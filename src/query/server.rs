@@ -2,7 +2,7 @@
 
 use diesel::{
     prelude::*,
-    sql_types::{BigInt, Bool, Text},
+    sql_types::{Array, BigInt, Bool, Text},
 };
 
 #[diesel::declare_sql_function]
@@ -16,6 +16,12 @@ extern "SQL" {
     fn pg_current_xact_id_if_assigned() -> Nullable<BigInt>;
     #[sql_name = "pg_catalog.pg_is_in_recovery"]
     fn pg_is_in_recovery() -> Bool;
+    /// Returns any number of rows.
+    #[sql_name = "dbsemaphore._moved_semaphores"]
+    fn moved_semaphores_function() -> BigInt;
+    /// Returns void; to be executed without reading what it returns.
+    #[sql_name = "dbsemaphore._record_move"]
+    fn record_move_function(semaphores: Array<BigInt>) -> Bool;
     /// Returns void; to be executed without reading what it returns.
     #[sql_name = "pg_catalog.pg_advisory_xact_lock"]
     fn pg_advisory_xact_lock(key: BigInt) -> Bool;
@@ -37,6 +43,60 @@ pub(crate) fn has_table(conn: &mut PgConnection, name: &str) -> QueryResult<bool
     )
     .bind::<Text, _>(name)
     .sql(")"))
+    .get_result(conn)
+}
+
+/// Which of these privileges on tables in our schema this role lacks, and whether it lacks what comes before them. A
+/// table that is not there is not looked at. For UPDATE, one column is enough.
+pub(crate) fn missing_privileges(
+    conn: &mut PgConnection,
+    wanted: &[(&str, &str)],
+) -> QueryResult<Vec<String>> {
+    #[derive(QueryableByName)]
+    struct Missing {
+        #[diesel(sql_type = Text)]
+        missing: String,
+    }
+    let (tables, privileges): (Vec<&str>, Vec<&str>) = wanted.iter().copied().unzip();
+    let missing: Vec<Missing> = diesel::sql_query(
+        "SELECT 'CREATE on the database' AS missing \
+         WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.nspname = 'dbsemaphore') \
+           AND NOT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE') \
+         UNION ALL \
+         SELECT 'USAGE on schema dbsemaphore' FROM pg_catalog.pg_namespace n \
+         WHERE n.nspname = 'dbsemaphore' AND NOT pg_catalog.has_schema_privilege(n.oid, 'USAGE') \
+         UNION ALL \
+         SELECT pg_catalog.concat(w.privilege, CASE WHEN c.relname = 'ticket' AND w.privilege = 'UPDATE' THEN ' (lockable)' END, \
+             ' on dbsemaphore.', c.relname) \
+         FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS w (relname, privilege) \
+             JOIN pg_catalog.pg_namespace n ON n.nspname = 'dbsemaphore' \
+             JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.relname \
+         WHERE NOT CASE w.privilege WHEN 'UPDATE' THEN pg_catalog.has_any_column_privilege(c.oid, w.privilege) \
+             ELSE pg_catalog.has_table_privilege(c.oid, w.privilege) END",
+    )
+    .bind::<Array<Text>, _>(tables)
+    .bind::<Array<Text>, _>(privileges)
+    .load(conn)?;
+    Ok(missing.into_iter().map(|row| row.missing).collect())
+}
+
+/// The semaphores that have come to another cluster, or whose cluster is on another timeline, since that was last noted.
+pub(crate) fn moved_semaphores(conn: &mut PgConnection) -> QueryResult<Vec<i64>> {
+    diesel::select(moved_semaphores_function()).load(conn)
+}
+
+/// Notes where these semaphores are now, unless somebody else has just done so.
+pub(crate) fn record_move(conn: &mut PgConnection, semaphores: &[i64]) -> QueryResult<()> {
+    diesel::select(record_move_function(semaphores))
+        .execute(conn)
+        .map(drop)
+}
+
+/// Whether this role may do that.
+pub(crate) fn may_record_move(conn: &mut PgConnection) -> QueryResult<bool> {
+    diesel::select(diesel::dsl::sql::<Bool>(
+        "pg_catalog.has_table_privilege('dbsemaphore.semaphore', 'UPDATE')",
+    ))
     .get_result(conn)
 }
 
@@ -65,6 +125,44 @@ pub(crate) fn schema_owner(conn: &mut PgConnection) -> QueryResult<Option<Schema
     )
     .get_result(conn)
     .optional()
+}
+
+/// Whether rows of the list of migrations may be hidden from this role.
+pub(crate) fn is_list_of_versions_filtered(conn: &mut PgConnection) -> QueryResult<bool> {
+    diesel::select(diesel::dsl::sql::<Bool>(
+        "coalesce(pg_catalog.row_security_active( \
+             pg_catalog.to_regclass('dbsemaphore.__diesel_schema_migrations')), false)",
+    ))
+    .get_result(conn)
+}
+
+/// An event trigger, and the function that it calls.
+#[derive(QueryableByName)]
+pub(crate) struct EventTrigger {
+    #[diesel(sql_type = Text)]
+    pub(crate) name: String,
+    /// As ALTER FUNCTION wants it.
+    #[diesel(sql_type = Text)]
+    pub(crate) function: String,
+}
+
+/// The enabled event triggers whose functions look up names in the search path of the session.
+pub(crate) fn event_triggers_without_path(
+    conn: &mut PgConnection,
+) -> QueryResult<Vec<EventTrigger>> {
+    diesel::sql_query(
+        "SELECT t.evtname::text AS name, \
+             pg_catalog.format('%I.%I()', n.nspname, p.proname) AS function \
+         FROM pg_catalog.pg_event_trigger t \
+             JOIN pg_catalog.pg_proc p ON p.oid = t.evtfoid \
+             JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
+             JOIN pg_catalog.pg_language l ON l.oid = p.prolang \
+         WHERE t.evtenabled <> 'D' AND t.evtevent <> 'login' AND l.lanname <> 'c' \
+           AND NOT EXISTS (SELECT FROM pg_catalog.unnest(p.proconfig) AS c (setting) \
+                           WHERE pg_catalog.starts_with(c.setting, 'search_path=')) \
+         ORDER BY t.evtname",
+    )
+    .load(conn)
 }
 
 /// Until the transaction ends.

@@ -1,4 +1,4 @@
-//! Tokens rise with every holder of a ticket, whatever happens to the server in between.
+//! Tokens increase with each acquisition, whatever happens to the server in between.
 
 use crate::tools::{backend_pid, database_with, eventually};
 use diesel::{Connection, PgConnection, connection::SimpleConnection};
@@ -131,4 +131,60 @@ fn keep_out_a_late_write() {
     assert_eq!(write(present.ticket()), 1);
     assert_eq!(write(former.ticket()), 0, "late");
     assert_eq!(write(present.ticket()), 1);
+}
+
+/// Tokens before and after each move: promotions, `pg_upgrade`, a dump that is restored in a new cluster. After a move, an
+/// application starts.
+#[test]
+fn increase_across_moves_to_other_clusters() {
+    let mut primary = Server::start_installed();
+    let database = primary.create_database();
+    let mut conn = database.connect();
+    sem::run_migrations(&mut conn).unwrap();
+    sem::make(&mut conn, "x", 1).unwrap();
+    let mut tokens = vec![token_of_a_guard(&mut conn)];
+    drop(conn);
+
+    let mut second = primary.start_standby();
+    let follows = |standby: &Server| {
+        let mut conn = PgConnection::establish(&database.url_on(standby)).unwrap();
+        eventually("the standby has the semaphore", || {
+            crate::tools::number(&mut conn, "SELECT count(*) FROM dbsemaphore.ticket") == 1
+        });
+    };
+    follows(&second);
+    let third = second.start_standby();
+    follows(&third);
+    primary.stop(Stop::Kill);
+    second.promote();
+    tokens.push(token_of_a_guard(
+        &mut PgConnection::establish(&database.url_on(&second)).unwrap(),
+    ));
+    // Nobody has recorded the promotion when the next one comes, or the dump.
+    second.stop(Stop::Kill);
+    third.promote();
+    let mut third = third;
+    let mut conn = PgConnection::establish(&database.url_on(&third)).unwrap();
+    tokens.push(token_of_a_guard(&mut conn));
+    drop(conn);
+
+    let fresh = Server::start_installed();
+    let copy = fresh.restore_from(&database.url_on(&third));
+    let mut conn = copy.connect();
+    sem::run_migrations(&mut conn).unwrap();
+    tokens.push(token_of_a_guard(&mut conn));
+
+    let upgraded = third.upgrade();
+    let mut conn = PgConnection::establish(&database.url_on(&upgraded)).unwrap();
+    sem::make(&mut conn, "x", 1).unwrap();
+    let after_upgrade = token_of_a_guard(&mut conn);
+    let before = tokens[tokens.len() - 2];
+    assert!(before < after_upgrade, "{before} {after_upgrade}");
+    // Nothing is left to be recorded.
+    let epoch = "SELECT epoch FROM dbsemaphore.semaphore";
+    let recorded = crate::tools::number(&mut conn, epoch);
+    sem::run_migrations(&mut conn).unwrap();
+    assert_eq!(crate::tools::number(&mut conn, epoch), recorded);
+    tokens.push(token_of_a_guard(&mut conn));
+    assert_rise(&tokens);
 }

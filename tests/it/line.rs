@@ -443,9 +443,10 @@ fn a_large_request_is_served_among_many_small_ones() {
             });
         }
         eventually("they are at it", || served.load(Relaxed) > 100);
+        let conn = database.connect();
         let before = served.load(Relaxed);
         let large = Request::new("x").tickets(3).wait(LONG);
-        let guard = SemaphoreTicket::require(database.connect(), large).unwrap();
+        let guard = SemaphoreTicket::require(conn, large).unwrap();
         let meanwhile = served.load(Relaxed) - before;
         drop(guard);
         stop.store(true, Relaxed);

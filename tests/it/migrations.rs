@@ -146,7 +146,10 @@ fn a_guest_in_the_schema_stops_the_revert_and_nothing_is_lost() {
 #[test]
 fn the_search_path_stays() {
     let path = |conn: &mut PgConnection, expected: &str| {
-        let same = format!("SELECT (current_setting('search_path') = '{expected}')::int");
+        // With `quote_all_identifiers`, PostgreSQL keeps its names quoted.
+        let same = format!(
+            "SELECT (replace(current_setting('search_path'), '\"', '') = '{expected}')::int"
+        );
         assert_eq!(number(conn, &same), 1, "{expected}");
     };
     let database = Database::create();
@@ -250,5 +253,15 @@ fn the_schema_in_rust_is_that_of_the_database() {
         .get_result(conn)
         .unwrap();
     assert_eq!(timed, 1);
-    assert_eq!(number(conn, columns), 11);
+    let noted: Vec<(i64, i32, String, i32)> = semaphore::table
+        .select((
+            semaphore::system_identifier,
+            semaphore::timeline,
+            semaphore::next_timeline,
+            semaphore::epoch,
+        ))
+        .load(conn)
+        .unwrap();
+    assert_eq!(noted[0].1, noted[0].3);
+    assert_eq!(number(conn, columns), 15);
 }

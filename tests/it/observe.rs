@@ -242,3 +242,98 @@ fn a_ticket_that_is_locked_by_other_means_is_seen_on_a_quiet_server() {
     other.batch_execute("ROLLBACK").unwrap();
     assert_eq!(sem::holders(conn, "x").unwrap(), []);
 }
+
+#[test]
+fn raw_savepoints_hide_nobody() {
+    let database = database_with(2);
+    let mut conn = database.connect();
+    let pid = pid(&mut conn);
+    conn.transaction::<_, Error, _>(|c| {
+        c.batch_execute("SAVEPOINT raw")?;
+        let ticket = sem::require(c, "x")?;
+        c.batch_execute("RELEASE raw")?;
+        assert_eq!(pids(&holders(&database)), owned(&ticket, pid));
+        c.batch_execute("SAVEPOINT raw")?;
+        sem::require(c, Request::new("x").tickets(2))?;
+        c.batch_execute("ROLLBACK TO raw")?;
+        assert_eq!(pids(&holders(&database)), owned(&ticket, pid));
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(holders(&database), []);
+}
+
+/// A row that refers to a ticket locks the ticket's row, too, but weakly: it holds no ticket.
+#[test]
+fn rows_that_refer_to_tickets_hide_nobody_and_hold_nothing() {
+    let database = database_with(2);
+    let mut work = database.connect();
+    work.batch_execute("CREATE TABLE work (ticket bigint REFERENCES dbsemaphore.ticket)")
+        .unwrap();
+    let mut conn = database.connect();
+    let pid = pid(&mut conn);
+    let guard = SemaphoreTicket::require(conn, "x").unwrap();
+    work.begin_test_transaction().unwrap();
+    work.batch_execute("INSERT INTO work SELECT id FROM dbsemaphore.ticket")
+        .unwrap();
+    assert_eq!(pids(&holders(&database)), owned(guard.ticket(), pid));
+    assert_eq!(usage(&database).in_use, 1);
+
+    // The last locker of the row is gone, and the ticket is still held.
+    drop(work);
+    assert_eq!(pids(&holders(&database)), owned(guard.ticket(), pid));
+    drop(guard);
+    assert_eq!(holders(&database), []);
+}
+
+#[test]
+fn more_tickets_than_are_published_have_the_same_holder() {
+    let database = database_with(200);
+    let mut conn = database.connect();
+    let pid = pid(&mut conn);
+    let guard = SemaphoreTicket::require(conn, Request::new("x").tickets(150)).unwrap();
+    let seen = holders(&database);
+    assert_eq!(pids(&seen), owned(guard.ticket(), pid));
+    assert!(seen.iter().all(|holder| holder.held_for.is_some()));
+}
+
+#[test]
+fn a_prepared_transaction_is_named() {
+    let server = Server::start_with(&["max_prepared_transactions=2"]);
+    let database = server.create_database();
+    let mut conn = database.connect();
+    sem::run_migrations(&mut conn).unwrap();
+    sem::make(&mut conn, "x", 1).unwrap();
+    conn.batch_execute("BEGIN").unwrap();
+    conn.batch_execute(
+        "SELECT dbsemaphore.acquire_one('x', NULL); PREPARE TRANSACTION 'moving house'",
+    )
+    .unwrap();
+    let seen = sem::holders(&mut conn, "x").unwrap();
+    assert_eq!(seen.len(), 1);
+    assert_eq!(
+        seen[0].prepared_transaction.as_deref(),
+        Some("moving house")
+    );
+    assert_eq!(seen[0].session.pid, None);
+    assert_eq!(seen[0].session.role.as_deref(), Some("postgres"));
+    conn.batch_execute("ROLLBACK PREPARED 'moving house'")
+        .unwrap();
+    assert_eq!(sem::holders(&mut conn, "x").unwrap(), []);
+}
+
+/// As after a server's clock was set back by an hour.
+#[test]
+fn a_time_that_lies_ahead_is_unknown() {
+    let database = database_with(1);
+    let mut conn = database.connect();
+    conn.begin_test_transaction().unwrap();
+    conn.batch_execute(
+        "SELECT pg_advisory_xact_lock_shared(dbsemaphore._holder_key(id) + 3600 * 32) FROM dbsemaphore.ticket \
+         FOR NO KEY UPDATE",
+    )
+    .unwrap();
+    let seen = holders(&database);
+    assert_eq!(seen.len(), 1);
+    assert_eq!(seen[0].held_for, None);
+}

@@ -1,9 +1,13 @@
 //! Guards and pools.
 
-use crate::tools::{database_with, free, number, pool};
-use diesel::{Connection, RunQueryDsl};
-use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
-use std::thread;
+use crate::tools::{assert_line_is_gone, database_with, free, number, pool};
+use diesel::{
+    Connection, RunQueryDsl,
+    connection::SimpleConnection,
+    r2d2::{ConnectionManager, Pool},
+};
+use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket};
+use std::{thread, time::Duration};
 
 /// The Python package opens a thread and a connection for each guard. None of these may be refused: never more than
 /// four others hold a ticket, though which ones are held changes while a fifth looks.
@@ -81,16 +85,60 @@ fn a_panic_gives_back_the_ticket_and_the_pool_survives() {
 }
 
 #[test]
-fn an_exhausted_pool_is_an_error_of_the_pool() {
+fn a_request_that_does_not_wait_does_not_wait_for_a_connection() {
     let database = database_with(2);
-    let pool = diesel::r2d2::Pool::builder()
+    // The pool would wait for an hour.
+    let pool = Pool::builder()
         .max_size(1)
-        // In which the first connection has to be made, too.
-        .connection_timeout(std::time::Duration::from_secs(2))
-        .build(diesel::r2d2::ConnectionManager::new(database.url()))
+        .connection_timeout(Duration::from_secs(3600))
+        .build(ConnectionManager::new(database.url()))
         .unwrap();
-    let nested = sem::with_ticket(&pool, "x", |_| {
-        sem::with_ticket(&pool, "x", |_| sem::Result::Ok(()))
-    });
-    assert!(matches!(nested, Err(sem::Error::Pool(_))));
+    let nested = |request: Request<'_>| {
+        sem::with_ticket(&pool, "x", |_| {
+            sem::with_ticket(&pool, request, |_| sem::Result::Ok(()))
+        })
+    };
+    for request in [
+        Request::new("x"),
+        Request::new("x").wait(Duration::from_millis(20)),
+    ] {
+        let busy = nested(request).unwrap_err();
+        assert!(matches!(busy, Error::Pool(_)), "{busy:?}");
+        assert!(busy.is_busy(), "{busy}");
+    }
+}
+
+#[test]
+fn a_pool_that_cannot_connect_is_not_busy() {
+    let pool = Pool::builder()
+        .max_size(1)
+        .connection_timeout(Duration::from_secs(3600))
+        .error_handler(Box::new(diesel::r2d2::NopErrorHandler))
+        .build_unchecked(ConnectionManager::new("postgres://127.0.0.1:1/nowhere"));
+    let failed = sem::with_ticket(&pool, "x", |_| sem::Result::Ok(())).unwrap_err();
+    assert!(matches!(failed, Error::Pool(_)), "{failed:?}");
+    assert!(!failed.is_busy(), "{failed}");
+}
+
+/// A server whose clock was set back by an hour wakes its sleepers an hour late. Here, its head of the queue oversleeps.
+#[test]
+fn a_wait_ends_by_the_callers_clock() {
+    let database = database_with(1);
+    let _holder = SemaphoreTicket::require(database.connect(), "x").unwrap();
+    let mut conn = database.connect();
+    conn.batch_execute(
+        "CREATE OR REPLACE FUNCTION dbsemaphore.await_one( \
+             semaphore bigint, slots integer, already bigint[], turn integer, patience interval) \
+         RETURNS bigint LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(3600); RETURN NULL; END'",
+    )
+    .unwrap();
+    let pool = pool(&database, 2);
+    let request = Request::new("x").wait(Duration::from_millis(50));
+    let busy = sem::with_ticket(&pool, request, |_| sem::Result::Ok(())).unwrap_err();
+    assert!(matches!(busy, Error::Unavailable { .. }), "{busy:?}");
+    assert_line_is_gone(&database);
+    // The connection is fit for the next request.
+    for _ in 0..4 {
+        pool.get().unwrap().batch_execute("SELECT 1").unwrap();
+    }
 }

@@ -38,7 +38,7 @@ impl Wire {
     }
 }
 
-const ACQUIRE: &str = "SELECT dbsemaphore.acquire($1, $2, $3, $4, $5)";
+const ACQUIRE: &str = "SELECT dbsemaphore.acquire($1, $2, $3, $4)";
 const ACQUIRE_ONE: &str = "SELECT dbsemaphore.acquire_one($1, $2)";
 
 #[test]

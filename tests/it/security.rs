@@ -25,8 +25,8 @@ const OBSERVING: &[&str] = &[
 
 const HOLDING: &[&str] = &[
     "SELECT dbsemaphore.acquire_one('x', NULL)",
-    "SELECT dbsemaphore.acquire('x', 1, NULL, false, NULL)",
-    "SELECT dbsemaphore.wait('x', 1, NULL, false, NULL, 10, NULL)",
+    "SELECT dbsemaphore.acquire('x', 1, NULL, NULL)",
+    "SELECT dbsemaphore.wait('x', 1, NULL, NULL, 10, NULL)",
     "SELECT dbsemaphore.stand_in_line(1, 1, '{}', now(), NULL, false, NULL)",
     "SELECT dbsemaphore.lock_free(1, 3, true, 1, '{}', true, false)",
     "SELECT dbsemaphore.await_one(1, 3, '{}', 0, interval '1 ms')",
@@ -261,7 +261,11 @@ fn what_is_called_from_outside_fixes_its_search_path() {
     assert_eq!(number(conn, &format!("{functions} AND prosecdef")), 0);
     let mut check = |name: &str| {
         let named = format!("{functions} AND proname = '{name}'");
-        let fixed = format!("{named} AND 'search_path=pg_catalog, pg_temp' = ANY (proconfig)");
+        // With `quote_all_identifiers`, PostgreSQL keeps the names quoted.
+        let fixed = format!(
+            "{named} AND EXISTS (SELECT FROM unnest(proconfig) AS c \
+             WHERE replace(c, '\"', '') = 'search_path=pg_catalog, pg_temp')"
+        );
         assert_eq!(number(conn, &named), number(conn, &fixed), "{name}");
     };
     for shown in ["holders", "waiters", "usage", "locks"] {
@@ -415,7 +419,7 @@ fn whoever_hides_accuses_nobody_else_and_is_found() {
     let id = honest.ticket().ids()[0];
     mallory
         .batch_execute(&format!(
-            "SET application_name = 'web [ticket: innocent]'; SELECT dbsemaphore.sign('{{{id}}}')"
+            "SET application_name = 'web [ticket: innocent]'; SELECT dbsemaphore._publish_held_tickets('{{{id}}}')"
         ))
         .unwrap();
     for holder in sem::holders(operator, "x").unwrap() {

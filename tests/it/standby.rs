@@ -24,6 +24,14 @@ fn refuses_and_after_its_promotion_goes_on() {
     });
     sem::run_migrations(&mut copy).unwrap();
     assert_eq!(sem::list(&mut copy).unwrap()["x"], 1);
+    for unknown in [
+        sem::usage(&mut copy).map(drop),
+        sem::holders(&mut copy, "x").map(drop),
+        sem::waiters(&mut copy, "x").map(drop),
+    ] {
+        let unknown = unknown.unwrap_err().to_string();
+        assert!(unknown.contains("ask the primary server"), "{unknown}");
+    }
     let waits = Request::new("x").wait(Duration::from_secs(1));
     for refused in [
         SemaphoreTicket::require(&mut copy, "x").map(drop),

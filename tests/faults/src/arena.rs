@@ -1,6 +1,6 @@
 //! The server and the pooler that the fleet works with, and where to find them: their addresses change.
 
-use crate::{kind::Kind, sabotage::Sabotage};
+use crate::{kind::Kind, sabotage::Sabotage, witness::rearranged};
 use diesel::{
     Connection, PgConnection, QueryableByName, RunQueryDsl, connection::SimpleConnection,
     sql_types::Text,
@@ -76,6 +76,8 @@ pub(crate) struct Arena {
     urls: Urls,
     /// Of the tickets that nobody resizes, when they were made.
     versions: String,
+    /// What servers that are gone wrote about that.
+    rearranged: Vec<String>,
 }
 
 impl Arena {
@@ -90,6 +92,8 @@ impl Arena {
             "wal_keep_size=32MB",
             "wal_receiver_timeout=5s",
             "wal_retrieve_retry_interval=100ms",
+            // It says then, too, that it rearranged a queue.
+            "log_lock_waits=on",
         ]);
         let database = server.create_database();
         let mut conn = database.connect();
@@ -115,6 +119,7 @@ impl Arena {
             server,
             database,
             versions,
+            rearranged: Vec::new(),
         };
         arena.publish(folder);
         arena
@@ -158,6 +163,12 @@ impl Arena {
         kind != Kind::TransactionTimeout || self.as_operator("SHOW transaction_timeout").is_some()
     }
 
+    /// When PostgreSQL has rearranged a queue: nothing here gives it a reason to.
+    pub(crate) fn rearranged(&self) -> Vec<String> {
+        let now = rearranged(&self.server.log());
+        self.rearranged.iter().cloned().chain(now).collect()
+    }
+
     /// `SET name = value` or `RESET name`, for all sessions. None if that fails.
     pub(crate) fn configure(&self, change: &str) -> Option<()> {
         self.as_operator(&format!("ALTER SYSTEM {change}"))?;
@@ -195,6 +206,7 @@ impl Arena {
     pub(crate) fn fail_over(&mut self, folder: &Path) {
         let standby = self.server.start_standby();
         self.server.stop(Stop::Kill);
+        self.rearranged = self.rearranged();
         standby.promote();
         self.server = standby;
         self.bouncer = pooler(&self.server);

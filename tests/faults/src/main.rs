@@ -10,6 +10,7 @@ mod history;
 mod inject;
 mod kind;
 mod log;
+mod order;
 mod report;
 mod sabotage;
 mod session;
@@ -150,9 +151,11 @@ fn run(time: Duration, seed: u64, mut kinds: Vec<Kind>, sabotage: Option<Sabotag
 
     let mut violations = violations.lock().unwrap().clone();
     violations.append(&mut sight.violations);
-    violations.extend(leftovers(
-        &arena.read().unwrap_or_else(PoisonError::into_inner),
-    ));
+    {
+        let arena = arena.read().unwrap_or_else(PoisonError::into_inner);
+        violations.extend(arena.rearranged());
+        violations.extend(leftovers(&arena));
+    }
 
     let mut operations = Vec::new();
     let mut own = Vec::new();

@@ -11,6 +11,7 @@ mod database;
 mod eventually;
 mod figures;
 mod folder;
+mod hostile;
 mod programs;
 mod server;
 mod witness;

@@ -6,9 +6,11 @@ use std::{
 
 /// The folder that has PostgreSQL's server programs: that of `DBSEMAPHORE_TEST_POSTGRES`, or else the installed ones.
 pub(crate) fn folder() -> PathBuf {
-    if let Some(folder) = env::var_os("DBSEMAPHORE_TEST_POSTGRES") {
-        return folder.into();
-    }
+    env::var_os("DBSEMAPHORE_TEST_POSTGRES").map_or_else(installed, PathBuf::from)
+}
+
+/// The folder of the installed ones, which has `pg_dump` and `pg_upgrade`, too.
+pub(crate) fn installed() -> PathBuf {
     let mut candidates: Vec<PathBuf> = Vec::new();
     if let Some(path) = env::var_os("PATH") {
         candidates.extend(env::split_paths(&path));

@@ -1,4 +1,4 @@
-use crate::{Database, folder::Folder, programs};
+use crate::{Database, folder::Folder, hostile, programs};
 use diesel::{Connection, PgConnection, connection::SimpleConnection};
 use nix::{
     sys::signal::{Signal, kill},
@@ -9,8 +9,8 @@ use std::{
     io::Read,
     net::TcpListener,
     os::unix::{fs::chown, process::CommandExt},
-    path::Path,
-    process::{self, Child, Command, Stdio},
+    path::{Path, PathBuf},
+    process::{self, Child, Command, Output, Stdio},
     sync::{
         LazyLock,
         atomic::{AtomicU32, Ordering::Relaxed},
@@ -37,41 +37,64 @@ pub enum Stop {
 pub struct Server {
     /// The last one to be dropped: it ends the server.
     folder: Folder,
+    programs: PathBuf,
     port: u16,
     settings: Vec<String>,
     owner: Option<(Uid, Gid)>,
     postmaster: Child,
 }
 
+/// What a server is started with when its data are thrown away afterwards.
+const WITHOUT_DURABILITY: [&str; 3] = [
+    "fsync=off",
+    "synchronous_commit=off",
+    "full_page_writes=off",
+];
+
 impl Server {
     /// With durability switched off, for tests that start and throw away many databases.
     pub fn start() -> Self {
-        Self::start_with(&[
-            "fsync=off",
-            "synchronous_commit=off",
-            "full_page_writes=off",
-        ])
+        Self::start_with(&WITHOUT_DURABILITY)
+    }
+
+    /// Likewise, from the installed programs, whatever version the other servers here have: only these come with
+    /// `pg_dump` and `pg_upgrade`.
+    pub fn start_installed() -> Self {
+        Self::initialized(programs::installed(), &WITHOUT_DURABILITY)
     }
 
     /// With these settings (`name=value`) beside those that every server here has.
     pub fn start_with(settings: &[&str]) -> Self {
-        let make = |folder: &Path, owner| {
-            let mut initdb = as_owner(&programs::folder().join("initdb"), owner);
-            initdb
-                .args(["--username=postgres", "--auth-local=trust"])
-                .args(["--auth-host=reject", "--no-locale", "--encoding=UTF8"])
-                .args(["--no-sync", "-D"])
-                .arg(folder.join("data"));
-            run(initdb);
-            fs::write(
-                folder.join("data/pg_hba.conf"),
-                "local all all trust\nlocal replication all trust\n\
-                 host all all 127.0.0.1/32 trust\nhost all all samenet trust\n",
-            )
-            .expect("pg_hba.conf");
-        };
+        Self::initialized(programs::folder(), settings)
+    }
+
+    fn initialized(programs: PathBuf, settings: &[&str]) -> Self {
         let settings = settings.iter().map(|&setting| setting.to_owned());
-        Self::make_with(make, settings.collect())
+        let make = |folder: &Path, owner| initialize(&programs, folder, owner);
+        Self::make_with(programs.clone(), make, settings.collect())
+    }
+
+    /// Stops this server, and moves its databases to a new cluster with `pg_upgrade`.
+    pub fn upgrade(&mut self) -> Self {
+        self.stop(Stop::Fast);
+        let upgrade = |folder: &Path, owner| {
+            initialize(&self.programs, folder, owner);
+            let mut upgrade = as_owner(&self.programs.join("pg_upgrade"), owner);
+            upgrade
+                .current_dir(folder)
+                .args(["--username=postgres", "--link", "--socketdir"])
+                .arg(folder)
+                .arg("--old-bindir")
+                .arg(&self.programs)
+                .arg("--new-bindir")
+                .arg(&self.programs)
+                .arg("--old-datadir")
+                .arg(self.folder.path().join("data"))
+                .arg("--new-datadir")
+                .arg(folder.join("data"));
+            run(upgrade);
+        };
+        Self::make_with(self.programs.clone(), upgrade, self.settings.clone())
     }
 
     /// A standby of this server, which follows it until it is promoted. It is copied while this one is down for a moment.
@@ -83,6 +106,7 @@ impl Server {
             self.port
         );
         let settings = self.settings.iter().cloned().chain([follow]).collect();
+        let programs = self.programs.clone();
         let copy = |folder: &Path, owner| {
             let mut copy = as_owner(Path::new("cp"), owner);
             copy.args(["-R", "-p"]).arg(self.folder.path().join("data"));
@@ -93,11 +117,15 @@ impl Server {
             run(mark);
             self.start_again();
         };
-        Self::make_with(copy, settings)
+        Self::make_with(programs, copy, settings)
     }
 
     /// `make` makes the data folder in this one.
-    fn make_with(make: impl FnOnce(&Path, Option<(Uid, Gid)>), settings: Vec<String>) -> Self {
+    fn make_with(
+        programs: PathBuf,
+        make: impl FnOnce(&Path, Option<(Uid, Gid)>),
+        settings: Vec<String>,
+    ) -> Self {
         let folder = Folder::create();
         let owner = owner_of(folder.path());
         let under_way = folder.path().join("initdb");
@@ -114,6 +142,7 @@ impl Server {
             "max_wal_size=2GB",
         ]
         .into_iter()
+        .chain(hostile::settings(&programs))
         .map(str::to_owned)
         .chain(settings)
         .chain([
@@ -121,9 +150,10 @@ impl Server {
             format!("unix_socket_directories={}", folder.path().display()),
         ])
         .collect();
-        let postmaster = launch(&programs::folder(), folder.path(), owner, &settings);
+        let postmaster = launch(&programs, folder.path(), owner, &settings);
         let mut server = Self {
             folder,
+            programs,
             port,
             settings,
             owner,
@@ -144,6 +174,23 @@ impl Server {
     /// A new database on this server.
     pub fn create_database(&self) -> Database {
         Database::create_on(&self.url())
+    }
+
+    /// A copy of the database with this URL, of another server, by `pg_dump` and `psql`.
+    pub fn restore_from(&self, url: &str) -> Database {
+        let copy = self.create_database();
+        let mut dump = Command::new(self.programs.join("pg_dump"));
+        dump.arg(url);
+        let dump = run(dump);
+        let script = self.folder.path().join("dump.sql");
+        fs::write(&script, dump.stdout).expect("the dump");
+        let mut restore = Command::new(self.programs.join("psql"));
+        restore.args(["--quiet", "--no-psqlrc", "-v", "ON_ERROR_STOP=1", "-f"]);
+        run({
+            restore.arg(&script).arg(copy.url());
+            restore
+        });
+        copy
     }
 
     /// The URL of the database `postgres`, for a superuser, by the Unix socket.
@@ -191,8 +238,12 @@ impl Server {
     }
 
     fn launch(&mut self) {
-        let programs = programs::folder();
-        self.postmaster = launch(&programs, self.folder.path(), self.owner, &self.settings);
+        self.postmaster = launch(
+            &self.programs,
+            self.folder.path(),
+            self.owner,
+            &self.settings,
+        );
     }
 
     /// `logged`: how much was in the log before it was launched.
@@ -234,13 +285,30 @@ impl Drop for Server {
     }
 }
 
-fn run(mut program: Command) {
+fn initialize(programs: &Path, folder: &Path, owner: Option<(Uid, Gid)>) {
+    let mut initdb = as_owner(&programs.join("initdb"), owner);
+    initdb
+        .args(["--username=postgres", "--auth-local=trust"])
+        .args(["--auth-host=reject", "--no-locale", "--encoding=UTF8"])
+        .args(["--no-sync", "-D"])
+        .arg(folder.join("data"));
+    run(initdb);
+    fs::write(
+        folder.join("data/pg_hba.conf"),
+        "local all all trust\nlocal replication all trust\n\
+         host all all 127.0.0.1/32 trust\nhost all all samenet trust\n",
+    )
+    .expect("pg_hba.conf");
+}
+
+fn run(mut program: Command) -> Output {
     let ran = program.output().expect("a program of PostgreSQL's");
     assert!(
         ran.status.success(),
         "{program:?} failed: {}",
         String::from_utf8_lossy(&ran.stderr)
     );
+    ran
 }
 
 /// Below those that the system gives to outgoing connections: of these, one could take it before the server does, which

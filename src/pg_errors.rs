@@ -1,0 +1,172 @@
+//! What PostgreSQL raised, with a hint where one fits.
+//!
+//! Diesel does not hand on the SQLSTATE, and PostgreSQL translates its messages. What can be told all the same: the kinds that
+//! Diesel knows, the names in a message, which are not translated, and what the server answers when it is asked.
+
+use crate::{Error, query};
+use diesel::{
+    PgConnection,
+    connection::SimpleConnection,
+    result::{DatabaseErrorInformation, DatabaseErrorKind, Error as DieselError},
+};
+use std::fmt;
+
+pub(crate) const CONNECTION_GONE: &str =
+    "the connection is gone, and with it every ticket it held: take a new one";
+
+const NEEDS_PRIMARY: &str =
+    "tickets are row locks, which need a READ WRITE transaction on the primary server";
+
+const SNAPSHOT_TOO_OLD: &str = "something, such as the size of the semaphore, was changed after this transaction took its \
+    snapshot: roll back and run it again, or use READ COMMITTED";
+
+const TRANSACTION_ABORTED: &str = "an earlier error aborted this transaction: roll it back first";
+
+const STATEMENT_LOST: &str = "the session has lost its prepared statements, by a pooler in transaction mode or by DISCARD ALL: \
+    switch them off with set_prepared_statement_cache_size(CacheSize::Disabled)";
+
+const MISSING_TABLES_OR_RIGHTS: &str = "if the tables are missing, call run_migrations when the application starts; if rights \
+    are missing, the role needs USAGE on schema dbsemaphore, SELECT on its tables and UPDATE (lockable) on \
+    dbsemaphore.ticket";
+
+/// What was being done, by the rights that it needs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Acquire,
+    Inspect,
+    Manage,
+    Migrate,
+}
+
+impl Operation {
+    /// Tables in our schema, and the privilege that is needed on them.
+    fn privileges(self) -> &'static [(&'static str, &'static str)] {
+        const MIGRATE: &[(&str, &str)] = &[("__diesel_schema_migrations", "SELECT")];
+        const INSPECT: &[(&str, &str)] = &[("semaphore", "SELECT"), ("ticket", "SELECT")];
+        const ACQUIRE: &[(&str, &str)] = &[
+            ("semaphore", "SELECT"),
+            ("ticket", "SELECT"),
+            ("ticket", "UPDATE"),
+        ];
+        const MANAGE: &[(&str, &str)] = &[
+            ("semaphore", "SELECT"),
+            ("semaphore", "INSERT"),
+            ("semaphore", "UPDATE"),
+            ("semaphore", "DELETE"),
+            ("ticket", "SELECT"),
+            ("ticket", "INSERT"),
+            ("ticket", "UPDATE"),
+            ("ticket", "DELETE"),
+        ];
+        match self {
+            Self::Acquire => ACQUIRE,
+            Self::Inspect => INSPECT,
+            Self::Manage => MANAGE,
+            Self::Migrate => MIGRATE,
+        }
+    }
+}
+
+impl Error {
+    /// After an error in the caller's transaction, which it may have aborted.
+    pub(crate) fn add_hint(self, conn: &mut PgConnection) -> Self {
+        self.hinted(|message| {
+            // In an aborted transaction, each statement raises the same error.
+            let next = conn.batch_execute("SELECT 1");
+            if matches!(&next, Err(DieselError::DatabaseError(_, next)) if next.message() == message)
+            {
+                return Some(TRANSACTION_ABORTED.to_owned());
+            }
+            names_ours(message).then(|| MISSING_TABLES_OR_RIGHTS.to_owned())
+        })
+    }
+
+    /// After an error that has left no transaction aborted: the server can be asked.
+    pub(crate) fn classify(self, conn: &mut PgConnection, operation: Operation) -> Self {
+        if !self.is_unspecific() {
+            return self.hinted(|_| None);
+        }
+        if operation != Operation::Inspect && matches!(query::is_standby(conn), Ok(true)) {
+            return self.hinted(|_| Some(NEEDS_PRIMARY.to_owned()));
+        }
+        if operation != Operation::Migrate && matches!(query::is_migrated(conn), Ok(false)) {
+            return Self::NotMigrated;
+        }
+        self.hinted(|_| {
+            let missing = query::missing_privileges(conn, operation.privileges()).ok()?;
+            (!missing.is_empty()).then(|| format!("the role lacks {}", missing.join(", ")))
+        })
+    }
+
+    fn is_unspecific(&self) -> bool {
+        matches!(
+            self,
+            Self::Database(DieselError::DatabaseError(DatabaseErrorKind::Unknown, raised))
+                if raised.hint().is_none()
+        )
+    }
+
+    /// Puts a hint into the place that PostgreSQL has for it, unless there is one. `other` is asked where nothing general
+    /// fits.
+    fn hinted(self, other: impl FnOnce(&str) -> Option<String>) -> Self {
+        let Self::Database(DieselError::DatabaseError(kind, raised)) = self else {
+            return self;
+        };
+        let hint = match &kind {
+            _ if raised.hint().is_some() => None,
+            DatabaseErrorKind::ReadOnlyTransaction => Some(NEEDS_PRIMARY.to_owned()),
+            DatabaseErrorKind::SerializationFailure => Some(SNAPSHOT_TOO_OLD.to_owned()),
+            DatabaseErrorKind::Unknown if raised.message().contains("__diesel_stmt_") => {
+                Some(STATEMENT_LOST.to_owned())
+            }
+            DatabaseErrorKind::Unknown => other(raised.message()),
+            _ => None,
+        };
+        let raised: Box<dyn DatabaseErrorInformation + Send + Sync> = match hint {
+            Some(hint) => Box::new(ErrorWithHint { raised, hint }),
+            None => raised,
+        };
+        Self::Database(DieselError::DatabaseError(kind, raised))
+    }
+}
+
+/// Whether a message names something of ours. Names are not translated.
+fn names_ours(message: &str) -> bool {
+    let mut words = message.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+    words.any(|word| ["dbsemaphore", "semaphore", "ticket"].contains(&word))
+}
+
+struct ErrorWithHint {
+    raised: Box<dyn DatabaseErrorInformation + Send + Sync>,
+    hint: String,
+}
+
+impl DatabaseErrorInformation for ErrorWithHint {
+    fn message(&self) -> &str {
+        self.raised.message()
+    }
+    fn details(&self) -> Option<&str> {
+        self.raised.details()
+    }
+    fn hint(&self) -> Option<&str> {
+        Some(&self.hint)
+    }
+    fn table_name(&self) -> Option<&str> {
+        self.raised.table_name()
+    }
+    fn column_name(&self) -> Option<&str> {
+        self.raised.column_name()
+    }
+    fn constraint_name(&self) -> Option<&str> {
+        self.raised.constraint_name()
+    }
+    fn statement_position(&self) -> Option<i32> {
+        self.raised.statement_position()
+    }
+}
+
+impl fmt::Debug for ErrorWithHint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.message(), f)
+    }
+}

@@ -50,9 +50,15 @@ pub(crate) fn terminate(
         return Err(not_held(name, ticket));
     };
     let Some(pid) = hold.pid else {
-        return Err(Fault::new(format_args!(
-            "the session that holds ticket {ticket} can't be found: it was locked by other means than this library's"
-        )));
+        return Err(match holder.prepared_transaction {
+            Some(name) => Fault::new(format_args!(
+                "no session holds ticket {ticket}, but the prepared transaction {name:?}: end it with ROLLBACK PREPARED or \
+                 COMMIT PREPARED"
+            )),
+            None => Fault::new(format_args!(
+                "the session that holds ticket {ticket} can't be found: it was locked by other means than this library's"
+            )),
+        });
     };
     if holder.session.pid != hold.pid {
         return Err(not_held(name, ticket));

@@ -1,11 +1,12 @@
 //! The commands that do one thing, and say so.
 
 use crate::tool::{
-    Running, code, database_with, on_terminal, tell, tool, until_held, until_waiting,
+    Running, code, database_with, on_terminal, tell, tool, tool_at, until_held, until_waiting,
 };
+use diesel::connection::SimpleConnection;
 use diesel_dbsemaphore::{self as sem, Request, SemaphoreTicket};
 use serde_json::{Value, json};
-use stand::Database;
+use stand::{Database, Server};
 use std::io::Write;
 
 fn json(database: &Database, words: &[&str]) -> Value {
@@ -135,4 +136,28 @@ fn terminate_ends_nobody_who_came_while_it_asked() {
     let (code, said) = answer(ask(), "is released");
     assert_eq!(code, 0, "{said}");
     assert!(guard.check().is_err());
+}
+
+#[test]
+fn a_prepared_transaction_is_named_by_terminate() {
+    let server = Server::start_with(&["max_prepared_transactions=1"]);
+    let database = server.create_database();
+    let mut conn = database.connect();
+    sem::run_migrations(&mut conn).unwrap();
+    sem::make(&mut conn, "x", 1).unwrap();
+    conn.batch_execute("BEGIN").unwrap();
+    conn.batch_execute(
+        "SELECT dbsemaphore.acquire_one('x', NULL); PREPARE TRANSACTION 'moving house'",
+    )
+    .unwrap();
+    let ticket = sem::holders(&mut conn, "x").unwrap()[0].ticket.to_string();
+    let told = tool_at(database.url())
+        .args(["terminate", "x", &ticket, "--yes"])
+        .output()
+        .unwrap();
+    assert_eq!(code(told.status), 1);
+    let told = String::from_utf8_lossy(&told.stderr).into_owned();
+    assert!(told.contains("moving house"), "{told}");
+    conn.batch_execute("ROLLBACK PREPARED 'moving house'")
+        .unwrap();
 }

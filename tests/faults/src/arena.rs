@@ -94,6 +94,8 @@ impl Arena {
             "wal_retrieve_retry_interval=100ms",
             // It says then, too, that it rearranged a queue.
             "log_lock_waits=on",
+            // With it on, the library looks after the clients of waiters only each minute, unless this is set.
+            "client_connection_check_interval=1s",
         ]);
         let database = server.create_database();
         let mut conn = database.connect();

@@ -13,6 +13,9 @@ use diesel::PgConnection;
 /// many as asked for, and returns all that it holds of that semaphore. A rollback to a savepoint gives back what was
 /// taken after it. A refused request takes nothing.
 ///
+/// Limitation: `RESET ALL` in the same transaction makes the transaction forget its tickets. It goes on holding them, but asking again may
+/// then acquire others, too.
+///
 /// One round trip, if it need not wait. A request that [waits](Request::wait) does so in line, see [`waiting`](crate::waiting).
 ///
 /// # Errors

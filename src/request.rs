@@ -128,7 +128,8 @@ impl<'a> Request<'a> {
     ///
     /// 1 to 40 printable ASCII characters, anything else is [`Error::InvalidLabel`] when the request is made. It is added
     /// to the `application_name` of the connection, which everybody may see, while the request waits and until the
-    /// transaction that holds its tickets ends. So don't put a secret into it.
+    /// transaction that holds its tickets ends. So don't put a secret into it. A later `SET LOCAL application_name` or `RESET
+    /// ALL` in that transaction removes the label.
     ///
     /// ```
     /// let request = diesel_dbsemaphore::Request::new("reports").label("monthly, for Ada");

@@ -173,3 +173,22 @@ fn a_lost_connection_is_named() {
         "{refused}"
     );
 }
+
+/// See `acquire`: the settings of a transaction are its memory. The locks stay.
+#[test]
+fn reset_all_makes_a_transaction_forget_and_releases_nothing() {
+    let database = database_with(2);
+    database
+        .connect()
+        .transaction::<_, Error, _>(|c| {
+            let first = sem::require(c, "x")?;
+            c.batch_execute("RESET ALL")?;
+            // SKIP LOCKED does not skip the locks of its own transaction, so it may come upon the first again.
+            let again = sem::require(c, Request::new("x").tickets(2))?;
+            assert!(again.ids().contains(&first.ids()[0]));
+            assert_eq!(free(&database), 0);
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(free(&database), 2);
+}

@@ -10,7 +10,7 @@ use diesel::{
 
 /// One round trip. DEFERRABLE can't be said once a transaction has run a query, and so this fails inside one that was
 /// opened by raw SQL, which Diesel doesn't know of. The settings of a guard are made by what comes next, the server's
-/// function `dbsemaphore.keep`: where they are in force already, that costs a quarter.
+/// function `dbsemaphore.keep`.
 macro_rules! begin_guard {
     () => {
         "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE NOT DEFERRABLE"

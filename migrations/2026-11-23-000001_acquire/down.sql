@@ -1,7 +1,6 @@
 DROP FUNCTION dbsemaphore.acquire_one(text, integer);
 DROP FUNCTION dbsemaphore.acquire(text, integer, integer, text);
 DROP FUNCTION dbsemaphore._check_row_security(boolean);
-DROP FUNCTION dbsemaphore.is_kept();
 DROP FUNCTION dbsemaphore.keep(integer);
 DROP FUNCTION dbsemaphore.wear(text);
 DROP FUNCTION dbsemaphore.named(text);

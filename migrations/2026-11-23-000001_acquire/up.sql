@@ -220,44 +220,25 @@ LANGUAGE sql IMMUTABLE AS $$
         (regexp_match(application_name, '[[]ticket: (.*)[]]$'))[1]
 $$;
 
--- Sees to it, until the transaction ends, that nothing ends it behind the holder's back, and that a host which vanished
--- keeps its tickets for no longer than that many seconds: a third of them until TCP asks for the first time, the rest
--- for four unanswered questions. Without TCP there is nothing to ask, and without its time-out (Windows) the questions
--- decide.
-CREATE FUNCTION dbsemaphore.keep(host_timeout integer) RETURNS void
-LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    setting text;
-BEGIN
-    -- The last is there from PostgreSQL 17 on.
-    FOREACH setting IN ARRAY ARRAY[
-        'idle_in_transaction_session_timeout', 'lock_timeout', 'statement_timeout', 'transaction_timeout']
-    LOOP
-        IF current_setting(setting, true) <> '0' THEN
-            setting := set_config(setting, '0', true);
-        END IF;
-    END LOOP;
-    -- An assignment costs less than PERFORM, which is a query.
-    IF inet_client_addr() IS NOT NULL THEN
-        setting := concat(
-            set_config('tcp_keepalives_idle', greatest(1, host_timeout / 3)::text, true),
-            set_config('tcp_keepalives_interval', greatest(1, host_timeout / 6)::text, true),
-            set_config('tcp_keepalives_count', '4', true),
-            set_config('tcp_user_timeout', (host_timeout * 1000)::text, true));
-    END IF;
-END
-$$;
-
--- Whether `keep` would change nothing. To look at a setting costs a quarter of setting it.
-CREATE FUNCTION dbsemaphore.is_kept() RETURNS boolean
+-- Switches off, until the transaction ends, what would end it while its guard works, and bounds for how many seconds a host that
+-- has vanished keeps its tickets. TCP asks the host for the first time after a third of them; four unanswered questions take
+-- the rest. A Unix socket has no host to ask. Windows has no TCP user time-out: there the questions decide.
+--
+-- A time-out that is off already is switched off, too: else the server's administrator could switch it on for this
+-- transaction, which obeys a changed configuration from its next statement on.
+CREATE FUNCTION dbsemaphore.keep(host_timeout integer) RETURNS text
 LANGUAGE sql
-RETURN inet_client_addr() IS NULL
-    AND current_setting('idle_in_transaction_session_timeout') = '0'
-    AND current_setting('lock_timeout') = '0'
-    AND current_setting('statement_timeout') = '0'
-    AND coalesce(current_setting('transaction_timeout', true), '0') = '0';
+RETURN concat(
+    set_config('idle_in_transaction_session_timeout', '0', true),
+    set_config('lock_timeout', '0', true),
+    set_config('statement_timeout', '0', true),
+    -- PostgreSQL 17 has added it.
+    CASE WHEN current_setting('transaction_timeout', true) IS NOT NULL THEN set_config('transaction_timeout', '0', true) END,
+    CASE WHEN inet_client_addr() IS NOT NULL THEN concat(
+        set_config('tcp_keepalives_idle', greatest(1, host_timeout / 3)::text, true),
+        set_config('tcp_keepalives_interval', greatest(1, host_timeout / 6)::text, true),
+        set_config('tcp_keepalives_count', '4', true),
+        set_config('tcp_user_timeout', (host_timeout * 1000)::text, true)) END);
 
 -- Raises if row level security may hide rows of the tables from this role, and returns true otherwise. A hidden ticket looks
 -- like a held one, and a hidden semaphore like none. So what answers "none" or "so many" asks this. A policy whose
@@ -327,7 +308,7 @@ DECLARE
     token bigint;
     tickets bigint[];
 BEGIN
-    IF host_timeout IS NOT NULL AND NOT dbsemaphore.is_kept() THEN
+    IF host_timeout IS NOT NULL THEN
         PERFORM dbsemaphore.keep(host_timeout);
     END IF;
     SELECT s.id, s.slots, s.dense INTO semaphore, slots, dense
@@ -410,8 +391,9 @@ BEGIN
         IF pg_catalog.current_setting('dbsemaphore.held', true) OPERATOR(pg_catalog.<>) '' THEN
             RETURN dbsemaphore.acquire(semaphore_name, 1, NULL, NULL);
         END IF;
-    ELSIF NOT dbsemaphore.is_kept() THEN
-        PERFORM dbsemaphore.keep(host_timeout);
+    ELSE
+        -- An assignment costs less than PERFORM, which is a query.
+        granted := dbsemaphore.keep(host_timeout);
     END IF;
 
     SELECT s.id, pg_catalog.random(), s.reach, s.timeline, s.next_timeline, s.epoch

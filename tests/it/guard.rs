@@ -234,3 +234,45 @@ fn with_ticket_reports_a_loss_unless_the_work_failed() {
     });
     assert_eq!(failed.unwrap_err().to_string(), "the work failed");
 }
+
+/// The server's administrator switches time-outs on while a guard holds its ticket. A session obeys from its next statement
+/// on.
+#[test]
+fn a_changed_configuration_ends_no_guard() {
+    let server = stand::Server::start();
+    let database = server.create_database();
+    let mut conn = database.connect();
+    sem::run_migrations(&mut conn).unwrap();
+    sem::make(&mut conn, "x", 2).unwrap();
+    let by_tcp = format!(
+        "postgres://postgres@127.0.0.1:{}/{}",
+        server.port(),
+        database.name()
+    );
+    let mut guards = [database.url(), by_tcp].map(|url| {
+        let conn = PgConnection::establish(&url).unwrap();
+        SemaphoreTicket::require(conn, "x").unwrap()
+    });
+    let mut other = database.connect();
+    let pid = backend_pid(&mut other);
+    other.begin_test_transaction().unwrap();
+    conn.batch_execute("ALTER SYSTEM SET idle_in_transaction_session_timeout = 100")
+        .unwrap();
+    conn.batch_execute("SELECT pg_reload_conf()").unwrap();
+    let learned = "SELECT (current_setting('idle_in_transaction_session_timeout') = '100ms')::int";
+    stand::eventually("the sessions have learned of it", || {
+        let has_learned = number(&mut other, learned) == 1;
+        for guard in &mut guards {
+            guard.check().unwrap();
+        }
+        has_learned
+    });
+    let alive = format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}");
+    stand::eventually("another transaction is ended", || {
+        number(&mut conn, &alive) == 0
+    });
+    for mut guard in guards {
+        guard.check().unwrap();
+        guard.release().unwrap();
+    }
+}

@@ -34,7 +34,10 @@ impl Sabotage {
             Self::IdleTimeoutsLeftAlone => change(
                 conn,
                 "keep",
-                &[("'idle_in_transaction_session_timeout', ", "")],
+                &[(
+                    "set_config('idle_in_transaction_session_timeout'",
+                    "concat('idle_in_transaction_session_timeout'",
+                )],
             ),
             Self::TicketsUpdated => {
                 let update = "UPDATE dbsemaphore.ticket t SET slot = t.slot WHERE t.id = ";

@@ -2,6 +2,7 @@
 //! finds that list through the search path and knows it by one name, so that it would use the application's: for as
 //! long as it runs, the search path is our schema, in one transaction and behind one lock.
 
+mod functions;
 mod sql;
 
 pub use self::sql::pending_sql;
@@ -53,7 +54,7 @@ diesel::table! {
 /// ```
 pub fn run_migrations(conn: &mut PgConnection) -> Result<()> {
     let run = check_owner(conn, false)
-        .and_then(|_| is_pending(conn))
+        .and_then(|_| Ok(is_pending(conn)? || functions::are_pending(conn)?))
         .and_then(|pending| if pending { migrate(conn) } else { Ok(()) })
         .and_then(|()| record_move(conn));
     run.map_err(|error| error.classify(conn, Operation::Migrate))
@@ -68,7 +69,11 @@ fn migrate(conn: &mut PgConnection) -> Result<()> {
         }
         in_schema_now = true;
         in_schema(conn, |conn| {
-            conn.run_pending_migrations(MIGRATIONS).map(drop)
+            conn.run_pending_migrations(MIGRATIONS).map(drop)?;
+            if functions::are_pending(conn)? {
+                conn.batch_execute(&functions::sql())?;
+            }
+            Ok(())
         })
     });
     migrated.map_err(|error| name_event_triggers(conn, error, in_schema_now))
@@ -124,6 +129,7 @@ pub fn revert_migrations(conn: &mut PgConnection) -> Result<()> {
         }
         in_schema_now = true;
         in_schema(conn, |conn| {
+            functions::drop_all(conn)?;
             conn.revert_all_migrations(MIGRATIONS).map(drop)
         })?;
         conn.batch_execute(
@@ -174,7 +180,7 @@ fn applied(conn: &mut PgConnection) -> Result<BTreeSet<String>> {
         let versions: Vec<String> = __diesel_schema_migrations::table
             .select(__diesel_schema_migrations::version)
             .load(conn)?;
-        if versions.is_empty() && query::is_list_of_versions_filtered(conn)? {
+        if versions.is_empty() && query::is_filtered(conn, "__diesel_schema_migrations")? {
             return Err(Error::Migration(
                 "row level security hides the rows of dbsemaphore.__diesel_schema_migrations from this role: disable it \
                  for that table, or give the role the attribute BYPASSRLS"

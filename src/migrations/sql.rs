@@ -1,5 +1,6 @@
 //! The migrations as text, for those who run them by other means. `embed_migrations` doesn't hand it out.
 
+use super::functions;
 use crate::{Result, pg_errors::Operation, query};
 use diesel::PgConnection;
 
@@ -11,10 +12,7 @@ macro_rules! up {
 
 /// All of them, in their order, which a test compares with the folder.
 const UP: &[(&str, &str)] = up! {
-    "2026-11-23-000000_tables"
-    "2026-11-23-000001_acquire"
-    "2026-11-23-000002_line"
-    "2026-11-24-000003_observe"
+    "2026-11-25-000000_tables"
 };
 
 /// As Diesel makes it.
@@ -66,6 +64,9 @@ fn pending(conn: &mut PgConnection) -> Result<String> {
                  INSERT INTO dbsemaphore.__diesel_schema_migrations (version) VALUES ('{version}');\n"
             ));
         }
+    }
+    if functions::are_pending(conn)? {
+        sql.push_str(&functions::sql());
     }
     Ok(sql)
 }

@@ -1,10 +1,11 @@
-//! The hot statements, and what belongs to waiting.
+//! The statements that acquire tickets, and those of waiting.
 
 use super::server::{current_setting, pg_current_xact_id_if_assigned, set_config};
 use diesel::{
     pg::Pg,
     prelude::*,
     query_builder::{AstPass, Query, QueryFragment, QueryId},
+    result::Error as DieselError,
     sql_types::{BigInt, Integer, Nullable, Text},
 };
 
@@ -14,18 +15,18 @@ mod functions {
     // Those that return void are declared with any type, and executed without reading it.
     #[diesel::declare_sql_function]
     extern "SQL" {
-        #[sql_name = "dbsemaphore.leave"]
-        fn leave() -> Bool;
-        #[sql_name = "dbsemaphore.attend_client"]
-        fn attend_client() -> Text;
+        #[sql_name = "dbsemaphore._release_queue_locks"]
+        fn release_queue_locks() -> Bool;
+        #[sql_name = "dbsemaphore._enable_client_check"]
+        fn enable_client_check() -> Text;
         #[sql_name = "dbsemaphore._cancel_wait"]
         fn cancel_wait(cancellation: BigInt) -> Bool;
     }
 }
 
-/// What the server is asked for.
+/// What a request asks of the server.
 #[derive(Clone, Copy)]
-pub(crate) struct Ask<'a> {
+pub(crate) struct AcquireParams<'a> {
     pub(crate) semaphore: &'a str,
     pub(crate) tickets: i32,
     /// In seconds. None: the transaction is the caller's, whose settings are left alone.
@@ -33,62 +34,55 @@ pub(crate) struct Ask<'a> {
     pub(crate) label: Option<&'a str>,
 }
 
-/// What the server's functions `dbsemaphore.acquire` and `dbsemaphore.wait` answer.
-pub(crate) enum Answer {
-    UnknownSemaphore,
-    /// Too few are free. `size`, after a refusal of several: how many there are, counted up to the number asked for.
-    Refused {
-        size: Option<u32>,
-    },
-    Granted {
+/// The answer of the functions `_try_acquire` and `_acquire`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum AcquireOutcome {
+    Acquired {
         token: i64,
         tickets: Vec<i64>,
     },
+    /// Too few tickets are available.
+    Unavailable,
+    /// The semaphore has that many tickets, and more were requested.
+    TooFew {
+        size: u32,
+    },
+    UnknownSemaphore,
 }
 
-impl Answer {
-    /// As they send it: see there.
-    fn read(sent: Option<String>) -> Self {
-        let Some(sent) = sent else {
-            return Self::UnknownSemaphore;
-        };
-        let numbers: Vec<i64> = sent
-            .trim_matches(['{', '}'])
-            .split(',')
-            .filter_map(|number| number.parse().ok())
-            .collect();
-        match numbers[..] {
-            [_, token, ref tickets @ ..] if !tickets.is_empty() => Self::Granted {
-                token,
-                tickets: tickets.to_vec(),
+impl AcquireOutcome {
+    /// None if the server has answered anything else.
+    fn parse(answer: &str) -> Option<Self> {
+        let words: Vec<&str> = answer.split(' ').collect();
+        Some(match words[..] {
+            ["acquired", token, tickets] => Self::Acquired {
+                token: token.parse().ok()?,
+                tickets: tickets
+                    .split(',')
+                    .map(|id| id.parse().ok())
+                    .collect::<Option<_>>()?,
             },
-            [_, size] => Self::Refused {
-                size: u32::try_from(size).ok(),
+            ["unavailable"] => Self::Unavailable,
+            ["too_few", size] => Self::TooFew {
+                size: size.parse().ok()?,
             },
-            _ => Self::Refused { size: None },
-        }
+            ["unknown"] => Self::UnknownSemaphore,
+            _ => return None,
+        })
     }
 }
 
-/// The hot statements. Fragments of our own, because Diesel caches the prepared statements of these, and not those of
-/// `sql_query`.
-struct Acquire<'a>(Ask<'a>);
+/// Fragments of our own, because Diesel caches the prepared statements of these, and not those of `sql_query`.
+struct TryAcquire<'a>(AcquireParams<'a>);
 
-/// The same for the simplest and most frequent [`Ask`].
-struct AcquireOne<'a>(Ask<'a>);
-
-struct Wait<'a> {
-    ask: Ask<'a>,
-    milliseconds: Option<i64>,
-    /// By which the wait can be cancelled.
-    id: i64,
+struct Acquire<'a> {
+    params: AcquireParams<'a>,
+    timeout_ms: Option<i64>,
+    /// The number under which the wait can be cancelled.
+    cancellation: i64,
 }
 
-impl Ask<'_> {
-    fn is_for_one(&self) -> bool {
-        self.tickets == 1 && self.label.is_none()
-    }
-
+impl AcquireParams<'_> {
     fn walk_ast<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_bind_param::<Text, _>(self.semaphore)?;
         out.push_sql(", ");
@@ -100,113 +94,100 @@ impl Ask<'_> {
     }
 }
 
-impl QueryFragment<Pg> for Acquire<'_> {
+impl QueryFragment<Pg> for TryAcquire<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql("SELECT dbsemaphore.acquire(");
+        out.push_sql("SELECT dbsemaphore._try_acquire(");
         self.0.walk_ast(&mut out)?;
         out.push_sql(")");
         Ok(())
     }
 }
 
-impl QueryFragment<Pg> for AcquireOne<'_> {
+impl QueryFragment<Pg> for Acquire<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql("SELECT dbsemaphore.acquire_one(");
-        out.push_bind_param::<Text, _>(self.0.semaphore)?;
+        out.push_sql("SELECT dbsemaphore._acquire(");
+        self.params.walk_ast(&mut out)?;
         out.push_sql(", ");
-        out.push_bind_param::<Nullable<Integer>, _>(&self.0.host_timeout)?;
-        out.push_sql(")");
-        Ok(())
-    }
-}
-
-impl QueryFragment<Pg> for Wait<'_> {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql("SELECT dbsemaphore.wait(");
-        self.ask.walk_ast(&mut out)?;
+        out.push_bind_param::<Nullable<BigInt>, _>(&self.timeout_ms)?;
         out.push_sql(", ");
-        out.push_bind_param::<Nullable<BigInt>, _>(&self.milliseconds)?;
-        out.push_sql(", ");
-        out.push_bind_param::<BigInt, _>(&self.id)?;
+        out.push_bind_param::<BigInt, _>(&self.cancellation)?;
         out.push_sql(")");
         Ok(())
     }
 }
 
 // By hand: the derive takes no lifetimes.
+impl QueryId for TryAcquire<'_> {
+    type QueryId = TryAcquire<'static>;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
 impl QueryId for Acquire<'_> {
     type QueryId = Acquire<'static>;
     const HAS_STATIC_QUERY_ID: bool = true;
 }
 
-impl QueryId for AcquireOne<'_> {
-    type QueryId = AcquireOne<'static>;
-    const HAS_STATIC_QUERY_ID: bool = true;
-}
-
-impl QueryId for Wait<'_> {
-    type QueryId = Wait<'static>;
-    const HAS_STATIC_QUERY_ID: bool = true;
+impl Query for TryAcquire<'_> {
+    type SqlType = Text;
 }
 
 impl Query for Acquire<'_> {
-    type SqlType = Nullable<Text>;
+    type SqlType = Text;
 }
 
-impl Query for AcquireOne<'_> {
-    type SqlType = Nullable<Text>;
-}
-
-impl Query for Wait<'_> {
-    type SqlType = Nullable<Text>;
-}
-
+impl RunQueryDsl<PgConnection> for TryAcquire<'_> {}
 impl RunQueryDsl<PgConnection> for Acquire<'_> {}
-impl RunQueryDsl<PgConnection> for AcquireOne<'_> {}
-impl RunQueryDsl<PgConnection> for Wait<'_> {}
 
-pub(crate) fn acquire(conn: &mut PgConnection, ask: Ask<'_>) -> QueryResult<Answer> {
-    let answer = if ask.is_for_one() {
-        AcquireOne(ask).get_result(conn)
-    } else {
-        Acquire(ask).get_result(conn)
-    };
-    answer.map(Answer::read)
+/// Does not block.
+pub(crate) fn try_acquire(
+    conn: &mut PgConnection,
+    params: AcquireParams<'_>,
+) -> QueryResult<AcquireOutcome> {
+    outcome(&TryAcquire(params).get_result::<String>(conn)?)
 }
 
-/// Blocks for as long as that; None is for ever.
-pub(crate) fn wait(
+/// Blocks for up to `timeout_ms`, without limit if None.
+pub(crate) fn acquire(
     conn: &mut PgConnection,
-    ask: Ask<'_>,
-    milliseconds: Option<i64>,
-    id: u32,
-) -> QueryResult<Answer> {
-    let id = i64::from(id);
-    Wait {
-        ask,
-        milliseconds,
-        id,
-    }
-    .get_result(conn)
-    .map(Answer::read)
+    params: AcquireParams<'_>,
+    timeout_ms: Option<i64>,
+    cancellation: u32,
+) -> QueryResult<AcquireOutcome> {
+    let acquire = Acquire {
+        params,
+        timeout_ms,
+        cancellation: i64::from(cancellation),
+    };
+    outcome(&acquire.get_result::<String>(conn)?)
+}
+
+fn outcome(answer: &str) -> QueryResult<AcquireOutcome> {
+    AcquireOutcome::parse(answer).ok_or_else(|| {
+        DieselError::DeserializationError(
+            format!("the functions of the schema dbsemaphore are not those of this version: they answered {answer:?}")
+                .into(),
+        )
+    })
 }
 
 /// Cancels the waits with this number; whether there was one.
-pub(crate) fn cancel_wait(conn: &mut PgConnection, id: u32) -> QueryResult<bool> {
-    diesel::select(functions::cancel_wait(i64::from(id))).get_result(conn)
+pub(crate) fn cancel_wait(conn: &mut PgConnection, cancellation: u32) -> QueryResult<bool> {
+    diesel::select(functions::cancel_wait(i64::from(cancellation))).get_result(conn)
 }
 
-/// Gives back the places in line that an error may have left behind.
-pub(crate) fn leave(conn: &mut PgConnection) -> QueryResult<()> {
-    diesel::select(functions::leave()).execute(conn).map(drop)
+/// Releases the locks of the queue that an error may have left behind.
+pub(crate) fn release_queue_locks(conn: &mut PgConnection) -> QueryResult<()> {
+    diesel::select(functions::release_queue_locks())
+        .execute(conn)
+        .map(drop)
 }
 
-/// Until the transaction ends, the server looks each second whether its client is still there. Returns how often it did
+/// Until the transaction ends, the server checks each second whether its client is connected. Returns how often it did
 /// before.
-pub(crate) fn attend_client(conn: &mut PgConnection) -> QueryResult<String> {
+pub(crate) fn enable_client_check(conn: &mut PgConnection) -> QueryResult<String> {
     let before = current_setting("client_connection_check_interval", true);
     let (before, _): (Option<String>, String) =
-        diesel::select((before, functions::attend_client())).get_result(conn)?;
+        diesel::select((before, functions::enable_client_check())).get_result(conn)?;
     Ok(before.unwrap_or_default())
 }
 
@@ -215,8 +196,50 @@ pub(crate) fn restore_client_check(conn: &mut PgConnection, before: &str) -> Que
     diesel::select(restore).execute(conn).map(drop)
 }
 
-/// Whether the transaction has locked or written anything, and is still going on.
-pub(crate) fn is_under_way(conn: &mut PgConnection) -> QueryResult<bool> {
+/// Whether the transaction has a number: it has locked or written something, and is running.
+pub(crate) fn has_transaction_id(conn: &mut PgConnection) -> QueryResult<bool> {
     let number: Option<i64> = diesel::select(pg_current_xact_id_if_assigned()).get_result(conn)?;
     Ok(number.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::AcquireOutcome;
+
+    #[test]
+    fn answers_are_parsed_strictly() {
+        assert_eq!(
+            AcquireOutcome::parse("acquired -7 3,4"),
+            Some(AcquireOutcome::Acquired {
+                token: -7,
+                tickets: vec![3, 4]
+            })
+        );
+        assert_eq!(
+            AcquireOutcome::parse("unavailable"),
+            Some(AcquireOutcome::Unavailable)
+        );
+        assert_eq!(
+            AcquireOutcome::parse("too_few 3"),
+            Some(AcquireOutcome::TooFew { size: 3 })
+        );
+        assert_eq!(
+            AcquireOutcome::parse("unknown"),
+            Some(AcquireOutcome::UnknownSemaphore)
+        );
+        for wrong in [
+            "",
+            "acquired",
+            "acquired 7",
+            "acquired 7 ",
+            "acquired 7 3,",
+            "acquired 7 3 4",
+            "acquired x 3",
+            "unavailable ",
+            "too_few -1",
+            "{1,2,3}",
+        ] {
+            assert_eq!(AcquireOutcome::parse(wrong), None, "{wrong:?}");
+        }
+    }
 }

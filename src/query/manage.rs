@@ -9,8 +9,12 @@ use diesel::{
 #[diesel::declare_sql_function]
 extern "SQL" {
     /// Returns void; to be executed without reading what it returns.
-    #[sql_name = "dbsemaphore.retire"]
-    fn retire(semaphore: BigInt, surplus: Integer) -> Bool;
+    #[sql_name = "dbsemaphore._remove_tickets"]
+    fn remove_tickets_function(semaphore_id: BigInt, remove_count: Integer) -> Bool;
+    #[sql_name = "dbsemaphore._current_timeline"]
+    fn current_timeline() -> Integer;
+    #[sql_name = "dbsemaphore._current_system"]
+    fn current_system() -> BigInt;
     #[sql_name = "dbsemaphore._check_row_security"]
     fn check_row_security_function(to_lock: Bool) -> Bool;
     /// PostgreSQL's own takes any type, so in a search path one of somebody's that takes this type would come first.
@@ -41,7 +45,13 @@ pub(crate) fn create_semaphore(
     size: i32,
 ) -> QueryResult<Option<i64>> {
     diesel::insert_into(semaphore::table)
-        .values((semaphore::name.eq(name), semaphore::slots.eq(size)))
+        .values((
+            semaphore::name.eq(name),
+            semaphore::slot_bound.eq(size),
+            semaphore::system_identifier.eq(current_system()),
+            semaphore::timeline.eq(current_timeline()),
+            semaphore::epoch.eq(current_timeline()),
+        ))
         .on_conflict(semaphore::name)
         .do_nothing()
         .returning(semaphore::id)
@@ -66,12 +76,12 @@ pub(crate) fn count_tickets(conn: &mut PgConnection, semaphore_id: i64) -> Query
         .get_result(conn)
 }
 
-/// Adds tickets in the lowest free slots, so that slots stay dense. There are enough of them below `size`.
+/// Adds tickets in the lowest slots that have none, so that slots stay dense. There are enough of them below `size`.
 pub(crate) fn add_tickets(
     conn: &mut PgConnection,
     semaphore_id: i64,
     size: i32,
-    missing: i64,
+    add_count: i64,
 ) -> QueryResult<usize> {
     diesel::sql_query(
         "INSERT INTO dbsemaphore.ticket (semaphore_id, slot) \
@@ -82,37 +92,29 @@ pub(crate) fn add_tickets(
     )
     .bind::<BigInt, _>(semaphore_id)
     .bind::<Integer, _>(size)
-    .bind::<BigInt, _>(missing)
+    .bind::<BigInt, _>(add_count)
     .execute(conn)
 }
 
-/// Waits until `surplus` tickets have come back, and deletes them.
-pub(crate) fn retire_tickets(
+/// Waits until `remove_count` tickets are released, and deletes them.
+pub(crate) fn remove_tickets(
     conn: &mut PgConnection,
     semaphore_id: i64,
-    surplus: i32,
+    remove_count: i32,
 ) -> QueryResult<()> {
-    diesel::select(retire(semaphore_id, surplus))
+    diesel::select(remove_tickets_function(semaphore_id, remove_count))
         .execute(conn)
         .map(drop)
 }
 
-/// Writes down in which slots tickets are to be looked for, after `size` of them are left.
-pub(crate) fn note_slots(
-    conn: &mut PgConnection,
-    semaphore_id: i64,
-    size: i32,
-) -> QueryResult<usize> {
+/// Stores the bound of the slots that tickets have.
+pub(crate) fn update_slot_bound(conn: &mut PgConnection, semaphore_id: i64) -> QueryResult<usize> {
     let last: Option<i32> = ticket::table
         .filter(ticket::semaphore_id.eq(semaphore_id))
         .select(diesel::dsl::max(ticket::slot))
         .get_result(conn)?;
-    let slots = last.map_or(0, |last| last + 1);
     diesel::update(semaphore::table.find(semaphore_id))
-        .set((
-            semaphore::slots.eq(slots),
-            semaphore::dense.eq(slots / 4 <= size),
-        ))
+        .set(semaphore::slot_bound.eq(last.map_or(0, |last| last + 1)))
         .execute(conn)
 }
 
@@ -120,7 +122,7 @@ pub(crate) fn delete_semaphore(conn: &mut PgConnection, semaphore_id: i64) -> Qu
     diesel::delete(semaphore::table.find(semaphore_id)).execute(conn)
 }
 
-pub(crate) fn sizes(conn: &mut PgConnection) -> QueryResult<Vec<(String, i64)>> {
+pub(crate) fn load_sizes(conn: &mut PgConnection) -> QueryResult<Vec<(String, i64)>> {
     semaphore::table
         .left_join(ticket::table)
         .group_by(semaphore::name)

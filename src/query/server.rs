@@ -1,5 +1,6 @@
 //! Questions about the server and its catalog, and its settings.
 
+use crate::schema::dbsemaphore::function_version;
 use diesel::{
     prelude::*,
     sql_types::{Array, BigInt, Bool, Text},
@@ -66,7 +67,7 @@ pub(crate) fn missing_privileges(
          SELECT 'USAGE on schema dbsemaphore' FROM pg_catalog.pg_namespace n \
          WHERE n.nspname = 'dbsemaphore' AND NOT pg_catalog.has_schema_privilege(n.oid, 'USAGE') \
          UNION ALL \
-         SELECT pg_catalog.concat(w.privilege, CASE WHEN c.relname = 'ticket' AND w.privilege = 'UPDATE' THEN ' (lockable)' END, \
+         SELECT pg_catalog.concat(w.privilege, CASE WHEN c.relname = 'ticket' AND w.privilege = 'UPDATE' THEN ' (acquire_privilege)' END, \
              ' on dbsemaphore.', c.relname) \
          FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS w (relname, privilege) \
              JOIN pg_catalog.pg_namespace n ON n.nspname = 'dbsemaphore' \
@@ -127,13 +128,54 @@ pub(crate) fn schema_owner(conn: &mut PgConnection) -> QueryResult<Option<Schema
     .optional()
 }
 
-/// Whether rows of the list of migrations may be hidden from this role.
-pub(crate) fn is_list_of_versions_filtered(conn: &mut PgConnection) -> QueryResult<bool> {
-    diesel::select(diesel::dsl::sql::<Bool>(
-        "coalesce(pg_catalog.row_security_active( \
-             pg_catalog.to_regclass('dbsemaphore.__diesel_schema_migrations')), false)",
-    ))
+/// Whether rows of a table in our schema may be hidden from this role.
+pub(crate) fn is_filtered(conn: &mut PgConnection, table: &str) -> QueryResult<bool> {
+    diesel::select(
+        diesel::dsl::sql::<Bool>(
+            "coalesce(pg_catalog.row_security_active(pg_catalog.to_regclass('dbsemaphore.' || ",
+        )
+        .bind::<Text, _>(table)
+        .sql(")), false)"),
+    )
     .get_result(conn)
+}
+
+/// Which functions are installed.
+#[derive(Queryable)]
+pub(crate) struct FunctionVersion {
+    pub(crate) version: i32,
+    pub(crate) checksum: String,
+}
+
+pub(crate) fn function_version(conn: &mut PgConnection) -> QueryResult<Option<FunctionVersion>> {
+    function_version::table
+        .select((function_version::version, function_version::checksum))
+        .first(conn)
+        .optional()
+}
+
+/// The functions in our schema that have one of these names, as DROP FUNCTION wants them.
+pub(crate) fn function_signatures(
+    conn: &mut PgConnection,
+    names: &[&str],
+) -> QueryResult<Vec<String>> {
+    #[derive(QueryableByName)]
+    struct Function {
+        #[diesel(sql_type = Text)]
+        signature: String,
+    }
+    let functions: Vec<Function> = diesel::sql_query(
+        "SELECT pg_catalog.format('dbsemaphore.%I(%s)', p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)) \
+             AS signature \
+         FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
+         WHERE n.nspname = 'dbsemaphore' AND p.proname = ANY ($1)",
+    )
+    .bind::<Array<Text>, _>(names)
+    .load(conn)?;
+    Ok(functions
+        .into_iter()
+        .map(|function| function.signature)
+        .collect())
 }
 
 /// An event trigger, and the function that it calls.

@@ -1,9 +1,0 @@
-DROP TABLE dbsemaphore.ticket;
-DROP FUNCTION dbsemaphore._record_move(bigint[]);
-DROP FUNCTION dbsemaphore._moved_semaphores();
-DROP TABLE dbsemaphore.semaphore;
-DROP FUNCTION dbsemaphore._current_system();
-DROP FUNCTION dbsemaphore._current_timeline();
-DROP FUNCTION dbsemaphore.by_index(text);
-DROP FUNCTION dbsemaphore.by_index(bigint);
-DROP FUNCTION dbsemaphore.scatter(integer);

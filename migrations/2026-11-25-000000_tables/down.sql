@@ -1,0 +1,3 @@
+DROP TABLE dbsemaphore.function_version;
+DROP TABLE dbsemaphore.ticket;
+DROP TABLE dbsemaphore.semaphore;

@@ -1,0 +1,74 @@
+-- Fencing tokens: in the high bits an epoch, below it the clock in microseconds. A token is made while the row locks are
+-- held, so that it is higher than that of any earlier holder. A sequence would not do: a crash loses the numbers it has given
+-- out, because a transaction that is rolled back flushes nothing.
+--
+-- The epoch increases with each promotion of a standby, and with each recorded move of a semaphore to another cluster.
+
+CREATE OR REPLACE FUNCTION dbsemaphore._current_timeline() RETURNS integer
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer;
+END
+$$;
+
+-- The identifier of this cluster. 0 if the role may not see it.
+CREATE OR REPLACE FUNCTION dbsemaphore._current_system() RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN CASE WHEN has_function_privilege('pg_control_system()', 'EXECUTE')
+        THEN (SELECT c.system_identifier FROM pg_control_system() AS c) ELSE 0 END;
+END
+$$;
+
+-- The next token of a semaphore with these columns. While the timeline is the recorded one, this function does not compute
+-- its number: that would cost half as much again.
+CREATE OR REPLACE FUNCTION dbsemaphore._next_fencing_token(timeline integer, next_timeline text, epoch integer)
+RETURNS bigint
+LANGUAGE sql
+RETURN (CASE WHEN pg_walfile_name(pg_current_wal_lsn()) < next_timeline COLLATE "C" THEN epoch
+             ELSE epoch + greatest(0, dbsemaphore._current_timeline() - timeline) END % 2048)::bigint << 52
+    | (date_part('epoch', clock_timestamp()) * 1000000)::bigint;
+
+-- The semaphores that were last seen in another cluster or on another timeline. None on a standby.
+CREATE OR REPLACE FUNCTION dbsemaphore._moved_semaphores() RETURNS SETOF bigint
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    current_timeline integer;
+    current_system bigint := dbsemaphore._current_system();
+BEGIN
+    IF NOT pg_is_in_recovery() THEN
+        current_timeline := dbsemaphore._current_timeline();
+        RETURN QUERY
+            SELECT s.id FROM dbsemaphore.semaphore s
+            WHERE s.timeline <> current_timeline OR s.system_identifier <> current_system AND current_system <> 0;
+    END IF;
+END
+$$;
+
+-- Records that these semaphores are in this cluster, on this timeline. In a new cluster the epoch increases by 16: promotions
+-- that nobody recorded before the move may have increased tokens by up to 15. Skips semaphores that are being resized.
+CREATE OR REPLACE FUNCTION dbsemaphore._record_move(semaphore_ids bigint[]) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    current_timeline integer := dbsemaphore._current_timeline();
+    current_system bigint := dbsemaphore._current_system();
+BEGIN
+    UPDATE dbsemaphore.semaphore s
+    SET epoch = s.epoch + CASE
+            WHEN s.system_identifier IN (current_system, 0) AND s.timeline <= current_timeline
+            THEN current_timeline - s.timeline ELSE 16 END,
+        timeline = current_timeline,
+        system_identifier = current_system
+    FROM (SELECT o.id FROM dbsemaphore.semaphore o WHERE o.id = ANY (semaphore_ids) FOR NO KEY UPDATE SKIP LOCKED) AS moved
+    WHERE s.id = moved.id
+      AND (s.timeline <> current_timeline OR s.system_identifier <> current_system AND current_system <> 0);
+END
+$$;

@@ -1,0 +1,265 @@
+-- The queue of a semaphore. PostgreSQL's own lock queue is the queue, and its head has the queue head lock (q), a session-level
+-- advisory lock. Only the head searches for tickets, or holds some while it waits for more. A transaction-level lock would not
+-- do: it can't be released before the transaction ends. So each way out of the queue has to release the lock, also when that
+-- is cancelled itself: see `_release_queue_locks`.
+
+-- Sleeps on the row lock of a ticket that somebody holds, for at most `max_wait`. Returns its id if PostgreSQL grants the lock,
+-- and null otherwise. If no ticket is held, sleeps only.
+--
+-- Up to 64 slots, the first `attempt` is for the ticket that has been held longest, the next one for the second, and so on,
+-- wrapped around. With more, it is for a random ticket.
+CREATE OR REPLACE FUNCTION dbsemaphore._wait_for_ticket(
+    semaphore_id bigint, slot_bound integer, excluded_ids bigint[], attempt integer, max_wait interval)
+RETURNS bigint
+LANGUAGE plpgsql AS $$
+#variable_conflict use_variable
+DECLARE
+    start integer;
+    ticket_id bigint;
+BEGIN
+    -- At least 1: 0 would mean for ever.
+    PERFORM set_config('lock_timeout', greatest(1, ceil(extract(epoch FROM max_wait) * 1000))::bigint::text, true);
+    IF slot_bound <= 64 THEN
+        SELECT t.id INTO ticket_id FROM dbsemaphore.ticket t
+        WHERE t.semaphore_id = semaphore_id AND t.slot = (
+            SELECT o.slot FROM dbsemaphore.ticket o
+            WHERE o.semaphore_id = semaphore_id AND o.slot < slot_bound AND o.id <> ALL (excluded_ids)
+            ORDER BY age(o.xmax) DESC OFFSET attempt % greatest(1, slot_bound - cardinality(excluded_ids)) LIMIT 1)
+        FOR NO KEY UPDATE;
+    ELSE
+        start := floor(random() * slot_bound);
+        SELECT t.id INTO ticket_id FROM dbsemaphore.ticket t
+        WHERE t.semaphore_id = semaphore_id AND t.slot >= start AND t.slot < slot_bound AND t.id <> ALL (excluded_ids)
+        ORDER BY t.slot LIMIT 1 FOR NO KEY UPDATE;
+    END IF;
+    IF ticket_id IS NULL THEN
+        PERFORM pg_sleep(least(0.4, extract(epoch FROM max_wait)));
+    END IF;
+    RETURN ticket_id;
+EXCEPTION WHEN lock_not_available THEN
+    RETURN NULL;
+END
+$$;
+
+-- Locks the available tickets that the head still needs.
+CREATE OR REPLACE FUNCTION dbsemaphore._lock_for_head(
+    semaphore_id bigint, slot_bound integer, still_needed integer, excluded_ids bigint[], highest_slot_first boolean)
+RETURNS bigint[]
+LANGUAGE plpgsql AS $$
+#variable_conflict use_variable
+DECLARE
+    locked_ids bigint[];
+BEGIN
+    IF highest_slot_first OR slot_bound <= 64 THEN
+        locked_ids := ARRAY(
+            SELECT t.id FROM dbsemaphore.ticket t
+            WHERE t.semaphore_id = semaphore_id AND t.slot < slot_bound AND t.id <> ALL (excluded_ids)
+            ORDER BY t.slot DESC
+            LIMIT still_needed
+            FOR NO KEY UPDATE SKIP LOCKED);
+    ELSE
+        locked_ids := dbsemaphore._lock_available_tickets(semaphore_id, slot_bound, still_needed, excluded_ids, 1);
+    END IF;
+    IF locked_ids <> '{}' THEN
+        PERFORM dbsemaphore._publish_held_tickets(locked_ids);
+    END IF;
+    RETURN locked_ids;
+END
+$$;
+
+-- What the head of the queue does: returns as soon as it has locked `requested` tickets beside those in `held_ids`. Raises
+-- DBS00 at `wait_until`, or if the semaphore can't have as many.
+CREATE OR REPLACE FUNCTION dbsemaphore._acquire_as_head(
+    semaphore_id bigint, requested integer, held_ids bigint[], wait_until timestamptz, highest_slot_first boolean)
+RETURNS bigint[]
+LANGUAGE plpgsql AS $$
+#variable_conflict use_variable
+DECLARE
+    became_head_at timestamptz := clock_timestamp();
+    -- PostgreSQL forgets its own statement_timeout if that comes at the instant of a lock_timeout.
+    statement_timeout_at timestamptz := statement_timestamp() + interval '50 ms'
+        + nullif(current_setting('statement_timeout')::interval, interval '0');
+    deadlock_timeout interval := current_setting('deadlock_timeout')::interval;
+    -- With log_lock_waits, PostgreSQL logs each sleep that lasts as long as deadlock_timeout. Where that is so short that
+    -- the head would have to wake many times a second, the sleeps are logged.
+    short_sleep interval := CASE WHEN deadlock_timeout < interval '0.1 s' THEN interval '0.4 s'
+                           ELSE least(interval '0.4 s', deadlock_timeout * 0.8) END;
+    long_sleep_at timestamptz := became_head_at;
+    long_sleep_pause interval := interval '4 s';
+    is_long boolean;
+    no_overtaking_key bigint := dbsemaphore._advisory_key('o', semaphore_id);
+    blocks_others boolean := false;
+    total integer := requested + cardinality(held_ids);
+    attempt integer := 0;
+    slot_bound integer;
+    ticket_id bigint;
+    locked_ids bigint[] := '{}';
+BEGIN
+    LOOP
+        -- Each time, because a resize that was earlier in the queue may commit later.
+        slot_bound := (SELECT s.slot_bound FROM dbsemaphore.semaphore s WHERE s.id = semaphore_id);
+        IF slot_bound > 0 THEN
+            locked_ids := locked_ids || dbsemaphore._lock_for_head(
+                semaphore_id, slot_bound, requested - cardinality(locked_ids), held_ids || locked_ids, highest_slot_first);
+        END IF;
+        EXIT WHEN cardinality(locked_ids) >= requested;
+
+        -- A semaphore of size 0 is closed, and lets everybody wait. One that was destroyed does not.
+        IF slot_bound IS NULL OR clock_timestamp() >= wait_until
+            OR (slot_bound > 0 AND total > 1 AND total > (
+                SELECT count(*) FROM (
+                    SELECT FROM dbsemaphore.ticket t
+                    WHERE t.semaphore_id = semaphore_id AND t.slot < slot_bound
+                    ORDER BY t.slot LIMIT total) AS t))
+        THEN
+            RAISE EXCEPTION USING ERRCODE = 'DBS00';
+        END IF;
+        IF clock_timestamp() >= statement_timeout_at THEN
+            RAISE EXCEPTION 'canceling statement due to statement timeout' USING ERRCODE = 'query_canceled';
+        END IF;
+        IF NOT blocks_others THEN
+            PERFORM pg_advisory_lock(no_overtaking_key);
+            blocks_others := true;
+        END IF;
+
+        -- With several tickets, any of them may be released. So the head changes the ticket that it sleeps on, the less often
+        -- the longer it waits.
+        --
+        -- With one ticket there is nothing to change to. PostgreSQL looks for a deadlock when a sleep has lasted for
+        -- deadlock_timeout, and finds it if all others in the cycle sleep at that time. So the first sleep is a long one: the
+        -- last to join the cycle finds the others in short sleeps, between which they are awake for some milliseconds. If it
+        -- misses one of them, a later long sleep finds the cycle.
+        is_long := slot_bound = 1 AND clock_timestamp() >= long_sleep_at;
+        ticket_id := dbsemaphore._wait_for_ticket(semaphore_id, slot_bound, held_ids || locked_ids, attempt, least(
+            wait_until - clock_timestamp(),
+            CASE WHEN is_long THEN deadlock_timeout + interval '0.4 s'
+                 WHEN slot_bound = 1 THEN short_sleep
+                 ELSE least(short_sleep, greatest(interval '2 ms', (clock_timestamp() - became_head_at) / 20)) END));
+        IF is_long THEN
+            long_sleep_at := clock_timestamp() + long_sleep_pause;
+            long_sleep_pause := least(long_sleep_pause * 2, interval '60 s');
+        END IF;
+        attempt := attempt + 1;
+        IF ticket_id IS NOT NULL THEN
+            locked_ids := locked_ids || ticket_id;
+            PERFORM dbsemaphore._publish_held_tickets(ARRAY[ticket_id]);
+        END IF;
+    END LOOP;
+    IF blocks_others THEN
+        PERFORM pg_advisory_unlock(no_overtaking_key);
+    END IF;
+    RETURN locked_ids;
+END
+$$;
+
+-- Waits in the queue until it has locked `requested` tickets beside those in `held_ids`, and returns their ids. Returns null, and
+-- nothing is locked, at `deadline`, or if the semaphore can't have as many. Raises lock_not_available at `lock_timeout_at`, which
+-- is that of the caller's lock_timeout. Either may be null, for no limit. `cancellation`: see `_cancel_wait`.
+CREATE OR REPLACE FUNCTION dbsemaphore._wait_in_queue(
+    semaphore_id bigint, requested integer, held_ids bigint[], deadline timestamptz, lock_timeout_at timestamptz,
+    highest_slot_first boolean, cancellation bigint)
+RETURNS bigint[]
+LANGUAGE plpgsql AS $$
+#variable_conflict use_variable
+DECLARE
+    queue_head_key bigint := dbsemaphore._advisory_key('q', semaphore_id);
+    waits_key bigint := dbsemaphore._advisory_key('w', requested);
+    cancellation_key bigint := dbsemaphore._advisory_key('c', cancellation);
+    saved_lock_timeout text := current_setting('lock_timeout');
+    wait_until timestamptz := least(deadline, lock_timeout_at);
+    locked_ids bigint[];
+BEGIN
+    LOOP
+        BEGIN
+            IF wait_until IS NOT NULL THEN
+                PERFORM set_config('lock_timeout', least(2147483647, greatest(1,
+                    ceil(extract(epoch FROM wait_until - clock_timestamp()) * 1000)))::bigint::text, true);
+            END IF;
+            PERFORM pg_advisory_lock_shared(waits_key), pg_advisory_lock_shared(cancellation_key);
+            PERFORM pg_advisory_lock(queue_head_key);
+            locked_ids := dbsemaphore._acquire_as_head(semaphore_id, requested, held_ids, wait_until, highest_slot_first);
+            IF current_setting('lock_timeout') <> saved_lock_timeout THEN
+                PERFORM set_config('lock_timeout', saved_lock_timeout, true);
+            END IF;
+            PERFORM pg_advisory_unlock(queue_head_key), pg_advisory_unlock_shared(waits_key),
+                pg_advisory_unlock_shared(cancellation_key);
+            RETURN locked_ids;
+        EXCEPTION
+            WHEN SQLSTATE 'DBS00' OR lock_not_available THEN
+                PERFORM dbsemaphore._release_queue_locks();
+                IF clock_timestamp() >= lock_timeout_at AND (deadline IS NULL OR lock_timeout_at < deadline) THEN
+                    RAISE EXCEPTION 'canceling statement due to lock timeout'
+                        USING ERRCODE = 'lock_not_available', HINT = 'lock_timeout bounds the whole wait for a ticket';
+                END IF;
+                RETURN NULL;
+            WHEN deadlock_detected THEN
+                PERFORM dbsemaphore._release_queue_locks();
+                -- PostgreSQL chose its victim among all in the cycle. A transaction that holds no ticket did not cause it.
+                IF current_setting('dbsemaphore.held_tickets', true) <> '' THEN
+                    RAISE;
+                END IF;
+            WHEN query_canceled THEN
+                PERFORM dbsemaphore._release_queue_locks();
+                RAISE EXCEPTION USING ERRCODE = SQLSTATE, MESSAGE = SQLERRM,
+                    HINT = 'the wait for a ticket was cancelled, by statement_timeout or by another session';
+            WHEN OTHERS THEN
+                PERFORM dbsemaphore._release_queue_locks();
+                RAISE;
+        END;
+    END LOOP;
+END
+$$;
+
+-- `_try_acquire`, and if that is refused, a wait in the queue for at most that many milliseconds, or without limit if null.
+-- Returns what `_try_acquire` does.
+CREATE OR REPLACE FUNCTION dbsemaphore._acquire(
+    semaphore_name text, requested integer, host_timeout_s integer, label text, timeout_ms bigint, cancellation bigint)
+RETURNS text
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+SET jit = off SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_variable
+DECLARE
+    deadline timestamptz := clock_timestamp() + timeout_ms * interval '1 ms';
+    lock_timeout_at timestamptz := clock_timestamp() + nullif(current_setting('lock_timeout')::interval, interval '0');
+    answer text := dbsemaphore._try_acquire(semaphore_name, requested, host_timeout_s, label);
+    semaphore_id bigint;
+    held_ids bigint[];
+    locked_ids bigint[];
+BEGIN
+    IF answer <> 'unavailable' THEN
+        RETURN answer;
+    END IF;
+
+    semaphore_id := (SELECT s.id FROM dbsemaphore.semaphore s WHERE s.name = semaphore_name);
+    IF semaphore_id IS NULL THEN
+        RETURN 'unknown';
+    END IF;
+    IF label IS NOT NULL THEN
+        PERFORM dbsemaphore._set_label(label);
+    END IF;
+    held_ids := (SELECT h.ticket_ids FROM dbsemaphore._get_held_tickets(semaphore_id) AS h);
+    locked_ids := dbsemaphore._wait_in_queue(
+        semaphore_id, requested - cardinality(held_ids), held_ids, deadline, lock_timeout_at, false, cancellation);
+    IF locked_ids IS NOT NULL THEN
+        held_ids := held_ids || locked_ids;
+        RETURN dbsemaphore._acquired(dbsemaphore._record_held_tickets(semaphore_id, held_ids), held_ids);
+    END IF;
+    -- Meanwhile the semaphore may have been resized or destroyed.
+    semaphore_id := (SELECT s.id FROM dbsemaphore.semaphore s WHERE s.name = semaphore_name);
+    RETURN CASE WHEN semaphore_id IS NULL THEN 'unknown' ELSE dbsemaphore._refusal(semaphore_id, requested) END;
+END
+$$;
+
+-- Cancels the waits with this number, and returns whether there was one. A waiter holds the advisory lock (c) of its number
+-- exactly while it waits. So no session is cancelled for what it did before or does afterwards.
+CREATE OR REPLACE FUNCTION dbsemaphore._cancel_wait(cancellation bigint) RETURNS boolean
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(bool_or(pg_cancel_backend(l.pid)), false)
+    FROM dbsemaphore.advisory_locks() AS l
+    WHERE l.granted AND l.kind = 'c' AND l.number = cancellation
+$$;

@@ -1,0 +1,37 @@
+-- Raises an error if row level security may hide rows of the tables from this role, and returns true otherwise. A hidden ticket
+-- looks like a held one, and a hidden semaphore like none. So each answer that could be wrong for that reason checks this
+-- first. A policy whose expression is `true` hides nothing. `to_lock`: the role also needs such a policy for UPDATE.
+CREATE OR REPLACE FUNCTION dbsemaphore._check_row_security(to_lock boolean) RETURNS boolean
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    tables regclass[] := '{dbsemaphore.semaphore,dbsemaphore.ticket}';
+    hiding text;
+BEGIN
+    -- Nearly always, without a query.
+    IF NOT (row_security_active(tables[1]) OR row_security_active(tables[2])) THEN
+        RETURN true;
+    END IF;
+    hiding := (
+        SELECT string_agg(format('%s.%s', c.relnamespace::regnamespace, c.relname), ', ')
+        FROM pg_class c, LATERAL (
+            SELECT bool_and(p.polpermissive) IS TRUE
+                AND bool_or(p.shows_all AND p.polcmd IN ('*', 'r'))
+                AND (NOT to_lock OR bool_or(p.shows_all AND p.polcmd IN ('*', 'w')))
+            FROM (SELECT p.polpermissive, p.polcmd,
+                    pg_get_expr(p.polqual, p.polrelid) = 'true' AND EXISTS (
+                        SELECT FROM unnest(p.polroles) AS r (role)
+                        WHERE r.role = 0 OR pg_has_role(r.role, 'USAGE')) AS shows_all
+                  FROM pg_policy p WHERE p.polrelid = c.oid) AS p) AS policies (show_all)
+        WHERE c.oid = ANY (tables) AND row_security_active(c.oid) AND policies.show_all IS NOT TRUE);
+    IF hiding IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+            MESSAGE = format('semaphores are not fully visible: row level security may hide rows of %s from the role %s',
+                hiding, current_user),
+            HINT = 'disable it for the tables of the schema dbsemaphore, or give the role a policy FOR ALL USING (true), or '
+                'the attribute BYPASSRLS';
+    END IF;
+    RETURN true;
+END
+$$;

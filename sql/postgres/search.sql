@@ -1,0 +1,133 @@
+-- Finding available tickets. FOR NO KEY UPDATE is the weakest row lock that excludes itself: a foreign key of the application
+-- that refers to a ticket neither waits for its holder nor makes the ticket unavailable. SKIP LOCKED tries held tickets one by
+-- one, so where a search starts decides what it costs.
+--
+-- A plan may be used for longer than the size of a table stays the same. One that was made for three tickets would scan the
+-- whole table when there are a hundred thousand. So the functions that call these switch off what would make the planner
+-- choose anything but the index of the order that a query asks for. They switch off `jit`, too: to the planner, what it has to
+-- use although it is off costs more than any compilation.
+
+-- The slots whose tickets may be available, from `start` on and wrapped around, according to the lockers (`xmax`) that were
+-- just read. The other tickets were held when this function began, by transactions that were running: those in the snapshot,
+-- and those that are newer than each one that had ended.
+--
+-- All slots may be available
+--   if the snapshot is older than what was read, as in REPEATABLE READ;
+--   if the locker may be an old sub-transaction, or a group of lockers (a multixact);
+--   if a foreign key of the application refers to tickets: then a lock may be a weaker one, which holds no ticket.
+CREATE OR REPLACE FUNCTION dbsemaphore._filter_available_slots(slots integer[], lockers xid[], start integer)
+RETURNS integer[]
+LANGUAGE plpgsql AS $$
+DECLARE
+    snapshot pg_snapshot := pg_current_snapshot();
+    newest_age integer := age(pg_snapshot_xmax(snapshot)::xid);
+    lockers_are_holders boolean :=
+        current_setting('transaction_isolation') = 'read committed' AND NOT dbsemaphore._has_foreign_keys();
+BEGIN
+    RETURN ARRAY(
+        SELECT t.slot FROM unnest(slots, lockers) AS t (slot, locker)
+        WHERE NOT (lockers_are_holders AND mxid_age(t.locker) <= 0 AND (
+            age(t.locker) <= newest_age
+            OR t.locker IN (SELECT r.xid8::xid FROM pg_snapshot_xip(snapshot) AS r (xid8))))
+        ORDER BY t.slot < start, t.slot);
+END
+$$;
+
+-- Locks up to `requested` available tickets and returns their ids. Tickets in `excluded_ids` don't count.
+--
+-- Up to 10,000 slots: reads who has locked each ticket, which costs a fraction of an attempt to lock it, and tries those that
+-- may be available. Between the two, the only available ticket may change. So fewer than `requested` are returned only if
+-- none of the others may be available, if each had the same locker as in the round before (then all were held at that
+-- time), or after `attempts` rounds.
+--
+-- More slots: tries 1,024 random slots, then all of them in order.
+CREATE OR REPLACE FUNCTION dbsemaphore._lock_available_tickets(
+    semaphore_id bigint, slot_bound integer, requested integer, excluded_ids bigint[], attempts integer)
+RETURNS bigint[]
+LANGUAGE plpgsql AS $$
+#variable_conflict use_variable
+DECLARE
+    start integer := floor(random() * slot_bound);
+    locked_ids bigint[] := '{}';
+    all_slots integer[];
+    candidate_slots integer[];
+    previous_lockers xid[];
+    current_lockers xid[];
+BEGIN
+    IF slot_bound <= 10000 THEN
+        FOR attempt IN 1..attempts LOOP
+            SELECT array_agg(t.slot), array_agg(t.xmax) INTO all_slots, current_lockers
+            FROM (SELECT o.slot, o.xmax FROM dbsemaphore.ticket o
+                  WHERE o.semaphore_id = semaphore_id AND o.slot < slot_bound ORDER BY o.slot) AS t;
+            EXIT WHEN current_lockers = previous_lockers;
+            previous_lockers := current_lockers;
+            candidate_slots := dbsemaphore._filter_available_slots(all_slots, current_lockers, start);
+            EXIT WHEN candidate_slots = '{}';
+            locked_ids := locked_ids || ARRAY(
+                SELECT t.id
+                FROM unnest(candidate_slots) AS c (slot),
+                    LATERAL (
+                        SELECT t.id FROM dbsemaphore.ticket t
+                        WHERE t.semaphore_id = semaphore_id AND t.slot = c.slot AND t.id <> ALL (excluded_ids || locked_ids)
+                        FOR NO KEY UPDATE SKIP LOCKED) AS t
+                LIMIT requested - cardinality(locked_ids));
+            EXIT WHEN cardinality(locked_ids) = requested;
+        END LOOP;
+        RETURN locked_ids;
+    END IF;
+
+    -- A slot that comes up twice gives its ticket twice: SKIP LOCKED does not skip the transaction's own locks.
+    locked_ids := ARRAY(
+        SELECT DISTINCT l.id FROM (
+            SELECT t.id
+            FROM generate_series(1, 1024) AS n,
+                LATERAL (
+                    SELECT t.id FROM dbsemaphore.ticket t
+                    WHERE t.semaphore_id = semaphore_id AND t.slot = floor(random() * slot_bound + 0 * n)::integer
+                      AND t.id <> ALL (excluded_ids)
+                    FOR NO KEY UPDATE SKIP LOCKED) AS t
+            LIMIT requested) AS l);
+    IF cardinality(locked_ids) < requested THEN
+        locked_ids := locked_ids || ARRAY(
+            SELECT t.id FROM dbsemaphore.ticket t
+            WHERE t.semaphore_id = semaphore_id AND t.slot >= start AND t.slot < slot_bound
+              AND t.id <> ALL (excluded_ids || locked_ids)
+            ORDER BY t.slot
+            LIMIT requested - cardinality(locked_ids)
+            FOR NO KEY UPDATE SKIP LOCKED);
+    END IF;
+    IF cardinality(locked_ids) < requested THEN
+        locked_ids := locked_ids || ARRAY(
+            SELECT t.id FROM dbsemaphore.ticket t
+            WHERE t.semaphore_id = semaphore_id AND t.slot < start AND t.id <> ALL (excluded_ids || locked_ids)
+            ORDER BY t.slot
+            LIMIT requested - cardinality(locked_ids)
+            FOR NO KEY UPDATE SKIP LOCKED);
+    END IF;
+    RETURN locked_ids;
+END
+$$;
+
+-- Locks `requested` available tickets, or none: then returns an empty array.
+CREATE OR REPLACE FUNCTION dbsemaphore._lock_all_or_none(
+    semaphore_id bigint, slot_bound integer, requested integer, excluded_ids bigint[])
+RETURNS bigint[]
+LANGUAGE plpgsql AS $$
+DECLARE
+    locked_ids bigint[];
+BEGIN
+    IF requested = 1 THEN
+        RETURN dbsemaphore._lock_available_tickets(semaphore_id, slot_bound, 1, excluded_ids, 10);
+    END IF;
+    -- The only way to unlock rows before the transaction ends is to roll back to a savepoint, as this block does.
+    BEGIN
+        locked_ids := dbsemaphore._lock_available_tickets(semaphore_id, slot_bound, requested, excluded_ids, 10);
+        IF cardinality(locked_ids) < requested THEN
+            RAISE EXCEPTION USING ERRCODE = 'DBS00';
+        END IF;
+        RETURN locked_ids;
+    EXCEPTION WHEN SQLSTATE 'DBS00' THEN
+        RETURN '{}';
+    END;
+END
+$$;

@@ -1,7 +1,7 @@
 use crate::{
     Error, Request, Result, Ticket, events,
-    line::{self, Deadline},
     query::{self, Answer, Ask},
+    queue::{self, Deadline},
     transaction,
 };
 use diesel::PgConnection;
@@ -52,7 +52,7 @@ pub fn acquire<'a>(
     }
     let deadline = Deadline::of(&request);
     let granted = match (attempt(conn, &request, ask), deadline) {
-        (Ok(None), Some(deadline)) => line::wait_in_savepoint(conn, &request, ask, deadline),
+        (Ok(None), Some(deadline)) => queue::wait_in_savepoint(conn, &request, ask, deadline),
         (granted, _) => granted,
     }
     .map_err(|error| error.add_hint(conn))?;

@@ -1,8 +1,9 @@
 use crate::{
     Error, Request, Result, Ticket, TicketConnection, WatchedTicket, acquire, events,
-    line::{self, Deadline},
     pg_errors::Operation,
-    query, transaction,
+    query,
+    queue::{self, Deadline},
+    transaction,
 };
 use std::{
     fmt,
@@ -86,7 +87,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
         transaction::begin_guard(pg, deadline.is_some())
             .map_err(|error| error.classify(pg, Operation::Acquire))?;
         let granted = match deadline {
-            Some(deadline) => line::wait(pg, &request, ask, deadline),
+            Some(deadline) => queue::wait(pg, &request, ask, deadline),
             None => acquire::attempt(pg, &request, ask),
         };
         match granted {

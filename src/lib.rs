@@ -147,17 +147,17 @@ pub mod faq;
 pub mod from_django;
 mod guard;
 pub mod in_production;
+mod inspect;
 mod limits;
-mod line;
 pub mod losing_a_ticket;
 mod manage;
 pub mod migrating;
 mod migrations;
-mod observe;
 mod pg_errors;
 #[cfg(feature = "r2d2")]
 mod pool;
 mod query;
+mod queue;
 mod request;
 #[allow(missing_docs)]
 pub mod schema;
@@ -176,10 +176,10 @@ pub use crate::{
     connection::TicketConnection,
     error::{Error, Result},
     guard::SemaphoreTicket,
+    inspect::{Holder, Session, Usage, Waiter, holders, usage, waiters},
     limits::{MAX_LABEL_CHARS, MAX_NAME_CHARS, MAX_TICKETS},
     manage::{Semaphore, destroy, ensure, list, make},
     migrations::{pending_sql, revert_migrations, run_migrations},
-    observe::{Holder, Session, Usage, Waiter, holders, usage, waiters},
     request::Request,
     ticket::Ticket,
     watch::{WATCH_GRACE, WatchedTicket},

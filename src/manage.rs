@@ -1,5 +1,5 @@
 use crate::{
-    Result, events, limits, line, pg_errors::Operation, query, schema::dbsemaphore::semaphore,
+    Result, events, limits, pg_errors::Operation, query, queue, schema::dbsemaphore::semaphore,
     transaction,
 };
 use diesel::{PgConnection, prelude::*};
@@ -208,7 +208,7 @@ fn resize(conn: &mut PgConnection, id: i64, size: i32) -> Result<bool> {
         query::add_tickets(conn, id, size, missing)?;
     } else if missing < 0 {
         let surplus = i32::try_from(-missing).unwrap_or(i32::MAX);
-        line::retire(conn, id, surplus)?;
+        queue::retire(conn, id, surplus)?;
     }
     query::note_slots(conn, id, size)?;
     Ok(missing != 0)

@@ -1,6 +1,6 @@
 use crate::{
     CancellationToken, Error, Request, Result, SemaphoreTicket, TicketConnection, acquire,
-    alarm::Alarm, line::Deadline,
+    alarm::Alarm, queue::Deadline,
 };
 use diesel::{
     PgConnection,

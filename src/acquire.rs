@@ -1,8 +1,9 @@
 use crate::{
-    Error, Request, Result, Ticket, events,
+    Error, Request, Result, Ticket,
+    deadline::Deadline,
+    events,
     query::{self, Answer, Ask},
-    queue::{self, Deadline},
-    transaction,
+    queue, transaction,
 };
 use diesel::PgConnection;
 

@@ -52,7 +52,7 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 
-use crate::{Request, Ticket, queue::Deadline};
+use crate::{Request, Ticket, deadline::Deadline};
 use std::{
     fmt,
     time::{Duration, Instant},

@@ -1,9 +1,6 @@
 use crate::{
-    Error, Request, Result, Ticket, TicketConnection, WatchedTicket, acquire, events,
-    pg_errors::Operation,
-    query,
-    queue::{self, Deadline},
-    transaction,
+    Error, Request, Result, Ticket, TicketConnection, WatchedTicket, acquire, deadline::Deadline,
+    events, pg_errors::Operation, query, queue, transaction,
 };
 use std::{
     fmt,

@@ -141,6 +141,7 @@ mod acquire;
 mod alarm;
 mod cancel;
 mod connection;
+mod deadline;
 mod error;
 pub mod events;
 pub mod faq;

@@ -1,6 +1,6 @@
 use crate::{
     CancellationToken, Error, Request, Result, SemaphoreTicket, TicketConnection, acquire,
-    alarm::Alarm, queue::Deadline,
+    alarm::Alarm, deadline::Deadline,
 };
 use diesel::{
     PgConnection,

@@ -1,6 +1,6 @@
 use crate::{
     Error, Request, Result, Ticket, TicketConnection, WatchedTicket, acquire, deadline::Deadline,
-    events, pg_errors::Operation, query, queue, transaction,
+    diesel_internals, events, pg_errors::Operation, query, queue, transaction,
 };
 use std::{
     fmt,
@@ -256,7 +256,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
     pub(crate) fn discard(mut self) {
         self.lost = true;
         if let Some(conn) = &mut self.conn {
-            transaction::give_up(conn.pg_connection());
+            diesel_internals::mark_broken(conn.pg_connection());
         }
     }
 

@@ -142,6 +142,7 @@ mod alarm;
 mod cancel;
 mod connection;
 mod deadline;
+mod diesel_internals;
 mod error;
 pub mod events;
 pub mod faq;

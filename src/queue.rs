@@ -3,6 +3,7 @@
 use crate::{
     Error, Request, Result, Ticket, acquire, cancel,
     deadline::Deadline,
+    diesel_internals,
     query::{self, Ask},
     transaction,
 };
@@ -97,5 +98,5 @@ fn leave(conn: &mut PgConnection) {
             break;
         }
     }
-    transaction::give_up(conn);
+    diesel_internals::mark_broken(conn);
 }

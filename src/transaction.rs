@@ -1,7 +1,7 @@
 //! Transactions, as Diesel counts them. Never opened by raw SQL, which Diesel wouldn't see: a pool would then hand the
 //! open transaction to its next user.
 
-use crate::{Error, Result};
+use crate::{Error, Result, diesel_internals};
 use diesel::{
     Connection, PgConnection,
     connection::{AnsiTransactionManager, SimpleConnection, TransactionManager},
@@ -29,15 +29,14 @@ const BEGIN_WAITING_GUARD: &str = concat!(
 pub(crate) const TRIES: usize = 20;
 
 pub(crate) fn is_open(conn: &mut PgConnection) -> Result<bool> {
-    let status = AnsiTransactionManager::transaction_manager_status_mut(conn);
-    Ok(status.transaction_depth()?.is_some())
+    Ok(diesel_internals::transaction_depth(conn)?.is_some())
 }
 
 /// Opens the transaction of a guard: its own, or a savepoint in the transaction of a test.
 pub(crate) fn begin_guard(conn: &mut PgConnection, waits: bool) -> Result<()> {
     if is_open(conn)? {
-        // Not broken although inside a transaction: Diesel says that only of `begin_test_transaction`.
-        if AnsiTransactionManager::is_broken_transaction_manager(conn) {
+        // The guard uses a savepoint only in the transaction of `begin_test_transaction`.
+        if diesel_internals::would_be_closed_by_pool(conn) {
             return Err(Error::AlreadyInTransaction);
         }
         return Ok(AnsiTransactionManager::begin_transaction(conn)?);
@@ -86,20 +85,20 @@ pub(crate) fn abandon_guard(conn: &mut PgConnection) {
         rollback(conn).is_ok() && repeat(conn, "SELECT dbsemaphore.leave()")
     };
     if !left {
-        give_up(conn);
+        diesel_internals::mark_broken(conn);
     }
 }
 
 /// Whether a guard's transaction is its own, and not a savepoint in the transaction of a test.
 fn is_own(conn: &mut PgConnection) -> bool {
-    AnsiTransactionManager::is_broken_transaction_manager(conn)
+    diesel_internals::would_be_closed_by_pool(conn)
 }
 
 /// Ends the transaction behind Diesel's back, and lets Diesel know.
 fn try_to_end(conn: &mut PgConnection, statements: &str) -> bool {
     let ended = repeat(conn, statements);
     if ended {
-        *AnsiTransactionManager::transaction_manager_status_mut(conn) = Default::default();
+        diesel_internals::reset_transaction_depth(conn);
     }
     ended
 }
@@ -107,11 +106,6 @@ fn try_to_end(conn: &mut PgConnection, statements: &str) -> bool {
 /// Until it is not cancelled.
 fn repeat(conn: &mut PgConnection, statements: &str) -> bool {
     (0..TRIES).any(|_| conn.batch_execute(statements).is_ok())
-}
-
-/// The connection is in a state that nobody else should find it in: a pool will close it.
-pub(crate) fn give_up(conn: &mut PgConnection) {
-    AnsiTransactionManager::transaction_manager_status_mut(conn).set_in_error();
 }
 
 pub(crate) fn begin_savepoint(conn: &mut PgConnection) -> Result<()> {

@@ -47,11 +47,11 @@ pub fn acquire<'a>(
     request: impl Into<Request<'a>>,
 ) -> Result<Option<Ticket>> {
     let request = request.into();
-    let ask = request.checked()?;
+    let ask = request.validate()?;
     if !transaction::is_open(conn)? {
         return Err(Error::NotInTransaction);
     }
-    let deadline = Deadline::of(&request);
+    let deadline = Deadline::from_request(&request);
     let granted = match (attempt(conn, &request, ask), deadline) {
         (Ok(None), Some(deadline)) => queue::wait_in_savepoint(conn, &request, ask, deadline),
         (granted, _) => granted,
@@ -110,8 +110,8 @@ pub(crate) fn interpret(answer: Answer, request: &Request<'_>) -> Result<Option<
             name: name.to_owned(),
         }),
         // 0 is not too few: the semaphore is closed, and everybody is refused alike.
-        Answer::Refused { size: Some(size) } if 0 < size && size < request.number() => {
-            Err(request.too_many(size))
+        Answer::Refused { size: Some(size) } if 0 < size && size < request.count() => {
+            Err(request.invalid_tickets_error(size))
         }
         Answer::Refused { .. } => Ok(None),
         Answer::Granted { token, tickets } => Ok(Some(Ticket::new(name, tickets, token))),

@@ -1,21 +1,21 @@
-use crate::{Request, request::Patience};
+use crate::{Request, request::WaitLimit};
 use std::time::{Duration, Instant};
 
-/// Until when a request waits, by our clock, which nobody can set back.
+/// Until when a request waits, by the monotonic clock of this process.
 #[derive(Clone, Copy)]
 pub(crate) struct Deadline {
     began: Instant,
-    /// None for ever.
+    /// `None` if the request waits for ever.
     limit: Option<Duration>,
 }
 
 impl Deadline {
-    /// None if the request doesn't wait at all.
-    pub(crate) fn of(request: &Request<'_>) -> Option<Self> {
-        let limit = match request.patience() {
-            Patience::Forever => None,
-            Patience::AtMost(Duration::ZERO) => return None,
-            Patience::AtMost(limit) => Some(limit),
+    /// `None` if the request doesn't wait.
+    pub(crate) fn from_request(request: &Request<'_>) -> Option<Self> {
+        let limit = match request.wait_limit() {
+            WaitLimit::Forever => None,
+            WaitLimit::AtMost(Duration::ZERO) => return None,
+            WaitLimit::AtMost(limit) => Some(limit),
         };
         Some(Self {
             began: Instant::now(),
@@ -27,16 +27,16 @@ impl Deadline {
         self.began.elapsed()
     }
 
-    /// None for ever.
-    pub(crate) fn left(self) -> Option<Duration> {
+    /// `None` if the request waits for ever.
+    pub(crate) fn remaining(self) -> Option<Duration> {
         self.limit.map(|limit| limit.saturating_sub(self.waited()))
     }
 
-    /// As PostgreSQL counts: rounded up, and clamped to what its clock can be added to.
-    pub(crate) fn left_for_server(self) -> Option<i64> {
+    /// For PostgreSQL: rounded up, and at most ten years, since PostgreSQL adds it to its clock.
+    pub(crate) fn remaining_ms(self) -> Option<i64> {
         const TEN_YEARS: i64 = 10 * 365 * 24 * 3600 * 1000;
-        self.left().map(|left| {
-            let millis = left.as_nanos().div_ceil(1_000_000);
+        self.remaining().map(|remaining| {
+            let millis = remaining.as_nanos().div_ceil(1_000_000);
             i64::try_from(millis).unwrap_or(TEN_YEARS).min(TEN_YEARS)
         })
     }

@@ -64,7 +64,7 @@ pub(crate) fn answered(
     deadline: Option<Deadline>,
     granted: Option<&Ticket>,
 ) {
-    let (semaphore, label) = (request.semaphore(), request.text());
+    let (semaphore, label) = (request.semaphore(), request.label_text());
     match (
         granted,
         deadline.map(|deadline| milliseconds(deadline.waited())),

@@ -78,9 +78,9 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
     /// ```
     pub fn acquire<'a>(mut conn: C, request: impl Into<Request<'a>>) -> Result<Option<Self>> {
         let request = request.into();
-        let ask = request.checked_for_guard()?;
+        let ask = request.validate_for_guard()?;
         let pg = conn.pg_connection();
-        let deadline = Deadline::of(&request);
+        let deadline = Deadline::from_request(&request);
         transaction::begin_guard(pg, deadline.is_some())
             .map_err(|error| error.classify(pg, Operation::Acquire))?;
         let granted = match deadline {

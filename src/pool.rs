@@ -67,11 +67,11 @@ pub fn with_ticket<'a, T, E: From<Error>>(
     work: impl FnOnce(&mut SemaphoreTicket<Pooled>) -> Result<T, E>,
 ) -> Result<T, E> {
     let request = request.into();
-    request.checked()?;
-    let deadline = Deadline::of(&request);
+    request.validate()?;
+    let deadline = Deadline::from_request(&request);
     let conn = check_out(pool, deadline).map_err(Error::Pool)?;
-    let mut ticket = match deadline.and_then(Deadline::left) {
-        Some(left) => acquire_in_time(pool, conn, request.wait(left), left)?,
+    let mut ticket = match deadline.and_then(Deadline::remaining) {
+        Some(remaining) => acquire_in_time(pool, conn, request.wait(remaining), remaining)?,
         None => SemaphoreTicket::require(conn, request)?,
     };
     let done = work(&mut ticket)?;
@@ -82,7 +82,7 @@ pub fn with_ticket<'a, T, E: From<Error>>(
 /// A connection, for at most as long as the request waits.
 fn check_out(pool: &PgPool, deadline: Option<Deadline>) -> Result<Pooled, PoolError> {
     let limit = match deadline {
-        Some(deadline) => deadline.left().unwrap_or(pool.connection_timeout()),
+        Some(deadline) => deadline.remaining().unwrap_or(pool.connection_timeout()),
         None => {
             if let Some(conn) = pool.try_get() {
                 return Ok(conn);
@@ -104,10 +104,10 @@ fn acquire_in_time(
     pool: &PgPool,
     conn: Pooled,
     request: Request<'_>,
-    left: Duration,
+    remaining: Duration,
 ) -> Result<SemaphoreTicket<Pooled>> {
     let token = Arc::new(CancellationToken::new());
-    let time = Instant::now().checked_add(left.saturating_add(OVERDUE));
+    let time = Instant::now().checked_add(remaining.saturating_add(OVERDUE));
     let alarm = time.map(|time| {
         let (pool, token) = (pool.clone(), Arc::downgrade(&token));
         Alarm::at(time, move || cancel(&pool, &token))

@@ -23,15 +23,15 @@ pub(crate) fn wait(
     let _added: Vec<_> = request.tokens().map(|token| token.add(id)).collect();
     loop {
         request.check_cancellation()?;
-        let left = deadline.left_for_server();
-        let answer = query::wait(conn, ask, left, id).or_else(|error| {
+        let remaining_ms = deadline.remaining_ms();
+        let answer = query::wait(conn, ask, remaining_ms, id).or_else(|error| {
             // The token was cancelled before the server was told, so the failure is its doing.
             request.check_cancellation()?;
             Err(Error::from(error))
         })?;
         let granted = acquire::interpret(answer, request)?;
         // The server's clock may be fast, or have been set, and the semaphore may have been made anew.
-        if granted.is_some() || deadline.left() == Some(Duration::ZERO) {
+        if granted.is_some() || deadline.remaining() == Some(Duration::ZERO) {
             return Ok(granted);
         }
     }

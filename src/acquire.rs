@@ -52,12 +52,12 @@ pub fn acquire<'a>(
         return Err(Error::NotInTransaction);
     }
     let deadline = Deadline::from_request(&request);
-    let granted = match (attempt(conn, &request, ask), deadline) {
+    let granted = match (try_once(conn, &request, ask), deadline) {
         (Ok(None), Some(deadline)) => queue::wait_in_savepoint(conn, &request, ask, deadline),
         (granted, _) => granted,
     }
     .map_err(|error| error.add_hint(conn))?;
-    events::answered(&request, deadline, granted.as_ref());
+    events::log_acquire_outcome(&request, deadline, granted.as_ref());
     Ok(granted)
 }
 
@@ -93,17 +93,17 @@ pub(crate) fn or_unavailable<T>(granted: Option<T>, request: &Request<'_>) -> Re
     })
 }
 
-/// Asks the server once, in the open transaction.
-pub(crate) fn attempt(
+/// Sends one statement, which doesn't wait, in the open transaction.
+pub(crate) fn try_once(
     conn: &mut PgConnection,
     request: &Request<'_>,
     ask: Ask<'_>,
 ) -> Result<Option<Ticket>> {
-    interpret(query::acquire(conn, ask)?, request)
+    outcome_to_ticket(query::acquire(conn, ask)?, request)
 }
 
-/// What the server's answer means.
-pub(crate) fn interpret(answer: Answer, request: &Request<'_>) -> Result<Option<Ticket>> {
+/// Makes a ticket, `None` or an error of the server's answer.
+pub(crate) fn outcome_to_ticket(answer: Answer, request: &Request<'_>) -> Result<Option<Ticket>> {
     let name = request.semaphore();
     match answer {
         Answer::UnknownSemaphore => Err(Error::UnknownSemaphore {

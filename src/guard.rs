@@ -85,11 +85,11 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
             .map_err(|error| error.classify(pg, Operation::Acquire))?;
         let granted = match deadline {
             Some(deadline) => queue::wait(pg, &request, ask, deadline),
-            None => acquire::attempt(pg, &request, ask),
+            None => acquire::try_once(pg, &request, ask),
         };
         match granted {
             Ok(Some(ticket)) => {
-                events::answered(&request, deadline, Some(&ticket));
+                events::log_acquire_outcome(&request, deadline, Some(&ticket));
                 Ok(Some(Self {
                     conn: Some(conn),
                     ticket,
@@ -100,7 +100,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
             Ok(None) => {
                 transaction::end_guard(pg)
                     .map_err(|error| Error::from(error).classify(pg, Operation::Acquire))?;
-                events::answered(&request, deadline, None);
+                events::log_acquire_outcome(&request, deadline, None);
                 Ok(None)
             }
             Err(error) => {
@@ -178,7 +178,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
         let known = self.lost;
         self.probe().map_err(|cause| {
             if !known {
-                events::lost(&self.ticket, self.since, cause.as_ref());
+                events::log_lost(&self.ticket, self.since, cause.as_ref());
             }
             self.loss(cause)
         })
@@ -271,10 +271,10 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
         match &ended {
             _ if self.lost => {}
             Ok(()) => {
-                events::released(&self.ticket, self.since);
+                events::log_released(&self.ticket, self.since);
                 return Some(Ok(conn));
             }
-            Err(error) => events::lost(&self.ticket, self.since, Some(error)),
+            Err(error) => events::log_lost(&self.ticket, self.since, Some(error)),
         }
         Some(Err(self.loss(ended.err())))
     }

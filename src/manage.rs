@@ -68,7 +68,7 @@ pub fn ensure(conn: &mut PgConnection, name: &str, tickets: u32) -> Result<bool>
     );
     let created = ensured.map_err(|error| error.classify(conn, Operation::Manage))?;
     if created {
-        events::created(name, tickets);
+        events::log_created(name, tickets);
     }
     Ok(created)
 }
@@ -114,8 +114,8 @@ pub fn make(conn: &mut PgConnection, name: &str, tickets: u32) -> Result<()> {
         }
     });
     match made.map_err(|error| error.classify(conn, Operation::Manage))? {
-        Some(Made::Created) => events::created(name, tickets),
-        Some(Made::Resized) => events::resized(name, tickets),
+        Some(Made::Created) => events::log_created(name, tickets),
+        Some(Made::Resized) => events::log_resized(name, tickets),
         None => {}
     }
     Ok(())
@@ -159,7 +159,7 @@ pub fn destroy(conn: &mut PgConnection, name: &str) -> Result<bool> {
     });
     let destroyed = destroyed.map_err(|error| error.classify(conn, Operation::Manage))?;
     if destroyed {
-        events::destroyed(name);
+        events::log_destroyed(name);
     }
     Ok(destroyed)
 }
@@ -208,7 +208,7 @@ fn resize(conn: &mut PgConnection, id: i64, size: i32) -> Result<bool> {
         query::add_tickets(conn, id, size, missing)?;
     } else if missing < 0 {
         let surplus = i32::try_from(-missing).unwrap_or(i32::MAX);
-        queue::retire(conn, id, surplus)?;
+        queue::remove_tickets(conn, id, surplus)?;
     }
     query::note_slots(conn, id, size)?;
     Ok(missing != 0)

@@ -1,4 +1,4 @@
-//! Waiting, the client's side. The line itself is on the server: see the migration `line`.
+//! Waiting in the queue of a semaphore, the client's side. The queue itself is on the server: see the migration `line`.
 
 use crate::{
     Error, Request, Result, Ticket, acquire, cancel,
@@ -10,8 +10,8 @@ use crate::{
 use diesel::PgConnection;
 use std::time::Duration;
 
-/// Waits in line, in a transaction in which a failure does no harm. After an error, `leave` has to follow, or
-/// `transaction::abandon_guard`.
+/// Waits in the queue, in a transaction in which a failure does no harm. After an error, the caller has to call
+/// `leave_queue` or `transaction::abandon_guard`.
 pub(crate) fn wait(
     conn: &mut PgConnection,
     request: &Request<'_>,
@@ -25,12 +25,12 @@ pub(crate) fn wait(
         request.check_cancellation()?;
         let remaining_ms = deadline.remaining_ms();
         let answer = query::wait(conn, ask, remaining_ms, id).or_else(|error| {
-            // The token was cancelled before the server was told, so the failure is its doing.
+            // If the token was cancelled, that is the cause of the failure.
             request.check_cancellation()?;
             Err(Error::from(error))
         })?;
-        let granted = acquire::interpret(answer, request)?;
-        // The server's clock may be fast, or have been set, and the semaphore may have been made anew.
+        let granted = acquire::outcome_to_ticket(answer, request)?;
+        // The server's clock may be fast, or have been set, and the semaphore may have been created again.
         if granted.is_some() || deadline.remaining() == Some(Duration::ZERO) {
             return Ok(granted);
         }
@@ -45,33 +45,33 @@ pub(crate) fn wait_in_savepoint(
     deadline: Deadline,
 ) -> Result<Option<Ticket>> {
     transaction::begin_savepoint(conn)?;
-    let waited = attended(conn, |conn| wait(conn, request, ask, deadline));
+    let waited = with_client_check(conn, |conn| wait(conn, request, ask, deadline));
     if let Ok(Some(_)) = waited {
         transaction::release_savepoint(conn)?;
         return waited;
     }
-    // Takes with it what the wait has changed; of a loss of the connection, `waited` tells already.
+    // This also undoes what the wait has changed. If the connection is lost, `waited` is an error already.
     let rolled_back = transaction::rollback(conn);
     if waited.is_err() {
-        leave(conn);
+        leave_queue(conn);
     } else {
         rolled_back?;
     }
     waited
 }
 
-/// Waits until that many tickets have come back, and deletes them.
-pub(crate) fn retire(conn: &mut PgConnection, semaphore_id: i64, surplus: i32) -> Result<()> {
-    attended(conn, |conn| {
-        query::retire_tickets(conn, semaphore_id, surplus)?;
+/// Waits in the queue until that many tickets are available, and deletes them.
+pub(crate) fn remove_tickets(conn: &mut PgConnection, semaphore_id: i64, count: i32) -> Result<()> {
+    with_client_check(conn, |conn| {
+        query::retire_tickets(conn, semaphore_id, count)?;
         Ok(Some(()))
     })
     .map(drop)
 }
 
-/// Lets the server look after its client while it waits, so that a dead one leaves the line. It has to be told by a
-/// statement of its own. After `None`, the caller rolls back, and takes that with it.
-fn attended<T>(
+/// Runs `work` while the server checks whether its client is still there, so that a dead client leaves the queue. The
+/// setting needs a statement of its own before that which waits. After `None`, the caller rolls back, which restores it.
+fn with_client_check<T>(
     conn: &mut PgConnection,
     work: impl FnOnce(&mut PgConnection) -> Result<Option<T>>,
 ) -> Result<Option<T>> {
@@ -83,16 +83,16 @@ fn attended<T>(
     Ok(done)
 }
 
-/// Makes sure that this session keeps no place in a line, after an error: the server gives it back by itself, unless a
-/// second cancel keeps it from doing so.
-fn leave(conn: &mut PgConnection) {
+/// Makes sure, after an error, that this session has left the queue. The server does that by itself, unless a second cancel
+/// interrupts it.
+fn leave_queue(conn: &mut PgConnection) {
     for _ in 0..transaction::TRIES {
         let left = transaction::begin_savepoint(conn)
             .and_then(|()| Ok(query::leave(conn)?))
             .and_then(|()| transaction::release_savepoint(conn));
         match left {
             Ok(()) => return,
-            Err(error) => log::debug!("leaving the line: {error}"),
+            Err(error) => log::debug!("leaving the queue: {error}"),
         }
         if transaction::rollback(conn).is_err() {
             break;

@@ -72,7 +72,7 @@ impl<C: TicketConnection> Watch<C> {
     fn lose(&self, state: &mut State<C>, reason: Option<&impl fmt::Display>) {
         if !state.lost {
             state.lost = true;
-            events::lost(&self.ticket, self.since, reason);
+            events::log_lost(&self.ticket, self.since, reason);
             self.changed.notify_all();
         }
     }

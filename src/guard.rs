@@ -98,15 +98,15 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
                 }))
             }
             Ok(None) => {
-                transaction::end_guard(pg)
+                transaction::finish_guard(pg)
                     .map_err(|error| Error::from(error).classify(pg, Operation::Acquire))?;
                 events::log_acquire_outcome(&request, deadline, None);
                 Ok(None)
             }
             Err(error) => {
                 if deadline.is_some() {
-                    transaction::abandon_guard(pg);
-                } else if let Err(error) = transaction::end_guard(pg) {
+                    transaction::abort_guard(pg);
+                } else if let Err(error) = transaction::finish_guard(pg) {
                     log::debug!("rollback after a failed acquire: {error}");
                 }
                 Err(error.classify(pg, Operation::Acquire))
@@ -267,7 +267,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
     /// The one end of a guard, for `release` and `drop`. None if it has had it.
     fn end(&mut self) -> Option<Result<C>> {
         let mut conn = self.conn.take()?;
-        let ended = transaction::end_guard(conn.pg_connection());
+        let ended = transaction::finish_guard(conn.pg_connection());
         match &ended {
             _ if self.lost => {}
             Ok(()) => {

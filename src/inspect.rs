@@ -162,7 +162,7 @@ pub fn waiters(conn: &mut PgConnection, name: &str) -> Result<Vec<Waiter>> {
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub fn usage(conn: &mut PgConnection) -> Result<Vec<Usage>> {
-    let rows = transaction::reading(conn, |conn| Ok(query::usage(conn)?))
+    let rows = transaction::in_read_scope(conn, |conn| Ok(query::usage(conn)?))
         .map_err(|error| error.classify(conn, Operation::Inspect))?;
     let all = rows.into_iter().map(|row| Usage {
         name: row.name,
@@ -179,7 +179,7 @@ fn of_semaphore<T>(
     ask: fn(&mut PgConnection, &str) -> diesel::QueryResult<Vec<T>>,
 ) -> Result<Vec<T>> {
     limits::check_name(name)?;
-    transaction::reading(conn, |conn| {
+    transaction::in_read_scope(conn, |conn| {
         let rows = ask(conn, name)?;
         if rows.is_empty() && query::semaphore_id(conn, name)?.is_none() {
             return Err(Error::UnknownSemaphore {

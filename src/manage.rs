@@ -57,15 +57,14 @@ pub struct Semaphore {
 pub fn ensure(conn: &mut PgConnection, name: &str, tickets: u32) -> Result<bool> {
     limits::check_name(name)?;
     let size = limits::check_tickets(name, tickets)?;
-    let ensured = transaction::reading(conn, |conn| Ok(query::semaphore_id(conn, name)?)).and_then(
-        |existing| match existing {
+    let ensured = transaction::in_read_scope(conn, |conn| Ok(query::semaphore_id(conn, name)?))
+        .and_then(|existing| match existing {
             Some(_) => Ok(false),
-            None => transaction::writing(conn, |conn| {
+            None => transaction::in_write_transaction(conn, |conn| {
                 query::check_row_security(conn, true)?;
                 create(conn, name, size)
             }),
-        },
-    );
+        });
     let created = ensured.map_err(|error| error.classify(conn, Operation::Manage))?;
     if created {
         events::log_created(name, tickets);
@@ -100,7 +99,7 @@ pub fn ensure(conn: &mut PgConnection, name: &str, tickets: u32) -> Result<bool>
 pub fn make(conn: &mut PgConnection, name: &str, tickets: u32) -> Result<()> {
     limits::check_name(name)?;
     let size = limits::check_tickets(name, tickets)?;
-    let made = transaction::writing(conn, |conn| {
+    let made = transaction::in_write_transaction(conn, |conn| {
         query::check_row_security(conn, true)?;
         loop {
             if let Some(id) = query::lock_semaphore(conn, name)? {
@@ -148,7 +147,7 @@ enum Made {
 /// ```
 pub fn destroy(conn: &mut PgConnection, name: &str) -> Result<bool> {
     limits::check_name(name)?;
-    let destroyed = transaction::writing(conn, |conn| {
+    let destroyed = transaction::in_write_transaction(conn, |conn| {
         query::check_row_security(conn, true)?;
         let Some(id) = query::lock_semaphore(conn, name)? else {
             return Ok(false);
@@ -182,7 +181,7 @@ pub fn destroy(conn: &mut PgConnection, name: &str) -> Result<bool> {
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub fn list(conn: &mut PgConnection) -> Result<BTreeMap<String, u32>> {
-    let sizes = transaction::reading(conn, |conn| {
+    let sizes = transaction::in_read_scope(conn, |conn| {
         query::check_row_security(conn, false)?;
         Ok(query::sizes(conn)?)
     })

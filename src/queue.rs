@@ -11,7 +11,7 @@ use diesel::PgConnection;
 use std::time::Duration;
 
 /// Waits in the queue, in a transaction in which a failure does no harm. After an error, the caller has to call
-/// `leave_queue` or `transaction::abandon_guard`.
+/// `leave_queue` or `transaction::abort_guard`.
 pub(crate) fn wait(
     conn: &mut PgConnection,
     request: &Request<'_>,
@@ -86,7 +86,7 @@ fn with_client_check<T>(
 /// Makes sure, after an error, that this session has left the queue. The server does that by itself, unless a second cancel
 /// interrupts it.
 fn leave_queue(conn: &mut PgConnection) {
-    for _ in 0..transaction::TRIES {
+    for _ in 0..transaction::MAX_ATTEMPTS {
         let left = transaction::begin_savepoint(conn)
             .and_then(|()| Ok(query::leave(conn)?))
             .and_then(|()| transaction::release_savepoint(conn));

@@ -176,11 +176,11 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
     /// ```
     pub fn check(&mut self) -> Result<()> {
         let known = self.lost;
-        self.probe().map_err(|cause| {
+        self.check_quietly().map_err(|cause| {
             if !known {
                 events::log_lost(&self.ticket, self.since, cause.as_ref());
             }
-            self.loss(cause)
+            self.lost_error(cause)
         })
     }
 
@@ -203,7 +203,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn release(mut self) -> Result<C> {
-        self.end().unwrap_or_else(|| Err(self.loss(None)))
+        self.end().unwrap_or_else(|| Err(self.lost_error(None)))
     }
 
     /// Checks the ticket in the background, at this interval, and tells when it is lost. That also keeps poolers and
@@ -232,8 +232,8 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
         WatchedTicket::new(self, interval)
     }
 
-    /// [`check`](Self::check), without telling anybody.
-    pub(crate) fn probe(&mut self) -> Result<(), Option<diesel::result::Error>> {
+    /// [`check`](Self::check), without an event.
+    pub(crate) fn check_quietly(&mut self) -> Result<(), Option<diesel::result::Error>> {
         let (false, Some(conn)) = (self.lost, &mut self.conn) else {
             return Err(None);
         };
@@ -247,7 +247,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
         self.lost
     }
 
-    /// Somebody else has found out, and told.
+    /// For a loss that was found, and logged, outside the guard.
     pub(crate) fn mark_lost(&mut self) {
         self.lost = true;
     }
@@ -276,10 +276,10 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
             }
             Err(error) => events::log_lost(&self.ticket, self.since, Some(error)),
         }
-        Some(Err(self.loss(ended.err())))
+        Some(Err(self.lost_error(ended.err())))
     }
 
-    fn loss(&self, source: Option<diesel::result::Error>) -> Error {
+    fn lost_error(&self, source: Option<diesel::result::Error>) -> Error {
         Error::TicketLost {
             ticket: self.ticket.clone(),
             source,

@@ -106,7 +106,7 @@ pub struct Usage {
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub fn holders(conn: &mut PgConnection, name: &str) -> Result<Vec<Holder>> {
-    let rows = of_semaphore(conn, name, query::holders)?;
+    let rows = query_semaphore(conn, name, query::holders)?;
     let holders = rows.into_iter().map(|row| Holder {
         ticket: row.ticket,
         session: row.session.into(),
@@ -135,7 +135,7 @@ pub fn holders(conn: &mut PgConnection, name: &str) -> Result<Vec<Holder>> {
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub fn waiters(conn: &mut PgConnection, name: &str) -> Result<Vec<Waiter>> {
-    let rows = of_semaphore(conn, name, query::waiters)?;
+    let rows = query_semaphore(conn, name, query::waiters)?;
     let waiters = rows.into_iter().map(|row| Waiter {
         place: count(row.place),
         tickets: row.tickets.map(|tickets| count(tickets.into())),
@@ -173,14 +173,14 @@ pub fn usage(conn: &mut PgConnection) -> Result<Vec<Usage>> {
     Ok(all.collect())
 }
 
-fn of_semaphore<T>(
+fn query_semaphore<T>(
     conn: &mut PgConnection,
     name: &str,
-    ask: fn(&mut PgConnection, &str) -> diesel::QueryResult<Vec<T>>,
+    load_rows: fn(&mut PgConnection, &str) -> diesel::QueryResult<Vec<T>>,
 ) -> Result<Vec<T>> {
     limits::check_name(name)?;
     transaction::in_read_scope(conn, |conn| {
-        let rows = ask(conn, name)?;
+        let rows = load_rows(conn, name)?;
         if rows.is_empty() && query::semaphore_id(conn, name)?.is_none() {
             return Err(Error::UnknownSemaphore {
                 name: name.to_owned(),

@@ -104,24 +104,24 @@ pub fn make(conn: &mut PgConnection, name: &str, tickets: u32) -> Result<()> {
         loop {
             if let Some(id) = query::lock_semaphore(conn, name)? {
                 query::record_move(conn, &[id])?;
-                return Ok(resize(conn, id, size)?.then_some(Made::Resized));
+                return Ok(resize(conn, id, size)?.then_some(SizeChange::Resized));
             }
             if create(conn, name, size)? {
-                return Ok(Some(Made::Created));
+                return Ok(Some(SizeChange::Created));
             }
             // Somebody else has created it between the two; under a snapshot that can't see it, PostgreSQL raises.
         }
     });
     match made.map_err(|error| error.classify(conn, Operation::Manage))? {
-        Some(Made::Created) => events::log_created(name, tickets),
-        Some(Made::Resized) => events::log_resized(name, tickets),
+        Some(SizeChange::Created) => events::log_created(name, tickets),
+        Some(SizeChange::Resized) => events::log_resized(name, tickets),
         None => {}
     }
     Ok(())
 }
 
-/// What `make` had to do.
-enum Made {
+/// How `make` has changed a size.
+enum SizeChange {
     Created,
     Resized,
 }

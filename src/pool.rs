@@ -12,8 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// r2d2 adds it to its clock, which panics when that overflows.
-const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// r2d2 adds its timeout to the clock, which panics on overflow.
+const MAX_POOL_TIMEOUT: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// How long a request that doesn't wait lets a pool that has room make a connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
@@ -95,7 +95,7 @@ fn check_out(pool: &PgPool, deadline: Option<Deadline>) -> Result<Pooled, PoolEr
             }
         }
     };
-    pool.get_timeout(limit.min(LONGEST))
+    pool.get_timeout(limit.min(MAX_POOL_TIMEOUT))
 }
 
 /// Acquires a ticket, and sees to it that the wait ends when its time is over by our clock: the server's timers follow the

@@ -17,7 +17,8 @@ use diesel::PgConnection;
 /// Limitation: `RESET ALL` in the same transaction makes the transaction forget its tickets. It goes on holding them, but asking again may
 /// then acquire others, too.
 ///
-/// One round trip, if it need not wait. A request that [waits](Request::wait) does so in line, see [`waiting`](crate::waiting).
+/// One round trip, if it need not wait. A request that [waits](Request::wait) does so in a queue: see
+/// [`waiting`](crate::waiting).
 ///
 /// # Errors
 ///

@@ -49,16 +49,16 @@ pub struct Holder {
     pub prepared_transaction: Option<String>,
 }
 
-/// One who stands in line: see [`waiters`].
+/// One who waits in the queue of a semaphore: see [`waiters`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Waiter {
-    /// From 1, the head of the line.
+    /// From 1, the head of the queue.
     pub place: u32,
     /// How many tickets it waits for, beside those that it holds already.
     pub tickets: Option<u32>,
-    /// Who it is. A call of [`make`](crate::make) or [`destroy`](crate::destroy) that waits for tickets to come back
-    /// stands in line, too.
+    /// Who it is. A call of [`make`](crate::make) or [`destroy`](crate::destroy) that waits for tickets to come back is in
+    /// the queue, too.
     pub session: Session,
     /// For how long it has waited, by the server's clock. `None` if it is at the head, and the role may not see it or
     /// the waiter's `track_activities` is off.
@@ -75,7 +75,7 @@ pub struct Usage {
     pub tickets: u32,
     /// How many of them are held.
     pub in_use: u32,
-    /// How many sessions stand in line for them.
+    /// How many sessions wait in the queue for them.
     pub waiting: u32,
 }
 
@@ -117,7 +117,7 @@ pub fn holders(conn: &mut PgConnection, name: &str) -> Result<Vec<Holder>> {
     Ok(holders.collect())
 }
 
-/// Those who stand in line for tickets of a semaphore, the head of the line first. As [`holders`].
+/// Those who wait in the queue of a semaphore, its head first. As [`holders`].
 ///
 /// # Errors
 ///

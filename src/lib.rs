@@ -101,11 +101,11 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Waiters stand in line, first come, first served, and sleep until it is their turn: see [`waiting`].
+//! Waiters stand in a queue, first come, first served, and sleep until it is their turn: see [`waiting`].
 //!
 //! # What is not promised
 //!
-//! * Fairness among callers that try again and again instead of waiting in line.
+//! * Fairness among callers that try again and again instead of waiting in the queue.
 //! * That a semaphore of more than 10,000 tickets refuses only if all were held at one instant: they are looked at one
 //!   after another, and in a large and busy semaphore a ticket may come back behind the look. Smaller ones look again
 //!   until that is certain, within reason.

@@ -72,7 +72,7 @@ impl<'a> Request<'a> {
         Self { tickets, ..self }
     }
 
-    /// Waits in line for at most this long when too few are free.
+    /// Waits in the queue for at most this long when too few are free.
     ///
     /// Never less, by the caller's clock; a zero duration doesn't wait. When the time is over, the answer is as if the
     /// request had not waited: `None` from `acquire`, [`Error::Unavailable`] from `require`.
@@ -90,7 +90,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Waits in line until it is granted, or the semaphore is destroyed.
+    /// Waits in the queue until it is granted, or the semaphore is destroyed.
     ///
     /// ```
     /// let request = diesel_dbsemaphore::Request::new("imports").wait_forever();
@@ -103,7 +103,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// How long a host that has vanished, without a word to the server, keeps a guard's ticket, or its place in line: 30
+    /// How long a host that has vanished, without a word to the server, keeps a guard's ticket, or its place in the queue: 30
     /// seconds, if nothing else is said. Counted in whole seconds, of at least 1 and at most 86,400 (a day).
     ///
     /// This is about power failures and broken networks; a process that dies, on a host that lives, gives its ticket back

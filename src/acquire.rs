@@ -1,8 +1,9 @@
 use crate::{
-    Error, Request, Result, Ticket, events,
-    line::{self, Deadline},
+    Error, Request, Result, Ticket,
+    deadline::Deadline,
+    events,
     query::{self, Answer, Ask},
-    transaction,
+    queue, transaction,
 };
 use diesel::PgConnection;
 
@@ -16,7 +17,8 @@ use diesel::PgConnection;
 /// Limitation: `RESET ALL` in the same transaction makes the transaction forget its tickets. It goes on holding them, but asking again may
 /// then acquire others, too.
 ///
-/// One round trip, if it need not wait. A request that [waits](Request::wait) does so in line, see [`waiting`](crate::waiting).
+/// One round trip, if it need not wait. A request that [waits](Request::wait) does so in a queue: see
+/// [`waiting`](crate::waiting).
 ///
 /// # Errors
 ///
@@ -46,17 +48,17 @@ pub fn acquire<'a>(
     request: impl Into<Request<'a>>,
 ) -> Result<Option<Ticket>> {
     let request = request.into();
-    let ask = request.checked()?;
+    let ask = request.validate()?;
     if !transaction::is_open(conn)? {
         return Err(Error::NotInTransaction);
     }
-    let deadline = Deadline::of(&request);
-    let granted = match (attempt(conn, &request, ask), deadline) {
-        (Ok(None), Some(deadline)) => line::wait_in_savepoint(conn, &request, ask, deadline),
+    let deadline = Deadline::from_request(&request);
+    let granted = match (try_once(conn, &request, ask), deadline) {
+        (Ok(None), Some(deadline)) => queue::wait_in_savepoint(conn, &request, ask, deadline),
         (granted, _) => granted,
     }
     .map_err(|error| error.add_hint(conn))?;
-    events::answered(&request, deadline, granted.as_ref());
+    events::log_acquire_outcome(&request, deadline, granted.as_ref());
     Ok(granted)
 }
 
@@ -92,25 +94,25 @@ pub(crate) fn or_unavailable<T>(granted: Option<T>, request: &Request<'_>) -> Re
     })
 }
 
-/// Asks the server once, in the open transaction.
-pub(crate) fn attempt(
+/// Sends one statement, which doesn't wait, in the open transaction.
+pub(crate) fn try_once(
     conn: &mut PgConnection,
     request: &Request<'_>,
     ask: Ask<'_>,
 ) -> Result<Option<Ticket>> {
-    interpret(query::acquire(conn, ask)?, request)
+    outcome_to_ticket(query::acquire(conn, ask)?, request)
 }
 
-/// What the server's answer means.
-pub(crate) fn interpret(answer: Answer, request: &Request<'_>) -> Result<Option<Ticket>> {
+/// Makes a ticket, `None` or an error of the server's answer.
+pub(crate) fn outcome_to_ticket(answer: Answer, request: &Request<'_>) -> Result<Option<Ticket>> {
     let name = request.semaphore();
     match answer {
         Answer::UnknownSemaphore => Err(Error::UnknownSemaphore {
             name: name.to_owned(),
         }),
         // 0 is not too few: the semaphore is closed, and everybody is refused alike.
-        Answer::Refused { size: Some(size) } if 0 < size && size < request.number() => {
-            Err(request.too_many(size))
+        Answer::Refused { size: Some(size) } if 0 < size && size < request.count() => {
+            Err(request.invalid_tickets_error(size))
         }
         Answer::Refused { .. } => Ok(None),
         Answer::Granted { token, tickets } => Ok(Some(Ticket::new(name, tickets, token))),

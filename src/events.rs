@@ -52,19 +52,19 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 
-use crate::{Request, Ticket, line::Deadline};
+use crate::{Request, Ticket, deadline::Deadline};
 use std::{
     fmt,
     time::{Duration, Instant},
 };
 
-/// The answer to a request, with its deadline if it could wait.
-pub(crate) fn answered(
+/// The outcome of a request. Without a deadline, the request doesn't wait.
+pub(crate) fn log_acquire_outcome(
     request: &Request<'_>,
     deadline: Option<Deadline>,
     granted: Option<&Ticket>,
 ) {
-    let (semaphore, label) = (request.semaphore(), request.text());
+    let (semaphore, label) = (request.semaphore(), request.label_text());
     match (
         granted,
         deadline.map(|deadline| milliseconds(deadline.waited())),
@@ -93,8 +93,8 @@ pub(crate) fn answered(
     }
 }
 
-/// A guard has given these back, which it had acquired `since`.
-pub(crate) fn released(ticket: &Ticket, since: Instant) {
+/// A guard, which had acquired the tickets at `since`, has released them.
+pub(crate) fn log_released(ticket: &Ticket, since: Instant) {
     log::debug!(
         target: "diesel_dbsemaphore::released",
         semaphore = ticket.semaphore(), tickets:% = ticket.listed(), fencing_token = ticket.fencing_token(),
@@ -103,8 +103,9 @@ pub(crate) fn released(ticket: &Ticket, since: Instant) {
     );
 }
 
-/// They went, nobody knows when. To be told once. Without an error, the session is alive, but its transaction has ended.
-pub(crate) fn lost(ticket: &Ticket, since: Instant, error: Option<&impl fmt::Display>) {
+/// The tickets were lost, at an unknown time. To be called once for each guard. Without an error, the session is alive, but
+/// its transaction has ended.
+pub(crate) fn log_lost(ticket: &Ticket, since: Instant, error: Option<&impl fmt::Display>) {
     let reason = error.map_or_else(
         || "its transaction has ended".to_owned(),
         ToString::to_string,
@@ -117,21 +118,21 @@ pub(crate) fn lost(ticket: &Ticket, since: Instant, error: Option<&impl fmt::Dis
     );
 }
 
-pub(crate) fn created(semaphore: &str, size: u32) {
+pub(crate) fn log_created(semaphore: &str, size: u32) {
     log::info!(
         target: "diesel_dbsemaphore::created", semaphore, size;
         "created semaphore {semaphore:?} of {size} tickets"
     );
 }
 
-pub(crate) fn resized(semaphore: &str, size: u32) {
+pub(crate) fn log_resized(semaphore: &str, size: u32) {
     log::info!(
         target: "diesel_dbsemaphore::resized", semaphore, size;
         "semaphore {semaphore:?} has {size} tickets"
     );
 }
 
-pub(crate) fn destroyed(semaphore: &str) {
+pub(crate) fn log_destroyed(semaphore: &str) {
     log::info!(
         target: "diesel_dbsemaphore::destroyed", semaphore;
         "destroyed semaphore {semaphore:?}"

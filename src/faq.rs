@@ -2,7 +2,7 @@
 //!
 //! # Why not advisory locks, a counter, Redis?
 //!
-//! *Advisory locks* are keys without a count: `n` of them make a semaphore if one tries them in turn, without a line, and
+//! *Advisory locks* are keys without a count: `n` of them make a semaphore if one tries them in turn, without a queue, and
 //! those of a session stay with a pooled connection whose user has forgotten them. *A counter* has to be put right after
 //! each crash. *A lease*, in Redis or in a table, has to be guessed: too short, and two are at it; too long, and a crash
 //! blocks all. A row lock lasts exactly as long as its holder's session. If you have PostgreSQL, you have it already.

@@ -20,7 +20,7 @@
 //! | the admin's page of tickets | `dbsemaphore show`, `top`, `make` of the tool [`dbsemaphore`](https://docs.rs/crate/dbsemaphore) | who holds them, too |
 //! | `manage.py dbsemaphore-test-acquire name 5` | `dbsemaphore run name -- sleep 5` | |
 //!
-//! What there was nothing like: [waiting in line](crate::waiting), [several tickets](crate::Request::tickets) at once,
+//! What there was nothing like: [waiting in a queue](crate::waiting), [several tickets](crate::Request::tickets) at once,
 //! [being told of a loss](crate::losing_a_ticket), [`holders`](crate::holders) and [`waiters`](crate::waiters).
 //!
 //! # Quirks, and what became of them
@@ -47,7 +47,7 @@
 //! **One set of tickets, this crate's.** The best, where the Python code can be touched: instead of the package's `acquire`,
 //! in the same place inside `transaction.atomic()`, it takes the lock of a row of this crate's tables by SQL. `%s` is the
 //! semaphore's name; no row means that there is none free, or no such semaphore. The role needs the
-//! [rights of a holder](crate::security). It overtakes those who wait in line, and shows in [`holders`](crate::holders)
+//! [rights of a holder](crate::security). It overtakes those who wait in the queue, and shows in [`holders`](crate::holders)
 //! without a label.
 //!
 //! ```text
@@ -94,7 +94,7 @@
 //! ```
 //!
 //! Call it once in a transaction: asked again, the package's table may give a second row. It can't wait, since the package
-//! has no line; try again, as the Python code does.
+//! has no queue; try again, as the Python code does.
 //!
 //! **Split `n`.** Where no code shall change: `a` tickets in Python, `b` in Rust, `a + b = n`, each in its own tables. While
 //! the load moves from one to the other, move tickets, always the shrink first: `sem.make(name, a - 1)` in Python, which

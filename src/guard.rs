@@ -1,8 +1,6 @@
 use crate::{
-    Error, Request, Result, Ticket, TicketConnection, WatchedTicket, acquire, events,
-    line::{self, Deadline},
-    pg_errors::Operation,
-    query, transaction,
+    Error, Request, Result, Ticket, TicketConnection, WatchedTicket, acquire, deadline::Deadline,
+    diesel_internals, events, pg_errors::Operation, query, queue, transaction,
 };
 use std::{
     fmt,
@@ -80,18 +78,18 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
     /// ```
     pub fn acquire<'a>(mut conn: C, request: impl Into<Request<'a>>) -> Result<Option<Self>> {
         let request = request.into();
-        let ask = request.checked_for_guard()?;
+        let ask = request.validate_for_guard()?;
         let pg = conn.pg_connection();
-        let deadline = Deadline::of(&request);
+        let deadline = Deadline::from_request(&request);
         transaction::begin_guard(pg, deadline.is_some())
             .map_err(|error| error.classify(pg, Operation::Acquire))?;
         let granted = match deadline {
-            Some(deadline) => line::wait(pg, &request, ask, deadline),
-            None => acquire::attempt(pg, &request, ask),
+            Some(deadline) => queue::wait(pg, &request, ask, deadline),
+            None => acquire::try_once(pg, &request, ask),
         };
         match granted {
             Ok(Some(ticket)) => {
-                events::answered(&request, deadline, Some(&ticket));
+                events::log_acquire_outcome(&request, deadline, Some(&ticket));
                 Ok(Some(Self {
                     conn: Some(conn),
                     ticket,
@@ -100,15 +98,15 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
                 }))
             }
             Ok(None) => {
-                transaction::end_guard(pg)
+                transaction::finish_guard(pg)
                     .map_err(|error| Error::from(error).classify(pg, Operation::Acquire))?;
-                events::answered(&request, deadline, None);
+                events::log_acquire_outcome(&request, deadline, None);
                 Ok(None)
             }
             Err(error) => {
                 if deadline.is_some() {
-                    transaction::abandon_guard(pg);
-                } else if let Err(error) = transaction::end_guard(pg) {
+                    transaction::abort_guard(pg);
+                } else if let Err(error) = transaction::finish_guard(pg) {
                     log::debug!("rollback after a failed acquire: {error}");
                 }
                 Err(error.classify(pg, Operation::Acquire))
@@ -178,11 +176,11 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
     /// ```
     pub fn check(&mut self) -> Result<()> {
         let known = self.lost;
-        self.probe().map_err(|cause| {
+        self.check_quietly().map_err(|cause| {
             if !known {
-                events::lost(&self.ticket, self.since, cause.as_ref());
+                events::log_lost(&self.ticket, self.since, cause.as_ref());
             }
-            self.loss(cause)
+            self.lost_error(cause)
         })
     }
 
@@ -205,7 +203,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn release(mut self) -> Result<C> {
-        self.end().unwrap_or_else(|| Err(self.loss(None)))
+        self.end().unwrap_or_else(|| Err(self.lost_error(None)))
     }
 
     /// Checks the ticket in the background, at this interval, and tells when it is lost. That also keeps poolers and
@@ -234,8 +232,8 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
         WatchedTicket::new(self, interval)
     }
 
-    /// [`check`](Self::check), without telling anybody.
-    pub(crate) fn probe(&mut self) -> Result<(), Option<diesel::result::Error>> {
+    /// [`check`](Self::check), without an event.
+    pub(crate) fn check_quietly(&mut self) -> Result<(), Option<diesel::result::Error>> {
         let (false, Some(conn)) = (self.lost, &mut self.conn) else {
             return Err(None);
         };
@@ -249,7 +247,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
         self.lost
     }
 
-    /// Somebody else has found out, and told.
+    /// For a loss that was found, and logged, outside the guard.
     pub(crate) fn mark_lost(&mut self) {
         self.lost = true;
     }
@@ -258,7 +256,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
     pub(crate) fn discard(mut self) {
         self.lost = true;
         if let Some(conn) = &mut self.conn {
-            transaction::give_up(conn.pg_connection());
+            diesel_internals::mark_broken(conn.pg_connection());
         }
     }
 
@@ -269,19 +267,19 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
     /// The one end of a guard, for `release` and `drop`. None if it has had it.
     fn end(&mut self) -> Option<Result<C>> {
         let mut conn = self.conn.take()?;
-        let ended = transaction::end_guard(conn.pg_connection());
+        let ended = transaction::finish_guard(conn.pg_connection());
         match &ended {
             _ if self.lost => {}
             Ok(()) => {
-                events::released(&self.ticket, self.since);
+                events::log_released(&self.ticket, self.since);
                 return Some(Ok(conn));
             }
-            Err(error) => events::lost(&self.ticket, self.since, Some(error)),
+            Err(error) => events::log_lost(&self.ticket, self.since, Some(error)),
         }
-        Some(Err(self.loss(ended.err())))
+        Some(Err(self.lost_error(ended.err())))
     }
 
-    fn loss(&self, source: Option<diesel::result::Error>) -> Error {
+    fn lost_error(&self, source: Option<diesel::result::Error>) -> Error {
         Error::TicketLost {
             ticket: self.ticket.clone(),
             source,

@@ -2,14 +2,14 @@
 //!
 //! # Two pools
 //!
-//! Every ticket that a guard holds, and every guard that waits in line, takes a connection of its own. Give tickets a
+//! Every ticket that a guard holds, and every guard that waits in a queue, takes a connection of its own. Give tickets a
 //! pool of their own, apart from the one that the application works with. In one pool for both, `max_size` holders that
 //! each need one more connection for their work wait for each other, until `connection_timeout`: the application starves
 //! itself, and the database is idle.
 //!
 //! * **The ticket pool's `max_size`** bounds how many guards this process has at once, holders and waiters together: as
 //!   many as it may hold, and as many more as you want to see waiting. Those beyond that wait for a connection, without a
-//!   place in line, and get [`Error::Pool`](crate::Error::Pool).
+//!   place in a queue, and get [`Error::Pool`](crate::Error::Pool).
 //! * **Its `connection_timeout`** should be short, a second say: r2d2's default is 30 seconds, which is a long time for a
 //!   web application that is busy. A request that [waits](crate::Request::wait) has one limit for both.
 //! * **Its `min_idle`** can be 0, where bursts are rare: connections that hold no ticket are of no use to it.
@@ -24,7 +24,7 @@
 //! The sum over all processes of both pools' `max_size` has to be below the server's `max_connections`, less its
 //! `superuser_reserved_connections` and what else connects. A connection that idles in a transaction costs the server some
 //! megabytes, and no CPU. So many waiters are cheap, and yet each of them is a session: where thousands may wait, let
-//! them wait elsewhere, in a queue, and let as many workers as there are tickets take from it.
+//! them wait elsewhere, in a job queue, and let as many workers as there are tickets take from it.
 //!
 //! An acquisition takes one or two entries of the server's lock table, a waiter up to three; the default
 //! `max_locks_per_transaction` has room for 64 for each connection.
@@ -48,7 +48,7 @@
 //! Call [`make`](crate::make) in one place only, as a step of a deployment, or by hand: two releases that both call it at
 //! their start, with different numbers, undo each other's.
 //! Resizing needs no restart of anybody. `make(name, 0)` closes a semaphore: nobody gets in, those inside finish, and
-//! waiters stay in line until it is opened again.
+//! waiters stay in the queue until it is opened again.
 //!
 //! # Many machines
 //!
@@ -77,7 +77,7 @@
 //!
 //! In SQL, for whatever collects your metrics. A role that may use the schema can run all of them; with
 //! `pg_read_all_stats` it also sees others' addresses and the age of their transactions. How full each semaphore is, and
-//! how long its line; all tickets in use for minutes, with a growing line, says that there are too few, or that holders
+//! how long its queue; all tickets in use for minutes, with a growing queue, says that there are too few, or that holders
 //! are stuck:
 //!
 //! ```

@@ -101,11 +101,11 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Waiters stand in line, first come, first served, and sleep until it is their turn: see [`waiting`].
+//! Waiters stand in a queue, first come, first served, and sleep until it is their turn: see [`waiting`].
 //!
 //! # What is not promised
 //!
-//! * Fairness among callers that try again and again instead of waiting in line.
+//! * Fairness among callers that try again and again instead of waiting in the queue.
 //! * That a semaphore of more than 10,000 tickets refuses only if all were held at one instant: they are looked at one
 //!   after another, and in a large and busy semaphore a ticket may come back behind the look. Smaller ones look again
 //!   until that is certain, within reason.
@@ -141,23 +141,25 @@ mod acquire;
 mod alarm;
 mod cancel;
 mod connection;
+mod deadline;
+mod diesel_internals;
 mod error;
 pub mod events;
 pub mod faq;
 pub mod from_django;
 mod guard;
 pub mod in_production;
+mod inspect;
 mod limits;
-mod line;
 pub mod losing_a_ticket;
 mod manage;
 pub mod migrating;
 mod migrations;
-mod observe;
 mod pg_errors;
 #[cfg(feature = "r2d2")]
 mod pool;
 mod query;
+mod queue;
 mod request;
 #[allow(missing_docs)]
 pub mod schema;
@@ -176,10 +178,10 @@ pub use crate::{
     connection::TicketConnection,
     error::{Error, Result},
     guard::SemaphoreTicket,
+    inspect::{Holder, Session, Usage, Waiter, holders, usage, waiters},
     limits::{MAX_LABEL_CHARS, MAX_NAME_CHARS, MAX_TICKETS},
     manage::{Semaphore, destroy, ensure, list, make},
     migrations::{pending_sql, revert_migrations, run_migrations},
-    observe::{Holder, Session, Usage, Waiter, holders, usage, waiters},
     request::Request,
     ticket::Ticket,
     watch::{WATCH_GRACE, WatchedTicket},

@@ -1,6 +1,6 @@
 //! Losing a ticket: what can happen, who is told, and what to do. There is nothing to call here.
 //!
-//! A ticket is held by a session of PostgreSQL. When that session ends, the ticket goes to the next in line, whether or not
+//! A ticket is held by a session of PostgreSQL. When that session ends, the ticket goes to the next in the queue, whether or not
 //! the work that it guards has stopped. While all is well, the session ends when the holder wants it to. It also ends when
 //!
 //! * somebody ends it: `pg_terminate_backend`, a pooler's idle time-out, a restart of the server or of a pooler;
@@ -25,7 +25,7 @@
 //! comes: bound that with libpq's parameters in the URL of the ticket pool, such as
 //! `?keepalives_idle=5&keepalives_interval=5&keepalives_count=3&tcp_user_timeout=20000`. A watched ticket never blocks its
 //! holder for longer than the time in the table. The same parameters end a wait on a host that was cut off: the server
-//! has taken it out of the line, but can't tell it, and without them it would go on waiting for an answer.
+//! has taken it out of the queue, but can't tell it, and without them it would go on waiting for an answer.
 //!
 //! # Fencing
 //!
@@ -87,7 +87,7 @@
 //!
 //! Everything here works behind PgBouncer in session and in transaction mode (not in statement mode, which has no
 //! transactions). Each ticket that is held, and each waiter, takes one of its server connections: mind
-//! `default_pool_size`. Of its settings, these take a ticket from its holder, or a waiter out of the line:
+//! `default_pool_size`. Of its settings, these take a ticket from its holder, or a waiter out of the queue:
 //! `idle_transaction_timeout` (unless the ticket is [watched](crate::SemaphoreTicket::watch), at a shorter interval),
 //! `query_timeout`, `query_wait_timeout`; and so does its restart. Before PgBouncer 1.21, prepared statements don't work
 //! in transaction mode; switch them off for each connection, in a pool by a customizer:

@@ -1,5 +1,5 @@
 use crate::{
-    Result, events, limits, line, pg_errors::Operation, query, schema::dbsemaphore::semaphore,
+    Result, events, limits, pg_errors::Operation, query, queue, schema::dbsemaphore::semaphore,
     transaction,
 };
 use diesel::{PgConnection, prelude::*};
@@ -57,18 +57,17 @@ pub struct Semaphore {
 pub fn ensure(conn: &mut PgConnection, name: &str, tickets: u32) -> Result<bool> {
     limits::check_name(name)?;
     let size = limits::check_tickets(name, tickets)?;
-    let ensured = transaction::reading(conn, |conn| Ok(query::semaphore_id(conn, name)?)).and_then(
-        |existing| match existing {
+    let ensured = transaction::in_read_scope(conn, |conn| Ok(query::semaphore_id(conn, name)?))
+        .and_then(|existing| match existing {
             Some(_) => Ok(false),
-            None => transaction::writing(conn, |conn| {
+            None => transaction::in_write_transaction(conn, |conn| {
                 query::check_row_security(conn, true)?;
                 create(conn, name, size)
             }),
-        },
-    );
+        });
     let created = ensured.map_err(|error| error.classify(conn, Operation::Manage))?;
     if created {
-        events::created(name, tickets);
+        events::log_created(name, tickets);
     }
     Ok(created)
 }
@@ -76,7 +75,7 @@ pub fn ensure(conn: &mut PgConnection, name: &str, tickets: u32) -> Result<bool>
 /// Creates a semaphore of that many tickets, or resizes the one of that name to them.
 ///
 /// Growing is seen by the next request. Shrinking retires free tickets first and waits for held ones only as far as
-/// those are not enough, in line with others who [wait](crate::waiting); while it waits, what it has retired can't be
+/// those are not enough, in the queue with others who [wait](crate::waiting); while it waits, what it has retired can't be
 /// acquired; if it fails or is cancelled (by `lock_timeout`, which bounds its wait for other resizes, and then that for
 /// tickets; by `statement_timeout`; by a lost connection), the old size stands.
 ///
@@ -100,29 +99,29 @@ pub fn ensure(conn: &mut PgConnection, name: &str, tickets: u32) -> Result<bool>
 pub fn make(conn: &mut PgConnection, name: &str, tickets: u32) -> Result<()> {
     limits::check_name(name)?;
     let size = limits::check_tickets(name, tickets)?;
-    let made = transaction::writing(conn, |conn| {
+    let made = transaction::in_write_transaction(conn, |conn| {
         query::check_row_security(conn, true)?;
         loop {
             if let Some(id) = query::lock_semaphore(conn, name)? {
                 query::record_move(conn, &[id])?;
-                return Ok(resize(conn, id, size)?.then_some(Made::Resized));
+                return Ok(resize(conn, id, size)?.then_some(SizeChange::Resized));
             }
             if create(conn, name, size)? {
-                return Ok(Some(Made::Created));
+                return Ok(Some(SizeChange::Created));
             }
             // Somebody else has created it between the two; under a snapshot that can't see it, PostgreSQL raises.
         }
     });
     match made.map_err(|error| error.classify(conn, Operation::Manage))? {
-        Some(Made::Created) => events::created(name, tickets),
-        Some(Made::Resized) => events::resized(name, tickets),
+        Some(SizeChange::Created) => events::log_created(name, tickets),
+        Some(SizeChange::Resized) => events::log_resized(name, tickets),
         None => {}
     }
     Ok(())
 }
 
-/// What `make` had to do.
-enum Made {
+/// How `make` has changed a size.
+enum SizeChange {
     Created,
     Resized,
 }
@@ -148,7 +147,7 @@ enum Made {
 /// ```
 pub fn destroy(conn: &mut PgConnection, name: &str) -> Result<bool> {
     limits::check_name(name)?;
-    let destroyed = transaction::writing(conn, |conn| {
+    let destroyed = transaction::in_write_transaction(conn, |conn| {
         query::check_row_security(conn, true)?;
         let Some(id) = query::lock_semaphore(conn, name)? else {
             return Ok(false);
@@ -159,7 +158,7 @@ pub fn destroy(conn: &mut PgConnection, name: &str) -> Result<bool> {
     });
     let destroyed = destroyed.map_err(|error| error.classify(conn, Operation::Manage))?;
     if destroyed {
-        events::destroyed(name);
+        events::log_destroyed(name);
     }
     Ok(destroyed)
 }
@@ -182,7 +181,7 @@ pub fn destroy(conn: &mut PgConnection, name: &str) -> Result<bool> {
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub fn list(conn: &mut PgConnection) -> Result<BTreeMap<String, u32>> {
-    let sizes = transaction::reading(conn, |conn| {
+    let sizes = transaction::in_read_scope(conn, |conn| {
         query::check_row_security(conn, false)?;
         Ok(query::sizes(conn)?)
     })
@@ -208,7 +207,7 @@ fn resize(conn: &mut PgConnection, id: i64, size: i32) -> Result<bool> {
         query::add_tickets(conn, id, size, missing)?;
     } else if missing < 0 {
         let surplus = i32::try_from(-missing).unwrap_or(i32::MAX);
-        line::retire(conn, id, surplus)?;
+        queue::remove_tickets(conn, id, surplus)?;
     }
     query::note_slots(conn, id, size)?;
     Ok(missing != 0)

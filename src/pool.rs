@@ -1,6 +1,6 @@
 use crate::{
     CancellationToken, Error, Request, Result, SemaphoreTicket, TicketConnection, acquire,
-    alarm::Alarm, line::Deadline,
+    alarm::Alarm, deadline::Deadline,
 };
 use diesel::{
     PgConnection,
@@ -12,8 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// r2d2 adds it to its clock, which panics when that overflows.
-const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// r2d2 adds its timeout to the clock, which panics on overflow.
+const MAX_POOL_TIMEOUT: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// How long a request that doesn't wait lets a pool that has room make a connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
@@ -67,11 +67,11 @@ pub fn with_ticket<'a, T, E: From<Error>>(
     work: impl FnOnce(&mut SemaphoreTicket<Pooled>) -> Result<T, E>,
 ) -> Result<T, E> {
     let request = request.into();
-    request.checked()?;
-    let deadline = Deadline::of(&request);
+    request.validate()?;
+    let deadline = Deadline::from_request(&request);
     let conn = check_out(pool, deadline).map_err(Error::Pool)?;
-    let mut ticket = match deadline.and_then(Deadline::left) {
-        Some(left) => acquire_in_time(pool, conn, request.wait(left), left)?,
+    let mut ticket = match deadline.and_then(Deadline::remaining) {
+        Some(remaining) => acquire_in_time(pool, conn, request.wait(remaining), remaining)?,
         None => SemaphoreTicket::require(conn, request)?,
     };
     let done = work(&mut ticket)?;
@@ -82,7 +82,7 @@ pub fn with_ticket<'a, T, E: From<Error>>(
 /// A connection, for at most as long as the request waits.
 fn check_out(pool: &PgPool, deadline: Option<Deadline>) -> Result<Pooled, PoolError> {
     let limit = match deadline {
-        Some(deadline) => deadline.left().unwrap_or(pool.connection_timeout()),
+        Some(deadline) => deadline.remaining().unwrap_or(pool.connection_timeout()),
         None => {
             if let Some(conn) = pool.try_get() {
                 return Ok(conn);
@@ -95,7 +95,7 @@ fn check_out(pool: &PgPool, deadline: Option<Deadline>) -> Result<Pooled, PoolEr
             }
         }
     };
-    pool.get_timeout(limit.min(LONGEST))
+    pool.get_timeout(limit.min(MAX_POOL_TIMEOUT))
 }
 
 /// Acquires a ticket, and sees to it that the wait ends when its time is over by our clock: the server's timers follow the
@@ -104,10 +104,10 @@ fn acquire_in_time(
     pool: &PgPool,
     conn: Pooled,
     request: Request<'_>,
-    left: Duration,
+    remaining: Duration,
 ) -> Result<SemaphoreTicket<Pooled>> {
     let token = Arc::new(CancellationToken::new());
-    let time = Instant::now().checked_add(left.saturating_add(OVERDUE));
+    let time = Instant::now().checked_add(remaining.saturating_add(OVERDUE));
     let alarm = time.map(|time| {
         let (pool, token) = (pool.clone(), Arc::downgrade(&token));
         Alarm::at(time, move || cancel(&pool, &token))

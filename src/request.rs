@@ -25,7 +25,7 @@ use std::time::Duration;
 pub struct Request<'a> {
     semaphore: &'a str,
     tickets: u32,
-    patience: Patience,
+    wait_limit: WaitLimit,
     host_timeout: Duration,
     label: Option<&'a str>,
     cancellation: Option<&'a CancellationToken>,
@@ -35,7 +35,7 @@ pub struct Request<'a> {
 
 /// How long to wait when too few tickets are free.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Patience {
+pub(crate) enum WaitLimit {
     AtMost(Duration),
     Forever,
 }
@@ -51,7 +51,7 @@ impl<'a> Request<'a> {
         Self {
             semaphore,
             tickets: 1,
-            patience: Patience::AtMost(Duration::ZERO),
+            wait_limit: WaitLimit::AtMost(Duration::ZERO),
             host_timeout: Duration::from_secs(30),
             label: None,
             cancellation: None,
@@ -72,7 +72,7 @@ impl<'a> Request<'a> {
         Self { tickets, ..self }
     }
 
-    /// Waits in line for at most this long when too few are free.
+    /// Waits in the queue for at most this long when too few are free.
     ///
     /// Never less, by the caller's clock; a zero duration doesn't wait. When the time is over, the answer is as if the
     /// request had not waited: `None` from `acquire`, [`Error::Unavailable`] from `require`.
@@ -85,12 +85,12 @@ impl<'a> Request<'a> {
     /// ```
     pub const fn wait(self, limit: Duration) -> Self {
         Self {
-            patience: Patience::AtMost(limit),
+            wait_limit: WaitLimit::AtMost(limit),
             ..self
         }
     }
 
-    /// Waits in line until it is granted, or the semaphore is destroyed.
+    /// Waits in the queue until it is granted, or the semaphore is destroyed.
     ///
     /// ```
     /// let request = diesel_dbsemaphore::Request::new("imports").wait_forever();
@@ -98,12 +98,12 @@ impl<'a> Request<'a> {
     /// ```
     pub const fn wait_forever(self) -> Self {
         Self {
-            patience: Patience::Forever,
+            wait_limit: WaitLimit::Forever,
             ..self
         }
     }
 
-    /// How long a host that has vanished, without a word to the server, keeps a guard's ticket, or its place in line: 30
+    /// How long a host that has vanished, without a word to the server, keeps a guard's ticket, or its place in the queue: 30
     /// seconds, if nothing else is said. Counted in whole seconds, of at least 1 and at most 86,400 (a day).
     ///
     /// This is about power failures and broken networks; a process that dies, on a host that lives, gives its ticket back
@@ -183,28 +183,27 @@ impl<'a> Request<'a> {
         }
     }
 
-    pub(crate) fn patience(&self) -> Patience {
-        self.patience
+    pub(crate) fn wait_limit(&self) -> WaitLimit {
+        self.wait_limit
     }
 
     pub(crate) fn semaphore(&self) -> &'a str {
         self.semaphore
     }
 
-    /// Of the label.
-    pub(crate) fn text(&self) -> Option<&'a str> {
+    pub(crate) fn label_text(&self) -> Option<&'a str> {
         self.label
     }
 
-    pub(crate) fn number(&self) -> u32 {
+    pub(crate) fn count(&self) -> u32 {
         self.tickets
     }
 
-    /// What to ask the server for, after all has been checked that can be found wrong before.
-    pub(crate) fn checked(&self) -> Result<Ask<'a>> {
+    /// Checks all that can be checked without the server. Returns what to ask the server for.
+    pub(crate) fn validate(&self) -> Result<Ask<'a>> {
         limits::check_name(self.semaphore)?;
         if self.tickets == 0 {
-            return Err(self.too_many(0));
+            return Err(self.invalid_tickets_error(0));
         }
         if let Some(label) = self.label {
             limits::check_label(label)?;
@@ -217,18 +216,18 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// The same for a transaction that only holds tickets.
-    pub(crate) fn checked_for_guard(&self) -> Result<Ask<'a>> {
+    /// [`validate`](Self::validate) for a guard, whose transaction only holds tickets.
+    pub(crate) fn validate_for_guard(&self) -> Result<Ask<'a>> {
         const DAY: u64 = 24 * 3600;
         let seconds = self.host_timeout.as_millis().div_ceil(1000);
         let seconds = u64::try_from(seconds).unwrap_or(DAY).clamp(1, DAY);
         Ok(Ask {
             host_timeout: i32::try_from(seconds).ok(),
-            ..self.checked()?
+            ..self.validate()?
         })
     }
 
-    pub(crate) fn too_many(&self, limit: u32) -> Error {
+    pub(crate) fn invalid_tickets_error(&self, limit: u32) -> Error {
         Error::InvalidTickets {
             name: self.semaphore.to_owned(),
             tickets: self.tickets,

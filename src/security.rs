@@ -89,8 +89,8 @@
 //! | | how it shows | what helps |
 //! | --- | --- | --- |
 //! | take all tickets, and keep them | [`holders`](crate::holders) | end the session |
-//! | keep the line, or bar it: take the advisory locks directly | the query below | end the session |
-//! | take a ticket by other means: without a label, past the line, in a savepoint | a holder without `pid` | the next query below |
+//! | keep the queue, or block it: take its advisory locks directly | the query below | end the session |
+//! | take a ticket by other means: without a label, past the queue, in a savepoint | a holder without `pid` | the next query below |
 //! | wear any label and application name, show a false time, seem to hold what another one holds | it can only accuse itself: the `pid` that is shown is a session of its own, and the role can't be changed | end that session |
 //! | write to the column `lockable`, null as it is: dead rows, and others' serialization errors | it grows | end the session |
 //! | hold back `VACUUM`, by a transaction of any kind | [`in_production`](crate::in_production) | end the session |
@@ -100,9 +100,9 @@
 //! others. To keep him out for good, `REVOKE sem_holder FROM` the role, then end its sessions: what they hold,
 //! they keep until then. `make(name, 0)` closes a semaphore to all.
 //!
-//! Who keeps or bars a line, by his advisory locks. The one who stands at the head of the line has both, for as long as he
-//! waits, and both go with him; anybody who has had one for longer than any request waits, or a barrier without the turnstile
-//! (`t`) of that semaphore, isn't there to wait:
+//! Who keeps or blocks a queue, by its advisory locks: the queue head lock (`t`) and the no-overtaking lock (`b`). The head of
+//! the queue has both while it waits, and releases both at the end. Anybody who has had one for longer than any request waits,
+//! or a no-overtaking lock without the queue head lock of that semaphore, isn't there to wait:
 //!
 //! ```
 //! # use diesel::{Connection, connection::SimpleConnection};
@@ -141,7 +141,8 @@
 //! # What anybody can do who may connect
 //!
 //! Advisory locks belong to nobody: whoever may connect to the database can take any, without a right to anything in it, and
-//! so can keep or bar a line, or hold up a migration (the others still go on: who doesn't wait is served while nobody bars).
+//! so can keep or block a queue, or hold up a migration (the others still go on: who doesn't wait is served while nobody has the
+//! no-overtaking lock).
 //! Where that matters, give the tables a database of their own in which only users of semaphores may connect
 //! (`REVOKE CONNECT ON DATABASE .. FROM PUBLIC`), or reserve advisory locks, in this database, for those who need them; others
 //! in the database that use any need the same grant:

@@ -1,16 +1,15 @@
-//! Transactions, as Diesel counts them. Never opened by raw SQL, which Diesel wouldn't see: a pool would then hand the
-//! open transaction to its next user.
+//! Transactions, as Diesel counts them. Raw SQL never opens one: Diesel would not know it, and a pool would hand the open
+//! transaction to the next user of the connection.
 
-use crate::{Error, Result};
+use crate::{Error, Result, diesel_internals};
 use diesel::{
     Connection, PgConnection,
     connection::{AnsiTransactionManager, SimpleConnection, TransactionManager},
     result::{DatabaseErrorKind, Error as DieselError, QueryResult},
 };
 
-/// One round trip. DEFERRABLE can't be said once a transaction has run a query, and so this fails inside one that was
-/// opened by raw SQL, which Diesel doesn't know of. The settings of a guard are made by what comes next, the server's
-/// function `dbsemaphore.keep`.
+/// One round trip. PostgreSQL refuses DEFERRABLE in a transaction that has run a query. So this fails inside one that raw SQL
+/// has opened, which Diesel doesn't know. The next statement calls `dbsemaphore.keep`, which makes the settings of a guard.
 macro_rules! begin_guard {
     () => {
         "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE NOT DEFERRABLE"
@@ -19,25 +18,24 @@ macro_rules! begin_guard {
 
 const BEGIN_GUARD: &str = begin_guard!();
 
-/// For a guard that is going to wait. What limits or attends the wait has to be said before the statement that waits.
+/// For a guard that is going to wait. The settings that bound a wait have no effect on the statement that sets them.
 const BEGIN_WAITING_GUARD: &str = concat!(
     begin_guard!(),
     "; SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0; SELECT dbsemaphore.attend_client()"
 );
 
-/// How often something that has to be done is tried again when it is cancelled.
-pub(crate) const TRIES: usize = 20;
+/// How often a statement that has to succeed is sent at most. Each attempt may be cancelled.
+pub(crate) const MAX_ATTEMPTS: usize = 20;
 
 pub(crate) fn is_open(conn: &mut PgConnection) -> Result<bool> {
-    let status = AnsiTransactionManager::transaction_manager_status_mut(conn);
-    Ok(status.transaction_depth()?.is_some())
+    Ok(diesel_internals::transaction_depth(conn)?.is_some())
 }
 
 /// Opens the transaction of a guard: its own, or a savepoint in the transaction of a test.
 pub(crate) fn begin_guard(conn: &mut PgConnection, waits: bool) -> Result<()> {
     if is_open(conn)? {
-        // Not broken although inside a transaction: Diesel says that only of `begin_test_transaction`.
-        if AnsiTransactionManager::is_broken_transaction_manager(conn) {
+        // The guard uses a savepoint only in the transaction of `begin_test_transaction`.
+        if diesel_internals::would_be_closed_by_pool(conn) {
             return Err(Error::AlreadyInTransaction);
         }
         return Ok(AnsiTransactionManager::begin_transaction(conn)?);
@@ -48,12 +46,12 @@ pub(crate) fn begin_guard(conn: &mut PgConnection, waits: bool) -> Result<()> {
         BEGIN_GUARD
     };
     AnsiTransactionManager::begin_transaction_sql(conn, sql).map_err(|error| {
-        // BEGIN may have worked and a SET failed, by a cancel say. Diesel knows nothing of that transaction.
+        // BEGIN may have succeeded before a SET failed, for example by a cancel. Diesel doesn't know that transaction.
         if let Err(error) = conn.batch_execute("ROLLBACK") {
             log::debug!("rollback after a failed BEGIN: {error}");
         }
         match &error {
-            // Messages are translated, but not what one would write in SQL.
+            // PostgreSQL translates its messages, but not SQL keywords.
             DieselError::DatabaseError(_, raised) if raised.message().contains("DEFERRABLE") => {
                 Error::AlreadyInTransaction
             }
@@ -62,14 +60,14 @@ pub(crate) fn begin_guard(conn: &mut PgConnection, waits: bool) -> Result<()> {
     })
 }
 
-/// Ends the transaction of a guard. A rollback that was itself cancelled is tried again: it gives back the ticket all the
-/// same, but Diesel would give up the connection.
-pub(crate) fn end_guard(conn: &mut PgConnection) -> QueryResult<()> {
-    let is_own = is_own(conn);
+/// Rolls back the transaction of a guard. Sends a rollback that was itself cancelled again: PostgreSQL has released the
+/// ticket then, but Diesel would mark the connection as broken.
+pub(crate) fn finish_guard(conn: &mut PgConnection) -> QueryResult<()> {
+    let owned = owns_transaction(conn);
     let ended = rollback(conn);
     match &ended {
         Err(DieselError::DatabaseError(DatabaseErrorKind::Unknown, _))
-            if is_own && try_to_end(conn, "ROLLBACK") =>
+            if owned && force_rollback(conn, "ROLLBACK") =>
         {
             Ok(())
         }
@@ -77,41 +75,36 @@ pub(crate) fn end_guard(conn: &mut PgConnection) -> QueryResult<()> {
     }
 }
 
-/// Ends the transaction of a guard that failed while it waited, and gives back its place in line, in one message: behind
-/// a pooler, the next one could go to another session.
-pub(crate) fn abandon_guard(conn: &mut PgConnection) {
-    let left = if is_own(conn) {
-        try_to_end(conn, "ROLLBACK; SELECT dbsemaphore.leave()")
+/// Rolls back the transaction of a guard that failed while it waited, and leaves the queue, in one message: behind a pooler,
+/// a second message could go to another session.
+pub(crate) fn abort_guard(conn: &mut PgConnection) {
+    let left = if owns_transaction(conn) {
+        force_rollback(conn, "ROLLBACK; SELECT dbsemaphore.leave()")
     } else {
-        rollback(conn).is_ok() && repeat(conn, "SELECT dbsemaphore.leave()")
+        rollback(conn).is_ok() && retry_until_ok(conn, "SELECT dbsemaphore.leave()")
     };
     if !left {
-        give_up(conn);
+        diesel_internals::mark_broken(conn);
     }
 }
 
 /// Whether a guard's transaction is its own, and not a savepoint in the transaction of a test.
-fn is_own(conn: &mut PgConnection) -> bool {
-    AnsiTransactionManager::is_broken_transaction_manager(conn)
+fn owns_transaction(conn: &mut PgConnection) -> bool {
+    diesel_internals::would_be_closed_by_pool(conn)
 }
 
-/// Ends the transaction behind Diesel's back, and lets Diesel know.
-fn try_to_end(conn: &mut PgConnection, statements: &str) -> bool {
-    let ended = repeat(conn, statements);
+/// Rolls back by raw SQL, and tells Diesel afterwards.
+fn force_rollback(conn: &mut PgConnection, statements: &str) -> bool {
+    let ended = retry_until_ok(conn, statements);
     if ended {
-        *AnsiTransactionManager::transaction_manager_status_mut(conn) = Default::default();
+        diesel_internals::reset_transaction_depth(conn);
     }
     ended
 }
 
-/// Until it is not cancelled.
-fn repeat(conn: &mut PgConnection, statements: &str) -> bool {
-    (0..TRIES).any(|_| conn.batch_execute(statements).is_ok())
-}
-
-/// The connection is in a state that nobody else should find it in: a pool will close it.
-pub(crate) fn give_up(conn: &mut PgConnection) {
-    AnsiTransactionManager::transaction_manager_status_mut(conn).set_in_error();
+/// Sends these statements until they succeed, [`MAX_ATTEMPTS`] times at most. Returns whether they did.
+fn retry_until_ok(conn: &mut PgConnection, statements: &str) -> bool {
+    (0..MAX_ATTEMPTS).any(|_| conn.batch_execute(statements).is_ok())
 }
 
 pub(crate) fn begin_savepoint(conn: &mut PgConnection) -> Result<()> {
@@ -127,7 +120,7 @@ pub(crate) fn rollback(conn: &mut PgConnection) -> QueryResult<()> {
 }
 
 /// Runs `work` in a READ COMMITTED transaction that can write, or in a savepoint of the caller's transaction.
-pub(crate) fn writing<T>(
+pub(crate) fn in_write_transaction<T>(
     conn: &mut PgConnection,
     work: impl FnOnce(&mut PgConnection) -> Result<T>,
 ) -> Result<T> {
@@ -142,7 +135,7 @@ pub(crate) fn writing<T>(
 }
 
 /// Runs `work` as it is, or in a savepoint of the caller's transaction.
-pub(crate) fn reading<T>(
+pub(crate) fn in_read_scope<T>(
     conn: &mut PgConnection,
     work: impl FnOnce(&mut PgConnection) -> Result<T>,
 ) -> Result<T> {
@@ -152,3 +145,6 @@ pub(crate) fn reading<T>(
         work(conn)
     }
 }
+
+// Only src/migrations.rs uses these names. Delete them when it uses the new ones.
+pub(crate) use self::{in_read_scope as reading, in_write_transaction as writing};

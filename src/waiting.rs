@@ -1,13 +1,13 @@
-//! How waiting works: the line. There is nothing to call here.
+//! How waiting works: the queue. There is nothing to call here.
 //!
 //! A request that [waits](crate::Request::wait) looks once, like one that doesn't; without contention that is all, and
-//! it costs no more. If too few tickets are free, or somebody is before it, it stands in line.
+//! it costs no more. If too few tickets are free, or somebody is before it, it joins the queue.
 //!
-//! # What the line is
+//! # What the queue is
 //!
-//! Each semaphore has a turnstile, an advisory lock of PostgreSQL's, and PostgreSQL's queue for that lock is the line.
-//! Whoever has it is the head. The head alone looks for tickets and, when it wants several, keeps those it has got so
-//! far. Everybody behind it sleeps in the server, without looking at anything, until it is their turn.
+//! Each semaphore has a queue head lock, an advisory lock of PostgreSQL's, and PostgreSQL's wait queue for that lock is the
+//! queue. The waiter that has the lock is the head. The head alone looks for tickets and, when it wants several, keeps those
+//! it has got so far. Everybody behind it sleeps in the server, without looking at anything, until it is their turn.
 //!
 //! The head sleeps, too, on the row lock of a held ticket: when that one comes back, PostgreSQL wakes the head with the
 //! ticket in its hand. With several tickets another one may come back first, so the head changes the row it sleeps on:
@@ -18,16 +18,16 @@
 //!
 //! # What it promises
 //!
-//! * **Order.** First come, first served, over all processes, from the moment at which a request stands in line. A
+//! * **Order.** First come, first served, over all processes, from the moment at which a request joins the queue. A
 //!   deadlock can change it, in two situations: see [below](#what-it-doesnt-promise).
 //! * **Nobody overtakes.** While a waiter has looked, found too few and waits, requests that don't wait are refused. They
 //!   are refused for no other reason than that or too few tickets; in particular not because somebody is just passing.
 //! * **Large requests are not starved**: small ones behind them wait. First requests can't deadlock each other, since
 //!   only the head collects.
-//! * **Leaving.** A waiter that is out of time, cancelled, killed or disconnected leaves the line, and whoever is behind
+//! * **Leaving.** A waiter that is out of time, cancelled, killed or disconnected leaves the queue, and whoever is behind
 //!   moves up. The server looks each second whether its client is still there (on Windows, a PostgreSQL server can't). With
 //!   `log_lock_waits` it looks each minute: see [the server's log](crate::in_production#the-servers-log).
-//! * **Resizing** to fewer tickets, and destroying, stand in the same line: they wait for their turn, and then nobody
+//! * **Resizing** to fewer tickets, and destroying, stand in the same queue: they wait for their turn, and then nobody
 //!   starves them. Tickets that their own transaction holds are retired last, without waiting, and stay its own until
 //!   it ends.
 //!
@@ -48,8 +48,8 @@
 //!
 //! # What it doesn't promise
 //!
-//! * **That each cancel arrives.** The head of the line of several tickets sleeps on one of them at a time, and is woken by
-//!   a `lock_timeout` to try the next. A `pg_cancel_backend` at that very instant is taken for it by PostgreSQL, and has
+//! * **That each cancel arrives.** A head that waits for several tickets sleeps on one of them at a time, and a
+//!   `lock_timeout` wakes it to try the next. A `pg_cancel_backend` at that very instant is taken for it by PostgreSQL, and has
 //!   to be sent again. A `statement_timeout` is obeyed nevertheless, and nothing ever stays locked.
 //! * **All deadlocks.** Two transactions that each hold a semaphore of one ticket and wait for the other's get
 //!   PostgreSQL's deadlock error, after about its `deadlock_timeout`. With several tickets PostgreSQL can't know who has to
@@ -66,5 +66,5 @@
 //! * **The place of a deadlock's victim.** PostgreSQL may choose a waiter as the victim of a deadlock between others. If
 //!   this waiter holds no ticket in its transaction, it joins the queue again, at the end.
 //! * **A fresh view** under `REPEATABLE READ` and `SERIALIZABLE`: a wait that is a transaction's first statement takes the
-//!   snapshot when it joins the line, so what the transaction then reads is older than what the last holder wrote. Use a
+//!   snapshot when it joins the queue, so what the transaction then reads is older than what the last holder wrote. Use a
 //!   guard.

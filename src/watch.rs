@@ -54,16 +54,16 @@ pub struct WatchedTicket<C: TicketConnection + Send + 'static> {
 impl<C: TicketConnection + Send + 'static> WatchedTicket<C> {
     pub(crate) fn new(guard: SemaphoreTicket<C>, interval: Duration) -> Self {
         let watch = Arc::new(Watch::new(guard, interval.saturating_add(WATCH_GRACE)));
-        let (checks, alarms) = (Arc::clone(&watch), Arc::clone(&watch));
+        let (checks, expiry) = (Arc::clone(&watch), Arc::clone(&watch));
         let started = [
-            start(move || checks.check_at_intervals(interval)),
-            start(move || alarms.sound_the_alarm()),
+            start(move || checks.run_check_thread(interval)),
+            start(move || expiry.run_expiry_thread()),
         ];
         let mut threads = Vec::new();
         for thread in started {
             match thread {
                 Ok(thread) => threads.push(thread),
-                Err(error) => watch.give_up(&format!("it can't be watched: {error}")),
+                Err(error) => watch.fail(&format!("it can't be watched: {error}")),
             }
         }
         Self { watch, threads }
@@ -178,10 +178,10 @@ impl<C: TicketConnection + Send + 'static> WatchedTicket<C> {
         }
     }
 
-    /// The guard, which knows whether it is lost. None if its thread is stuck.
+    /// Ends the watch and returns the guard, which knows whether it is lost. `None` if the thread that has it is stuck.
     fn end(&mut self) -> Option<SemaphoreTicket<C>> {
-        let taken = self.watch.take_back();
-        // A lost one may be released by its own call-back, on one of these threads.
+        let taken = self.watch.reclaim_guard();
+        // The callback of a lost ticket may release it, on one of these threads, which can't join itself.
         if taken.as_ref().is_some_and(|guard| !guard.is_lost()) {
             for thread in self.threads.drain(..) {
                 // A panic of theirs has been printed, and there is nothing more to do about it.

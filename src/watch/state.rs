@@ -10,8 +10,8 @@ use std::{
 
 const NO_ANSWER: &str = "no answer in time";
 
-/// A thread that wakes up later than that hasn't been woken late, but stopped.
-const STALL: Duration = Duration::from_secs(1);
+/// The expiry thread takes it that the whole process was suspended if it wakes up later than that.
+const SUSPEND_THRESHOLD: Duration = Duration::from_secs(1);
 
 /// What the holder and the two threads share.
 pub(super) struct Watch<C: TicketConnection> {
@@ -64,15 +64,15 @@ impl<C: TicketConnection> Watch<C> {
         self.lock().released
     }
 
-    /// It counts as lost from now on, because of that.
-    pub(super) fn give_up(&self, reason: &impl fmt::Display) {
-        self.lose(&mut self.lock(), Some(reason));
+    /// The watch can't go on for this reason: the ticket counts as lost from now on.
+    pub(super) fn fail(&self, reason: &impl fmt::Display) {
+        self.set_lost(&mut self.lock(), Some(reason));
     }
 
-    fn lose(&self, state: &mut State<C>, reason: Option<&impl fmt::Display>) {
+    fn set_lost(&self, state: &mut State<C>, reason: Option<&impl fmt::Display>) {
         if !state.lost {
             state.lost = true;
-            events::lost(&self.ticket, self.since, reason);
+            events::log_lost(&self.ticket, self.since, reason);
             self.changed.notify_all();
         }
     }
@@ -120,13 +120,13 @@ impl<C: TicketConnection> Watch<C> {
             .0
     }
 
-    /// When the last confirmation will be too old. None for an endless interval.
-    fn doubtful_at(&self, state: &State<C>) -> Option<Instant> {
+    /// When the last confirmation will be too old. `None` for an endless interval.
+    fn stale_at(&self, state: &State<C>) -> Option<Instant> {
         state.confirmed.checked_add(self.limit)
     }
 
-    /// The thread that has the connection.
-    pub(super) fn check_at_intervals(&self, interval: Duration) {
+    /// Runs on the thread that has the connection: checks the ticket at this interval, until it is lost or released.
+    pub(super) fn run_check_thread(&self, interval: Duration) {
         let mut due = Some(Instant::now());
         let mut state = self.lock();
         let Some(mut guard) = state.guard.take() else {
@@ -140,14 +140,14 @@ impl<C: TicketConnection> Watch<C> {
             drop(state);
             let sent = Instant::now();
             due = sent.checked_add(interval);
-            let checked = guard.probe();
+            let checked = guard.check_quietly();
             state = self.lock();
             match checked {
                 Ok(()) => {
                     state.confirmed = sent;
                     self.changed.notify_all();
                 }
-                Err(reason) => self.lose(&mut state, reason.as_ref()),
+                Err(reason) => self.set_lost(&mut state, reason.as_ref()),
             }
         }
         if state.detached {
@@ -159,27 +159,27 @@ impl<C: TicketConnection> Watch<C> {
         }
     }
 
-    /// Whether the last confirmation has become too old.
-    fn look_at_the_clock(&self, state: &mut State<C>) {
+    /// Sets the ticket lost if the last confirmation is too old.
+    fn expire_if_stale(&self, state: &mut State<C>) {
         let late = self
-            .doubtful_at(state)
+            .stale_at(state)
             .and_then(|at| Instant::now().checked_duration_since(at));
         match late {
-            // This whole process was stopped, and the work with it: whether the ticket is still there, the next check tells.
-            Some(late) if late > STALL => state.confirmed = Instant::now(),
-            Some(_) => self.lose(state, Some(&NO_ANSWER)),
+            // The process was suspended, and its work with it. The next check tells whether the ticket is lost.
+            Some(late) if late > SUSPEND_THRESHOLD => state.confirmed = Instant::now(),
+            Some(_) => self.set_lost(state, Some(&NO_ANSWER)),
             None => {}
         }
     }
 
-    /// The thread that has the clock. Ends with the watch.
-    pub(super) fn sound_the_alarm(&self) {
+    /// Runs on the thread that has the clock, until the ticket is lost or released. Calls what `on_lost` has registered.
+    pub(super) fn run_expiry_thread(&self) {
         let mut state = self.lock();
         while !state.released && !state.lost {
-            let until = self.doubtful_at(&state);
+            let until = self.stale_at(&state);
             state = self.wait_until(state, until);
             if !state.released {
-                self.look_at_the_clock(&mut state);
+                self.expire_if_stale(&mut state);
             }
         }
         if state.lost && !state.released {
@@ -189,8 +189,8 @@ impl<C: TicketConnection> Watch<C> {
         }
     }
 
-    /// The guard, which knows whether it is lost. None if its thread is stuck.
-    pub(super) fn take_back(&self) -> Option<SemaphoreTicket<C>> {
+    /// Ends the watch and returns the guard, which knows whether it is lost. `None` if the thread that has it is stuck.
+    pub(super) fn reclaim_guard(&self) -> Option<SemaphoreTicket<C>> {
         let mut state = self.lock();
         state.released = true;
         self.changed.notify_all();
@@ -201,10 +201,10 @@ impl<C: TicketConnection> Watch<C> {
                 }
                 return Some(guard);
             }
-            let until = self.doubtful_at(&state);
+            let until = self.stale_at(&state);
             if until.is_some_and(|until| until <= Instant::now()) {
                 state.detached = true;
-                self.lose(&mut state, Some(&NO_ANSWER));
+                self.set_lost(&mut state, Some(&NO_ANSWER));
                 return None;
             }
             state = self.wait_until(state, until);
@@ -214,6 +214,6 @@ impl<C: TicketConnection> Watch<C> {
 
 fn run(call: Box<dyn FnOnce() + Send>) {
     if catch_unwind(AssertUnwindSafe(call)).is_err() {
-        log::error!("a call-back of on_lost has panicked");
+        log::error!("a callback of on_lost has panicked");
     }
 }

@@ -3,12 +3,9 @@
 
 use crate::tools::{
     assert_line_is_gone, backend_pid, database_with, eventually, free, rounds, terminate,
-    until_in_line,
+    transaction_depth, until_in_line,
 };
-use diesel::{
-    Connection, PgConnection,
-    connection::{AnsiTransactionManager, SimpleConnection, TransactionManager},
-};
+use diesel::{Connection, PgConnection, connection::SimpleConnection};
 use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket};
 use stand::Database;
 use std::{
@@ -54,9 +51,7 @@ fn wait(conn: &mut PgConnection, kind: Kind, request: Request<'_>) -> sem::Resul
 
 /// Diesel has given it up. It does so, too, when its own COMMIT or ROLLBACK is cancelled.
 fn is_broken(conn: &mut PgConnection) -> bool {
-    AnsiTransactionManager::transaction_manager_status_mut(conn)
-        .transaction_depth()
-        .is_err()
+    transaction_depth(conn).is_err()
 }
 
 fn cancel(conn: &mut PgConnection, pid: i64, times: u32) {

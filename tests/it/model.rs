@@ -3,7 +3,9 @@
 //! One step is carried out after another, each until everybody is asleep or done, so that the model says exactly who is
 //! granted what. A failing sequence is shrunk to a short one.
 
-use crate::tools::{advisory, assert_line_is_gone, database_with, free, number, rounds};
+use crate::tools::{
+    advisory, assert_line_is_gone, database_with, free, number, rounds, transaction_depth,
+};
 use diesel::{
     PgConnection,
     connection::{AnsiTransactionManager, SimpleConnection, TransactionManager},
@@ -109,9 +111,7 @@ fn session(database: &Database, steps: &Receiver<Step>, tell: &Sender<Outcome>) 
         loop {
             let outcome = match steps.recv().ok()? {
                 Step::Acquire(_, tickets, patience) => {
-                    if Transactions::transaction_manager_status_mut(&mut conn).transaction_depth()
-                        == Ok(None)
-                    {
+                    if transaction_depth(&mut conn) == Ok(None) {
                         Transactions::begin_transaction(&mut conn).unwrap();
                     }
                     sem::acquire(&mut conn, request(tickets, patience)).into()

@@ -2,12 +2,14 @@
 
 use diesel::{
     Connection, PgConnection, QueryableByName, RunQueryDsl,
-    connection::SimpleConnection,
+    connection::{AnsiTransactionManager, SimpleConnection, TransactionManager},
     r2d2::{ConnectionManager, Pool},
+    result::QueryResult,
     sql_types::BigInt,
 };
 use diesel_dbsemaphore as sem;
 use stand::Database;
+use std::num::NonZeroU32;
 
 pub(crate) use stand::eventually;
 
@@ -27,6 +29,12 @@ pub(crate) fn pool(database: &Database, size: u32) -> PgPool {
         .max_size(size)
         .build(ConnectionManager::new(database.url()))
         .unwrap()
+}
+
+/// How many transactions are open, savepoints included. An error if the connection is marked as broken. The tests use this
+/// hidden item of Diesel only here.
+pub(crate) fn transaction_depth(conn: &mut PgConnection) -> QueryResult<Option<NonZeroU32>> {
+    AnsiTransactionManager::transaction_manager_status_mut(conn).transaction_depth()
 }
 
 /// The one number that a query returns.

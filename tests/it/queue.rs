@@ -1,4 +1,4 @@
-//! Waiting in line.
+//! Waiting in the queue of a semaphore.
 
 use crate::{
     children::Process,

@@ -49,16 +49,16 @@ pub struct Holder {
     pub prepared_transaction: Option<String>,
 }
 
-/// One who stands in line: see [`waiters`].
+/// One who waits in the queue of a semaphore: see [`waiters`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Waiter {
-    /// From 1, the head of the line.
+    /// From 1, the head of the queue.
     pub place: u32,
     /// How many tickets it waits for, beside those that it holds already.
     pub tickets: Option<u32>,
-    /// Who it is. A call of [`make`](crate::make) or [`destroy`](crate::destroy) that waits for tickets to come back
-    /// stands in line, too.
+    /// Who it is. A call of [`make`](crate::make) or [`destroy`](crate::destroy) that waits for tickets to come back is in
+    /// the queue, too.
     pub session: Session,
     /// For how long it has waited, by the server's clock. `None` if it is at the head, and the role may not see it or
     /// the waiter's `track_activities` is off.
@@ -75,7 +75,7 @@ pub struct Usage {
     pub tickets: u32,
     /// How many of them are held.
     pub in_use: u32,
-    /// How many sessions stand in line for them.
+    /// How many sessions wait in the queue for them.
     pub waiting: u32,
 }
 
@@ -106,7 +106,7 @@ pub struct Usage {
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub fn holders(conn: &mut PgConnection, name: &str) -> Result<Vec<Holder>> {
-    let rows = of_semaphore(conn, name, query::holders)?;
+    let rows = query_semaphore(conn, name, query::holders)?;
     let holders = rows.into_iter().map(|row| Holder {
         ticket: row.ticket,
         session: row.session.into(),
@@ -117,7 +117,7 @@ pub fn holders(conn: &mut PgConnection, name: &str) -> Result<Vec<Holder>> {
     Ok(holders.collect())
 }
 
-/// Those who stand in line for tickets of a semaphore, the head of the line first. As [`holders`].
+/// Those who wait in the queue of a semaphore, its head first. As [`holders`].
 ///
 /// # Errors
 ///
@@ -135,7 +135,7 @@ pub fn holders(conn: &mut PgConnection, name: &str) -> Result<Vec<Holder>> {
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub fn waiters(conn: &mut PgConnection, name: &str) -> Result<Vec<Waiter>> {
-    let rows = of_semaphore(conn, name, query::waiters)?;
+    let rows = query_semaphore(conn, name, query::waiters)?;
     let waiters = rows.into_iter().map(|row| Waiter {
         place: count(row.place),
         tickets: row.tickets.map(|tickets| count(tickets.into())),
@@ -162,7 +162,7 @@ pub fn waiters(conn: &mut PgConnection, name: &str) -> Result<Vec<Waiter>> {
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub fn usage(conn: &mut PgConnection) -> Result<Vec<Usage>> {
-    let rows = transaction::reading(conn, |conn| Ok(query::usage(conn)?))
+    let rows = transaction::in_read_scope(conn, |conn| Ok(query::usage(conn)?))
         .map_err(|error| error.classify(conn, Operation::Inspect))?;
     let all = rows.into_iter().map(|row| Usage {
         name: row.name,
@@ -173,14 +173,14 @@ pub fn usage(conn: &mut PgConnection) -> Result<Vec<Usage>> {
     Ok(all.collect())
 }
 
-fn of_semaphore<T>(
+fn query_semaphore<T>(
     conn: &mut PgConnection,
     name: &str,
-    ask: fn(&mut PgConnection, &str) -> diesel::QueryResult<Vec<T>>,
+    load_rows: fn(&mut PgConnection, &str) -> diesel::QueryResult<Vec<T>>,
 ) -> Result<Vec<T>> {
     limits::check_name(name)?;
-    transaction::reading(conn, |conn| {
-        let rows = ask(conn, name)?;
+    transaction::in_read_scope(conn, |conn| {
+        let rows = load_rows(conn, name)?;
         if rows.is_empty() && query::semaphore_id(conn, name)?.is_none() {
             return Err(Error::UnknownSemaphore {
                 name: name.to_owned(),

@@ -1,0 +1,102 @@
+//! Waiting in the queue of a semaphore, the client's side. The queue itself is on the server: see the migration `line`.
+
+use crate::{
+    Error, Request, Result, Ticket, acquire, cancel,
+    deadline::Deadline,
+    diesel_internals,
+    query::{self, Ask},
+    transaction,
+};
+use diesel::PgConnection;
+use std::time::Duration;
+
+/// Waits in the queue, in a transaction in which a failure does no harm. After an error, the caller has to call
+/// `leave_queue` or `transaction::abort_guard`.
+pub(crate) fn wait(
+    conn: &mut PgConnection,
+    request: &Request<'_>,
+    ask: Ask<'_>,
+    deadline: Deadline,
+) -> Result<Option<Ticket>> {
+    let id = cancel::random_id();
+    // From here on, a token that is cancelled is seen by us or tells the server.
+    let _added: Vec<_> = request.tokens().map(|token| token.add(id)).collect();
+    loop {
+        request.check_cancellation()?;
+        let remaining_ms = deadline.remaining_ms();
+        let answer = query::wait(conn, ask, remaining_ms, id).or_else(|error| {
+            // If the token was cancelled, that is the cause of the failure.
+            request.check_cancellation()?;
+            Err(Error::from(error))
+        })?;
+        let granted = acquire::outcome_to_ticket(answer, request)?;
+        // The server's clock may be fast, or have been set, and the semaphore may have been created again.
+        if granted.is_some() || deadline.remaining() == Some(Duration::ZERO) {
+            return Ok(granted);
+        }
+    }
+}
+
+/// Waits in the caller's transaction, which goes on whatever happens: what fails, fails in a savepoint.
+pub(crate) fn wait_in_savepoint(
+    conn: &mut PgConnection,
+    request: &Request<'_>,
+    ask: Ask<'_>,
+    deadline: Deadline,
+) -> Result<Option<Ticket>> {
+    transaction::begin_savepoint(conn)?;
+    let waited = with_client_check(conn, |conn| wait(conn, request, ask, deadline));
+    if let Ok(Some(_)) = waited {
+        transaction::release_savepoint(conn)?;
+        return waited;
+    }
+    // This also undoes what the wait has changed. If the connection is lost, `waited` is an error already.
+    let rolled_back = transaction::rollback(conn);
+    if waited.is_err() {
+        leave_queue(conn);
+    } else {
+        rolled_back?;
+    }
+    waited
+}
+
+/// Waits in the queue until that many tickets are available, and deletes them.
+pub(crate) fn remove_tickets(conn: &mut PgConnection, semaphore_id: i64, count: i32) -> Result<()> {
+    with_client_check(conn, |conn| {
+        query::retire_tickets(conn, semaphore_id, count)?;
+        Ok(Some(()))
+    })
+    .map(drop)
+}
+
+/// Runs `work` while the server checks whether its client is still there, so that a dead client leaves the queue. The
+/// setting needs a statement of its own before that which waits. After `None`, the caller rolls back, which restores it.
+fn with_client_check<T>(
+    conn: &mut PgConnection,
+    work: impl FnOnce(&mut PgConnection) -> Result<Option<T>>,
+) -> Result<Option<T>> {
+    let before = query::attend_client(conn)?;
+    let done = work(conn)?;
+    if done.is_some() {
+        query::restore_client_check(conn, &before)?;
+    }
+    Ok(done)
+}
+
+/// Makes sure, after an error, that this session has left the queue. The server does that by itself, unless a second cancel
+/// interrupts it.
+fn leave_queue(conn: &mut PgConnection) {
+    for _ in 0..transaction::MAX_ATTEMPTS {
+        let left = transaction::begin_savepoint(conn)
+            .and_then(|()| Ok(query::leave(conn)?))
+            .and_then(|()| transaction::release_savepoint(conn));
+        match left {
+            Ok(()) => return,
+            Err(error) => log::debug!("leaving the queue: {error}"),
+        }
+        if transaction::rollback(conn).is_err() {
+            break;
+        }
+    }
+    diesel_internals::mark_broken(conn);
+}

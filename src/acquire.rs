@@ -2,7 +2,7 @@ use crate::{
     Error, Request, Result, Ticket,
     deadline::Deadline,
     events,
-    query::{self, Answer, Ask},
+    query::{self, AcquireOutcome, AcquireParams},
     queue, transaction,
 };
 use diesel::PgConnection;
@@ -48,13 +48,13 @@ pub fn acquire<'a>(
     request: impl Into<Request<'a>>,
 ) -> Result<Option<Ticket>> {
     let request = request.into();
-    let ask = request.validate()?;
+    let params = request.validate()?;
     if !transaction::is_open(conn)? {
         return Err(Error::NotInTransaction);
     }
     let deadline = Deadline::from_request(&request);
-    let granted = match (try_once(conn, &request, ask), deadline) {
-        (Ok(None), Some(deadline)) => queue::wait_in_savepoint(conn, &request, ask, deadline),
+    let granted = match (try_once(conn, &request, params), deadline) {
+        (Ok(None), Some(deadline)) => queue::wait_in_savepoint(conn, &request, params, deadline),
         (granted, _) => granted,
     }
     .map_err(|error| error.add_hint(conn))?;
@@ -98,23 +98,23 @@ pub(crate) fn or_unavailable<T>(granted: Option<T>, request: &Request<'_>) -> Re
 pub(crate) fn try_once(
     conn: &mut PgConnection,
     request: &Request<'_>,
-    ask: Ask<'_>,
+    params: AcquireParams<'_>,
 ) -> Result<Option<Ticket>> {
-    outcome_to_ticket(query::acquire(conn, ask)?, request)
+    outcome_to_ticket(query::try_acquire(conn, params)?, request)
 }
 
 /// Makes a ticket, `None` or an error of the server's answer.
-pub(crate) fn outcome_to_ticket(answer: Answer, request: &Request<'_>) -> Result<Option<Ticket>> {
+pub(crate) fn outcome_to_ticket(
+    answer: AcquireOutcome,
+    request: &Request<'_>,
+) -> Result<Option<Ticket>> {
     let name = request.semaphore();
     match answer {
-        Answer::UnknownSemaphore => Err(Error::UnknownSemaphore {
+        AcquireOutcome::UnknownSemaphore => Err(Error::UnknownSemaphore {
             name: name.to_owned(),
         }),
-        // 0 is not too few: the semaphore is closed, and everybody is refused alike.
-        Answer::Refused { size: Some(size) } if 0 < size && size < request.count() => {
-            Err(request.invalid_tickets_error(size))
-        }
-        Answer::Refused { .. } => Ok(None),
-        Answer::Granted { token, tickets } => Ok(Some(Ticket::new(name, tickets, token))),
+        AcquireOutcome::TooFew { size } => Err(request.invalid_tickets_error(size)),
+        AcquireOutcome::Unavailable => Ok(None),
+        AcquireOutcome::Acquired { token, tickets } => Ok(Some(Ticket::new(name, tickets, token))),
     }
 }

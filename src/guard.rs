@@ -78,14 +78,14 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
     /// ```
     pub fn acquire<'a>(mut conn: C, request: impl Into<Request<'a>>) -> Result<Option<Self>> {
         let request = request.into();
-        let ask = request.validate_for_guard()?;
+        let params = request.validate_for_guard()?;
         let pg = conn.pg_connection();
         let deadline = Deadline::from_request(&request);
         transaction::begin_guard(pg, deadline.is_some())
             .map_err(|error| error.classify(pg, Operation::Acquire))?;
         let granted = match deadline {
-            Some(deadline) => queue::wait(pg, &request, ask, deadline),
-            None => acquire::try_once(pg, &request, ask),
+            Some(deadline) => queue::wait(pg, &request, params, deadline),
+            None => acquire::try_once(pg, &request, params),
         };
         match granted {
             Ok(Some(ticket)) => {
@@ -238,7 +238,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
             return Err(None);
         };
         // To lock a ticket, the transaction needed a number. Nobody else can end it and begin another that has one.
-        let held = query::is_under_way(conn.pg_connection());
+        let held = query::has_transaction_id(conn.pg_connection());
         self.lost = !matches!(&held, Ok(true));
         if self.lost { Err(held.err()) } else { Ok(()) }
     }

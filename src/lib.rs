@@ -126,7 +126,7 @@
 //! # Rights
 //!
 //! The chapter [`security`] has the SQL for observers, holders and operators, and says what each can do with it. To hold
-//! tickets, a role needs `USAGE` on the schema `dbsemaphore`, `SELECT` on its tables, and `UPDATE (lockable)` on
+//! tickets, a role needs `USAGE` on the schema `dbsemaphore`, `SELECT` on its tables, and `UPDATE (acquire_privilege)` on
 //! `dbsemaphore.ticket`, a column that is never written.
 //!
 //! # Features

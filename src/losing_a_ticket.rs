@@ -59,7 +59,7 @@
 //! ```
 //!
 //! This fences each ticket by itself: its former holder is kept out as soon as its next holder has written. It doesn't
-//! fence the holder of a ticket that was retired since, by a shrink: nobody will ever hold that one again.
+//! fence the holder of a ticket that was deleted since, by a shrink: nobody will ever hold that one again.
 //!
 //! # Moving to another cluster
 //!

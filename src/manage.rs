@@ -74,8 +74,8 @@ pub fn ensure(conn: &mut PgConnection, name: &str, tickets: u32) -> Result<bool>
 
 /// Creates a semaphore of that many tickets, or resizes the one of that name to them.
 ///
-/// Growing is seen by the next request. Shrinking retires free tickets first and waits for held ones only as far as
-/// those are not enough, in the queue with others who [wait](crate::waiting); while it waits, what it has retired can't be
+/// Growing is seen by the next request. Shrinking deletes available tickets first and waits for held ones only as far as
+/// those are not enough, in the queue with others who [wait](crate::waiting); while it waits, what it has so far can't be
 /// acquired; if it fails or is cancelled (by `lock_timeout`, which bounds its wait for other resizes, and then that for
 /// tickets; by `statement_timeout`; by a lost connection), the old size stands.
 ///
@@ -183,7 +183,7 @@ pub fn destroy(conn: &mut PgConnection, name: &str) -> Result<bool> {
 pub fn list(conn: &mut PgConnection) -> Result<BTreeMap<String, u32>> {
     let sizes = transaction::in_read_scope(conn, |conn| {
         query::check_row_security(conn, false)?;
-        Ok(query::sizes(conn)?)
+        Ok(query::load_sizes(conn)?)
     })
     .map_err(|error| error.classify(conn, Operation::Inspect))?;
     Ok(sizes
@@ -209,6 +209,6 @@ fn resize(conn: &mut PgConnection, id: i64, size: i32) -> Result<bool> {
         let surplus = i32::try_from(-missing).unwrap_or(i32::MAX);
         queue::remove_tickets(conn, id, surplus)?;
     }
-    query::note_slots(conn, id, size)?;
+    query::update_slot_bound(conn, id)?;
     Ok(missing != 0)
 }

@@ -26,7 +26,7 @@ const STATEMENT_LOST: &str = "the session has lost its prepared statements, by a
     switch them off with set_prepared_statement_cache_size(CacheSize::Disabled)";
 
 const MISSING_TABLES_OR_RIGHTS: &str = "if the tables are missing, call run_migrations when the application starts; if rights \
-    are missing, the role needs USAGE on schema dbsemaphore, SELECT on its tables and UPDATE (lockable) on \
+    are missing, the role needs USAGE on schema dbsemaphore, SELECT on its tables and UPDATE (acquire_privilege) on \
     dbsemaphore.ticket";
 
 /// What was being done, by the rights that it needs.

@@ -4,7 +4,7 @@ use crate::{
     Error, Request, Result, Ticket, acquire, cancel,
     deadline::Deadline,
     diesel_internals,
-    query::{self, Ask},
+    query::{self, AcquireParams},
     transaction,
 };
 use diesel::PgConnection;
@@ -15,7 +15,7 @@ use std::time::Duration;
 pub(crate) fn wait(
     conn: &mut PgConnection,
     request: &Request<'_>,
-    ask: Ask<'_>,
+    params: AcquireParams<'_>,
     deadline: Deadline,
 ) -> Result<Option<Ticket>> {
     let id = cancel::random_id();
@@ -24,7 +24,7 @@ pub(crate) fn wait(
     loop {
         request.check_cancellation()?;
         let remaining_ms = deadline.remaining_ms();
-        let answer = query::wait(conn, ask, remaining_ms, id).or_else(|error| {
+        let answer = query::acquire(conn, params, remaining_ms, id).or_else(|error| {
             // If the token was cancelled, that is the cause of the failure.
             request.check_cancellation()?;
             Err(Error::from(error))
@@ -41,11 +41,11 @@ pub(crate) fn wait(
 pub(crate) fn wait_in_savepoint(
     conn: &mut PgConnection,
     request: &Request<'_>,
-    ask: Ask<'_>,
+    params: AcquireParams<'_>,
     deadline: Deadline,
 ) -> Result<Option<Ticket>> {
     transaction::begin_savepoint(conn)?;
-    let waited = with_client_check(conn, |conn| wait(conn, request, ask, deadline));
+    let waited = with_client_check(conn, |conn| wait(conn, request, params, deadline));
     if let Ok(Some(_)) = waited {
         transaction::release_savepoint(conn)?;
         return waited;
@@ -63,7 +63,7 @@ pub(crate) fn wait_in_savepoint(
 /// Waits in the queue until that many tickets are available, and deletes them.
 pub(crate) fn remove_tickets(conn: &mut PgConnection, semaphore_id: i64, count: i32) -> Result<()> {
     with_client_check(conn, |conn| {
-        query::retire_tickets(conn, semaphore_id, count)?;
+        query::remove_tickets(conn, semaphore_id, count)?;
         Ok(Some(()))
     })
     .map(drop)
@@ -75,7 +75,7 @@ fn with_client_check<T>(
     conn: &mut PgConnection,
     work: impl FnOnce(&mut PgConnection) -> Result<Option<T>>,
 ) -> Result<Option<T>> {
-    let before = query::attend_client(conn)?;
+    let before = query::enable_client_check(conn)?;
     let done = work(conn)?;
     if done.is_some() {
         query::restore_client_check(conn, &before)?;
@@ -88,7 +88,7 @@ fn with_client_check<T>(
 fn leave_queue(conn: &mut PgConnection) {
     for _ in 0..transaction::MAX_ATTEMPTS {
         let left = transaction::begin_savepoint(conn)
-            .and_then(|()| Ok(query::leave(conn)?))
+            .and_then(|()| Ok(query::release_queue_locks(conn)?))
             .and_then(|()| transaction::release_savepoint(conn));
         match left {
             Ok(()) => return,

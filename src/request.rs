@@ -1,4 +1,4 @@
-use crate::{CancellationToken, Error, Result, limits, query::Ask};
+use crate::{CancellationToken, Error, Result, limits, query::AcquireParams};
 use std::time::Duration;
 
 /// What is asked for: tickets of a semaphore.
@@ -195,12 +195,8 @@ impl<'a> Request<'a> {
         self.label
     }
 
-    pub(crate) fn count(&self) -> u32 {
-        self.tickets
-    }
-
     /// Checks all that can be checked without the server. Returns what to ask the server for.
-    pub(crate) fn validate(&self) -> Result<Ask<'a>> {
+    pub(crate) fn validate(&self) -> Result<AcquireParams<'a>> {
         limits::check_name(self.semaphore)?;
         if self.tickets == 0 {
             return Err(self.invalid_tickets_error(0));
@@ -208,7 +204,7 @@ impl<'a> Request<'a> {
         if let Some(label) = self.label {
             limits::check_label(label)?;
         }
-        Ok(Ask {
+        Ok(AcquireParams {
             semaphore: self.semaphore,
             tickets: limits::check_tickets(self.semaphore, self.tickets)?,
             host_timeout: None,
@@ -217,11 +213,11 @@ impl<'a> Request<'a> {
     }
 
     /// [`validate`](Self::validate) for a guard, whose transaction only holds tickets.
-    pub(crate) fn validate_for_guard(&self) -> Result<Ask<'a>> {
+    pub(crate) fn validate_for_guard(&self) -> Result<AcquireParams<'a>> {
         const DAY: u64 = 24 * 3600;
         let seconds = self.host_timeout.as_millis().div_ceil(1000);
         let seconds = u64::try_from(seconds).unwrap_or(DAY).clamp(1, DAY);
-        Ok(Ask {
+        Ok(AcquireParams {
             host_timeout: i32::try_from(seconds).ok(),
             ..self.validate()?
         })

@@ -2,48 +2,56 @@
 
 pub mod dbsemaphore {
     diesel::table! {
+        /// Which version of its functions this schema has.
+        dbsemaphore.function_version (only_row) {
+            /// Always true.
+            only_row -> Bool,
+            /// A process with an older version leaves the functions as they are.
+            version -> Int4,
+            /// Of the text of the functions.
+            checksum -> Text,
+        }
+    }
+
+    diesel::table! {
         /// Counting semaphores. Create and resize them with this crate only.
         dbsemaphore.semaphore (id) {
             /// What `ticket.semaphore_id` refers to.
             id -> Int8,
             /// The name, 1 to 255 characters.
             name -> Text,
-            /// When it was last created, or asked to be resized.
+            /// When `make` or `ensure` last created or resized it.
             resized_at -> Timestamptz,
             /// One more than the highest slot of its tickets. Not their number.
-            slots -> Int4,
-            /// Whether many of the slots have a ticket.
-            dense -> Bool,
-            /// How far around a random place to look for one.
-            reach -> Float8,
-            /// The cluster it was last in, as `pg_control_system` gives it.
+            slot_bound -> Int4,
+            /// The cluster where it was last seen, as `pg_control_system` gives it; 0 if unknown.
             system_identifier -> Int8,
-            /// The timeline it was last on.
+            /// The timeline where it was last seen.
             timeline -> Int4,
-            /// The one after it, as names of WAL files begin.
+            /// The timeline after that, as names of WAL files begin.
             next_timeline -> Text,
-            /// The high bits of its fencing tokens on that timeline. Never lower it.
+            /// The high bits of its fencing tokens on that timeline. Never decrease it.
             epoch -> Int4,
         }
     }
 
     diesel::table! {
-        /// One row a ticket. Whoever holds the lock of the row holds the ticket.
+        /// One row for each ticket. The transaction that has locked the row holds the ticket.
         dbsemaphore.ticket (id) {
-            /// What `Ticket::ids` returns. Never used again after the ticket was retired.
+            /// What `Ticket::ids` returns. Never used again after the ticket was deleted.
             id -> Int8,
-            /// The semaphore. How many tickets refer to it is its size.
+            /// The semaphore. The number of tickets that refer to it is its size.
             semaphore_id -> Int8,
-            /// Numbers the tickets of a semaphore from 0, for finding a free one fast.
+            /// Numbers the tickets of a semaphore from 0.
             slot -> Int4,
-            /// The same, scattered.
-            place -> Float8,
+            /// The bits of `slot` in reverse: the order in which one available ticket is searched.
+            search_key -> Int4,
             /// Always null. UPDATE on this column alone is the right to acquire tickets.
-            lockable -> Nullable<Bool>,
+            acquire_privilege -> Nullable<Bool>,
         }
     }
 
     diesel::joinable!(ticket -> semaphore (semaphore_id));
 
-    diesel::allow_tables_to_appear_in_same_query!(semaphore, ticket,);
+    diesel::allow_tables_to_appear_in_same_query!(function_version, semaphore, ticket,);
 }

@@ -10,7 +10,7 @@
 //!   [`usage`](crate::usage), [`list`](crate::list).
 //! * **A holder**, such as the application: tickets, and [`run_migrations`](crate::run_migrations) and
 //!   [`ensure`](crate::ensure) at its start, when there is nothing left for them to do. The right to lock a ticket is
-//!   `UPDATE` on `lockable`, a column that is never written.
+//!   `UPDATE` on `acquire_privilege`, a column that is never written.
 //! * **An operator**: [`make`](crate::make) and [`destroy`](crate::destroy), and ending the sessions of holders.
 //!
 //! ```
@@ -26,7 +26,7 @@
 //!
 //! CREATE ROLE sem_holder;
 //! GRANT sem_observer TO sem_holder;
-//! GRANT UPDATE (lockable) ON dbsemaphore.ticket TO sem_holder;
+//! GRANT UPDATE (acquire_privilege) ON dbsemaphore.ticket TO sem_holder;
 //!
 //! CREATE ROLE sem_operator;
 //! GRANT sem_holder, pg_signal_backend TO sem_operator;
@@ -92,7 +92,7 @@
 //! | keep the queue, or block it: take its advisory locks directly | the query below | end the session |
 //! | take a ticket by other means: without a label, past the queue, in a savepoint | a holder without `pid` | the next query below |
 //! | wear any label and application name, show a false time, seem to hold what another one holds | it can only accuse itself: the `pid` that is shown is a session of its own, and the role can't be changed | end that session |
-//! | write to the column `lockable`, null as it is: dead rows, and others' serialization errors | it grows | end the session |
+//! | write to the column `acquire_privilege`, null as it is: dead rows, and others' serialization errors | it grows | end the session |
 //! | hold back `VACUUM`, by a transaction of any kind | [`in_production`](crate::in_production) | end the session |
 //! | show any number as a [fencing token](crate::losing_a_ticket#fencing) to what you guard | | rights on that resource |
 //!
@@ -111,10 +111,10 @@
 //! # diesel_dbsemaphore::run_migrations(&mut conn)?;
 //! # conn.batch_execute("
 //! SELECT s.name, l.kind, a.pid, a.usename, a.application_name, a.query_start
-//! FROM dbsemaphore.locks() l
+//! FROM dbsemaphore.advisory_locks() l
 //!     JOIN dbsemaphore.semaphore s ON s.id & 4294967295 = l.number
 //!     JOIN pg_stat_activity a ON a.pid = l.pid
-//! WHERE l.kind IN ('t', 'b') AND l.granted
+//! WHERE l.kind IN ('q', 'o') AND l.granted
 //! ORDER BY a.query_start;
 //! # ")?;
 //! # Ok::<_, Box<dyn std::error::Error>>(())

@@ -21,7 +21,7 @@ const BEGIN_GUARD: &str = begin_guard!();
 /// For a guard that is going to wait. The settings that bound a wait have no effect on the statement that sets them.
 const BEGIN_WAITING_GUARD: &str = concat!(
     begin_guard!(),
-    "; SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0; SELECT dbsemaphore.attend_client()"
+    "; SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0; SELECT dbsemaphore._enable_client_check()"
 );
 
 /// How often a statement that has to succeed is sent at most. Each attempt may be cancelled.
@@ -79,9 +79,9 @@ pub(crate) fn finish_guard(conn: &mut PgConnection) -> QueryResult<()> {
 /// a second message could go to another session.
 pub(crate) fn abort_guard(conn: &mut PgConnection) {
     let left = if owns_transaction(conn) {
-        force_rollback(conn, "ROLLBACK; SELECT dbsemaphore.leave()")
+        force_rollback(conn, "ROLLBACK; SELECT dbsemaphore._release_queue_locks()")
     } else {
-        rollback(conn).is_ok() && retry_until_ok(conn, "SELECT dbsemaphore.leave()")
+        rollback(conn).is_ok() && retry_until_ok(conn, "SELECT dbsemaphore._release_queue_locks()")
     };
     if !left {
         diesel_internals::mark_broken(conn);

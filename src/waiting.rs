@@ -28,7 +28,7 @@
 //!   moves up. The server looks each second whether its client is still there (on Windows, a PostgreSQL server can't). With
 //!   `log_lock_waits` it looks each minute: see [the server's log](crate::in_production#the-servers-log).
 //! * **Resizing** to fewer tickets, and destroying, stand in the same queue: they wait for their turn, and then nobody
-//!   starves them. Tickets that their own transaction holds are retired last, without waiting, and stay its own until
+//!   starves them. Tickets that their own transaction holds are deleted last, without waiting, and stay its own until
 //!   it ends.
 //!
 //! # What it costs

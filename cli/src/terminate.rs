@@ -14,9 +14,9 @@ use std::io::{IsTerminal, stdin};
 /// pooler's to another client: what tells them apart is when the session began, and which transaction has locked the row.
 const HOLD: &str = "SELECT h.pid, extract(epoch FROM a.backend_start)::text AS began, t.xmax::text AS locked_by \
      FROM dbsemaphore.holders($1) AS h \
-         JOIN dbsemaphore.ticket AS t ON t.id = h.ticket \
+         JOIN dbsemaphore.ticket AS t ON t.id = h.ticket_id \
          LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = h.pid \
-     WHERE h.ticket = $2";
+     WHERE h.ticket_id = $2";
 
 #[derive(QueryableByName)]
 struct Hold {

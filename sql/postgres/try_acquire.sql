@@ -1,5 +1,5 @@
--- Where `_try_acquire` looks first: at the tickets from a random key down to `_search_width` below. That is past all tickets of a
--- semaphore with up to 63 slots, at some 64 to 128 of one with up to 10,000, and at some 256 of a larger one, in which it
+-- Where `_try_acquire` looks first: at the tickets from a random key to `_search_width` below, then to as much above. These are all
+-- tickets of a semaphore with up to 31 slots, some 64 of one with up to 10,000, and some 256 of a larger one, in which it
 -- costs more to read who has locked each.
 CREATE OR REPLACE FUNCTION dbsemaphore._random_search_key() RETURNS integer
 LANGUAGE sql
@@ -7,7 +7,7 @@ RETURN (random() * 2147483647)::integer;
 
 CREATE OR REPLACE FUNCTION dbsemaphore._search_width(slot_bound integer) RETURNS integer
 LANGUAGE sql IMMUTABLE
-RETURN 2147483647 / (1 + slot_bound / CASE WHEN slot_bound > 10000 THEN 256 ELSE 64 END);
+RETURN 2147483647 / (1 + slot_bound / CASE WHEN slot_bound > 10000 THEN 128 ELSE 32 END);
 
 -- Whether one ticket is requested, without a label, by a transaction that holds none.
 CREATE OR REPLACE FUNCTION dbsemaphore._is_simple(requested integer, label text) RETURNS boolean
@@ -23,7 +23,7 @@ RETURN requested = 1 AND label IS NULL AND coalesce(current_setting('dbsemaphore
 -- With a `host_timeout_s` the transaction is that of a guard: see `_apply_guard_settings`. The transaction has the label for as
 -- long as it holds the tickets.
 --
--- Nearly always, the first available ticket in the order of keys, down from a random one, is found at once. Nearly each call is
+-- Nearly always, there is an available ticket near a random key. Nearly each call is
 -- the first of its transaction, and PostgreSQL initializes each expression of a PL/pgSQL function once in each transaction,
 -- which costs as much as its evaluation. So there are few of them, and names are qualified: to set search_path would cost
 -- more. Functions in SQL whose body is RETURN and an expression are inlined, unless an argument that they use twice is a call.

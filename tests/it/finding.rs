@@ -36,7 +36,7 @@ fn refuses_only_if_all_were_held_at_one_instant() {
         .batch_execute(&format!(
             "GRANT USAGE ON SCHEMA dbsemaphore TO {role}; \
              GRANT SELECT ON ALL TABLES IN SCHEMA dbsemaphore TO {role}; \
-             GRANT UPDATE (lockable) ON dbsemaphore.ticket TO {role}; \
+             GRANT UPDATE (acquire_privilege) ON dbsemaphore.ticket TO {role}; \
              CREATE FUNCTION gate(slot integer) RETURNS boolean LANGUAGE plpgsql AS $$ \
              DECLARE looks integer := coalesce(current_setting('test.looks', true), '0'); \
              BEGIN \

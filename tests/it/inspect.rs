@@ -306,7 +306,7 @@ fn a_prepared_transaction_is_named() {
     sem::make(&mut conn, "x", 1).unwrap();
     conn.batch_execute("BEGIN").unwrap();
     conn.batch_execute(
-        "SELECT dbsemaphore.acquire_one('x', NULL); PREPARE TRANSACTION 'moving house'",
+        "SELECT dbsemaphore._try_acquire('x', 1, NULL, NULL); PREPARE TRANSACTION 'moving house'",
     )
     .unwrap();
     let seen = sem::holders(&mut conn, "x").unwrap();

@@ -234,18 +234,12 @@ fn the_schema_in_rust_is_that_of_the_database() {
         WHERE table_schema = 'dbsemaphore' AND table_name IN ('semaphore', 'ticket')";
     use diesel::prelude::*;
     use sem::schema::dbsemaphore::{semaphore, ticket};
-    let names: Vec<(i64, String, i32, bool, f64)> = semaphore::table
-        .select((
-            semaphore::id,
-            semaphore::name,
-            semaphore::slots,
-            semaphore::dense,
-            semaphore::reach,
-        ))
+    let names: Vec<(i64, String, i32)> = semaphore::table
+        .select((semaphore::id, semaphore::name, semaphore::slot_bound))
         .load(conn)
         .unwrap();
     assert_eq!(names[0].1, "x");
-    let tickets: Vec<(i64, i64, i32, f64, Option<bool>)> = ticket::table.load(conn).unwrap();
+    let tickets: Vec<(i64, i64, i32, i32, Option<bool>)> = ticket::table.load(conn).unwrap();
     assert_eq!(tickets[0].1, names[0].0);
     let timed: i64 = semaphore::table
         .filter(semaphore::resized_at.le(diesel::dsl::now))
@@ -263,5 +257,5 @@ fn the_schema_in_rust_is_that_of_the_database() {
         .load(conn)
         .unwrap();
     assert_eq!(noted[0].1, noted[0].3);
-    assert_eq!(number(conn, columns), 15);
+    assert_eq!(number(conn, columns), 13);
 }

@@ -432,8 +432,8 @@ impl<'a> World<'a> {
         let end = Instant::now() + STUCK;
         loop {
             let standing = (
-                advisory(&mut self.observer, "dbst"),
-                advisory(&mut self.observer, "dbsb"),
+                advisory(&mut self.observer, "dbsq"),
+                advisory(&mut self.observer, "dbso"),
             );
             if standing == expected {
                 return Ok(());

@@ -109,7 +109,7 @@ fn without_rights_the_error_says_which() {
         (
             "GRANT USAGE ON SCHEMA dbsemaphore TO {role}; \
              GRANT SELECT ON ALL TABLES IN SCHEMA dbsemaphore TO {role}",
-            "UPDATE (lockable) on dbsemaphore.ticket",
+            "UPDATE (acquire_privilege) on dbsemaphore.ticket",
         ),
     ] {
         let mut database = database_with(3);

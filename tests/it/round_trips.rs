@@ -38,8 +38,7 @@ impl Wire {
     }
 }
 
-const ACQUIRE: &str = "SELECT dbsemaphore.acquire($1, $2, $3, $4)";
-const ACQUIRE_ONE: &str = "SELECT dbsemaphore.acquire_one($1, $2)";
+const TRY_ACQUIRE: &str = "SELECT dbsemaphore._try_acquire($1, $2, $3, $4)";
 
 #[test]
 fn a_guard_takes_three_and_prepares_once() {
@@ -50,7 +49,7 @@ fn a_guard_takes_three_and_prepares_once() {
         .unwrap()
         .release()
         .unwrap();
-    assert!(wire.take().contains(&format!("prepare {ACQUIRE_ONE}")));
+    assert!(wire.take().contains(&format!("prepare {TRY_ACQUIRE}")));
 
     for request in [Request::new("x"), Request::new("x").tickets(1)] {
         let guard = SemaphoreTicket::require(&mut conn, request).unwrap();
@@ -59,7 +58,7 @@ fn a_guard_takes_three_and_prepares_once() {
         assert!(
             sent[0].starts_with("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE NOT DEFERRABLE")
         );
-        assert_eq!(sent[1], ACQUIRE_ONE);
+        assert_eq!(sent[1], TRY_ACQUIRE);
         drop(guard);
         assert_eq!(wire.take(), ["ROLLBACK"]);
     }
@@ -77,13 +76,13 @@ fn acquire_in_a_transaction_takes_one() {
     conn.transaction::<_, sem::Error, _>(|c| {
         assert_eq!(wire.take(), ["BEGIN"]);
         sem::require(c, "x")?;
-        assert_eq!(wire.take(), [ACQUIRE_ONE]);
+        assert_eq!(wire.take(), [TRY_ACQUIRE]);
         sem::require(c, "x")?;
-        assert_eq!(wire.take(), [ACQUIRE_ONE]);
+        assert_eq!(wire.take(), [TRY_ACQUIRE]);
         sem::require(c, Request::new("x").tickets(3))?;
-        assert_eq!(wire.take(), [ACQUIRE]);
+        assert_eq!(wire.take(), [TRY_ACQUIRE]);
         assert!(sem::acquire(c, Request::new("x").tickets(4)).is_err());
-        assert_eq!(wire.take(), [ACQUIRE]);
+        assert_eq!(wire.take(), [TRY_ACQUIRE]);
         Ok(())
     })
     .unwrap();
@@ -110,7 +109,7 @@ fn a_wait_that_need_not_wait_takes_no_more() {
     drop(SemaphoreTicket::require(&mut conn, request).unwrap());
     assert_eq!(wire.take().len(), 3);
     conn.transaction(|c| sem::require(c, request)).unwrap();
-    assert_eq!(wire.take(), ["BEGIN", ACQUIRE_ONE, "COMMIT"]);
+    assert_eq!(wire.take(), ["BEGIN", TRY_ACQUIRE, "COMMIT"]);
 }
 
 #[test]

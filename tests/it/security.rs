@@ -18,31 +18,31 @@ const OBSERVING: &[&str] = &[
     "SELECT * FROM dbsemaphore.usage()",
     "SELECT * FROM dbsemaphore.holders('x')",
     "SELECT * FROM dbsemaphore.waiters('x')",
-    "SELECT * FROM dbsemaphore.locks()",
+    "SELECT * FROM dbsemaphore.advisory_locks()",
     "SELECT * FROM dbsemaphore.semaphore, dbsemaphore.ticket",
-    "SELECT dbsemaphore.leave()",
+    "SELECT dbsemaphore._release_queue_locks()",
 ];
 
 const HOLDING: &[&str] = &[
-    "SELECT dbsemaphore.acquire_one('x', NULL)",
-    "SELECT dbsemaphore.acquire('x', 1, NULL, NULL)",
-    "SELECT dbsemaphore.wait('x', 1, NULL, NULL, 10, NULL)",
-    "SELECT dbsemaphore.stand_in_line(1, 1, '{}', now(), NULL, false, NULL)",
-    "SELECT dbsemaphore.lock_free(1, 3, true, 1, '{}', true, false)",
-    "SELECT dbsemaphore.await_one(1, 3, '{}', 0, interval '1 ms')",
+    "SELECT dbsemaphore._try_acquire('x', 1, NULL, NULL)",
+    "SELECT dbsemaphore._try_acquire('x', 2, NULL, 'label')",
+    "SELECT dbsemaphore._acquire('x', 1, NULL, NULL, 10, NULL)",
+    "SELECT dbsemaphore._wait_in_queue(1, 1, '{}', now(), NULL, false, NULL)",
+    "SELECT dbsemaphore._lock_available_tickets(1, 3, 1, '{}', 10)",
+    "SELECT dbsemaphore._wait_for_ticket(1, 3, '{}', 0, interval '1 ms')",
     "SELECT FROM dbsemaphore.ticket FOR UPDATE SKIP LOCKED",
     "SELECT FROM dbsemaphore.ticket FOR KEY SHARE SKIP LOCKED",
-    "UPDATE dbsemaphore.ticket SET lockable = NULL WHERE id = {free}",
+    "UPDATE dbsemaphore.ticket SET acquire_privilege = NULL WHERE id = {free}",
 ];
 
 const OPERATING: &[&str] = &[
     "INSERT INTO dbsemaphore.semaphore (name) VALUES ('new')",
     "INSERT INTO dbsemaphore.ticket (semaphore_id, slot) VALUES (1, 99)",
-    "UPDATE dbsemaphore.semaphore SET slots = 9",
+    "UPDATE dbsemaphore.semaphore SET slot_bound = 9",
     "UPDATE dbsemaphore.semaphore SET name = 'y'",
     "SELECT FROM dbsemaphore.semaphore FOR UPDATE",
     "DELETE FROM dbsemaphore.ticket WHERE id = {free}",
-    "SELECT dbsemaphore.retire(1, 1)",
+    "SELECT dbsemaphore._remove_tickets(1, 1)",
     "LOCK TABLE dbsemaphore.semaphore IN SHARE MODE",
     "LOCK TABLE dbsemaphore.ticket IN ROW SHARE MODE",
 ];
@@ -51,7 +51,7 @@ const FOR_THE_OWNER: &[&str] = &[
     "UPDATE dbsemaphore.ticket SET semaphore_id = semaphore_id",
     "UPDATE dbsemaphore.ticket SET slot = slot + 10",
     "UPDATE dbsemaphore.ticket SET id = DEFAULT",
-    "UPDATE dbsemaphore.ticket SET lockable = true",
+    "UPDATE dbsemaphore.ticket SET acquire_privilege = true",
     "TRUNCATE dbsemaphore.ticket",
     "ALTER TABLE dbsemaphore.ticket ADD COLUMN x int",
     "CREATE INDEX ON dbsemaphore.ticket (slot)",
@@ -59,9 +59,9 @@ const FOR_THE_OWNER: &[&str] = &[
     "CREATE TABLE dbsemaphore.x (id int)",
     "CREATE TABLE pg_temp.x (ticket bigint REFERENCES dbsemaphore.ticket)",
     "CREATE FUNCTION dbsemaphore.x() RETURNS int LANGUAGE sql AS 'SELECT 1'",
-    "CREATE OR REPLACE FUNCTION dbsemaphore.leave() RETURNS void LANGUAGE sql AS ''",
-    "DROP FUNCTION dbsemaphore.leave() CASCADE",
-    "ALTER FUNCTION dbsemaphore.leave() SECURITY DEFINER",
+    "CREATE OR REPLACE FUNCTION dbsemaphore._release_queue_locks() RETURNS void LANGUAGE sql AS ''",
+    "DROP FUNCTION dbsemaphore._release_queue_locks() CASCADE",
+    "ALTER FUNCTION dbsemaphore._release_queue_locks() SECURITY DEFINER",
     "DELETE FROM dbsemaphore.__diesel_schema_migrations",
     "INSERT INTO dbsemaphore.__diesel_schema_migrations VALUES ('1')",
     "SELECT setval(pg_get_serial_sequence('dbsemaphore.ticket', 'id'), 1)",
@@ -93,7 +93,7 @@ fn each_kind_can_do_its_own_and_nothing_else() {
         let mut guard = held;
         guard.check().unwrap();
         assert_eq!(free(&database), 2);
-        assert_eq!(advisory(conn, "dbst") + advisory(conn, "dbsb"), 0);
+        assert_eq!(advisory(conn, "dbsq") + advisory(conn, "dbso"), 0);
     }
 }
 
@@ -251,7 +251,7 @@ fn a_superuser_steps_into_no_trap() {
 }
 
 /// What the library calls, and what the chapters tell people to call, doesn't look into the search path; the rest is called
-/// by these. (`acquire_one` does, and names in full what it finds there: the test before this one calls it.) And nothing
+/// by these. (`_try_acquire` does, and names in full what it finds there: the test before this one calls it.) And nothing
 /// runs with other rights than the caller's.
 #[test]
 fn what_is_called_from_outside_fixes_its_search_path() {
@@ -268,13 +268,13 @@ fn what_is_called_from_outside_fixes_its_search_path() {
         );
         assert_eq!(number(conn, &named), number(conn, &fixed), "{name}");
     };
-    for shown in ["holders", "waiters", "usage", "locks"] {
+    for shown in ["holders", "waiters", "usage", "advisory_locks"] {
         check(shown);
     }
     let sources = concat!(
         include_str!("../../src/query/acquire.rs"),
         include_str!("../../src/query/manage.rs"),
-        include_str!("../../src/query/observe.rs"),
+        include_str!("../../src/query/inspect.rs"),
         include_str!("../../src/transaction.rs"),
     );
     let code: String = sources
@@ -286,7 +286,7 @@ fn what_is_called_from_outside_fixes_its_search_path() {
             .split(|c: char| !(c.is_alphanumeric() || c == '_'))
             .next()
             .unwrap();
-        if name != "acquire_one" {
+        if name != "_try_acquire" {
             check(name);
         }
     }
@@ -353,7 +353,7 @@ fn whoever_takes_the_advisory_locks_is_seen_and_can_be_ended() {
         let id = "SELECT id FROM dbsemaphore.semaphore";
         mallory
             .batch_execute(&format!(
-                "SELECT pg_advisory_lock(dbsemaphore.key('{kind}', ({id})))"
+                "SELECT pg_advisory_lock(dbsemaphore._advisory_key('{kind}', ({id})))"
             ))
             .unwrap();
         let pid = backend_pid(&mut mallory);
@@ -362,8 +362,8 @@ fn whoever_takes_the_advisory_locks_is_seen_and_can_be_ended() {
     };
     let request = Request::new("x");
 
-    // The barrier: only those who wait are served.
-    let (_mallory, pid) = take("b");
+    // The no-overtaking lock: only those who wait are served.
+    let (_mallory, pid) = take("o");
     let conn = &mut database.connect();
     assert!(
         SemaphoreTicket::acquire(&mut *conn, request)
@@ -373,8 +373,8 @@ fn whoever_takes_the_advisory_locks_is_seen_and_can_be_ended() {
     drop(SemaphoreTicket::require(&mut *conn, request.wait(LONG)).unwrap());
     terminate(&database, pid);
 
-    // The turnstile: only those who don't wait are.
-    let (_mallory, pid) = take("t");
+    // The queue head lock: only those who don't wait are.
+    let (_mallory, pid) = take("q");
     let all = SemaphoreTicket::require(&mut *conn, request.tickets(2)).unwrap();
     let mut other = database.connect();
     std::thread::scope(|scope| {

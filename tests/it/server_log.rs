@@ -42,7 +42,7 @@ fn a_waiter_writes_as_much_as_one_of_a_plain_lock() {
     let mut conn = database.connect();
     sem::run_migrations(&mut conn).unwrap();
     sem::make(&mut conn, "x", 1).unwrap();
-    let interval = "SELECT extract(epoch FROM dbsemaphore.attend_client()::interval)";
+    let interval = "SELECT extract(epoch FROM dbsemaphore._enable_client_check()::interval)";
     assert_eq!(number(&mut conn, interval), 60);
     conn.batch_execute("SET client_connection_check_interval = '7s'")
         .unwrap();

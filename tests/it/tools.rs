@@ -79,12 +79,12 @@ pub(crate) fn until_waiting_for(database: &Database, locktype: &str) {
 
 /// Waits until so many stand in line for tickets of this database, the head among them.
 pub(crate) fn until_in_line(database: &Database, waiters: i64) {
-    until_advisory(database, "dbst", waiters);
+    until_advisory(database, "dbsq", waiters);
 }
 
 /// Waits until a head has looked and found too few.
 pub(crate) fn until_barred(database: &Database) {
-    until_advisory(database, "dbsb", 1);
+    until_advisory(database, "dbso", 1);
 }
 
 fn until_advisory(database: &Database, class: &str, locks: i64) {
@@ -94,7 +94,7 @@ fn until_advisory(database: &Database, class: &str, locks: i64) {
     });
 }
 
-/// How many hold or want an advisory lock of this class: "dbst" for the turnstile, "dbsb" for the barrier.
+/// How many hold or want an advisory lock of this class: "dbsq" for the queue head lock, "dbso" for the no-overtaking lock.
 pub(crate) fn advisory(conn: &mut PgConnection, class: &str) -> i64 {
     let class = class
         .bytes()
@@ -127,7 +127,7 @@ pub(crate) fn assert_line_is_gone(database: &Database) {
     let mut conn = database.connect();
     let locks = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database \
         WHERE d.datname = current_database() AND locktype = 'advisory' \
-          AND classid IN (x'64627374'::int, x'64627362'::int, x'64627377'::int, x'64627363'::int)";
+          AND classid IN (x'64627371'::int, x'6462736f'::int, x'64627377'::int, x'64627363'::int)";
     eventually("no place in line is left", || number(&mut conn, locks) == 0);
 }
 

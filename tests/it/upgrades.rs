@@ -48,7 +48,8 @@ pub(crate) fn database_at(version: usize) -> Database {
     conn.run_pending_migrations(FileBasedMigrations::from_path(some.path()).unwrap())
         .unwrap();
     conn.batch_execute(
-        "INSERT INTO dbsemaphore.semaphore (name, slots) VALUES ('x', 5), ('line', 1); \
+        "INSERT INTO dbsemaphore.semaphore (name, slot_bound, system_identifier, timeline, epoch) \
+             VALUES ('x', 5, 0, 1, 1), ('line', 1, 0, 1, 1); \
          INSERT INTO dbsemaphore.ticket (semaphore_id, slot) SELECT 1, generate_series(0, 4); \
          INSERT INTO dbsemaphore.ticket (semaphore_id, slot) VALUES (2, 0)",
     )
@@ -79,7 +80,7 @@ fn tickets(conn: &mut PgConnection) -> String {
         tickets: String,
     }
     let all: All = diesel::sql_query(
-        "SELECT string_agg(concat_ws('/', s.id, s.name, s.slots, t.id, t.slot), ' ' ORDER BY t.id) AS tickets \
+        "SELECT string_agg(concat_ws('/', s.id, s.name, s.slot_bound, t.id, t.slot), ' ' ORDER BY t.id) AS tickets \
          FROM dbsemaphore.semaphore s JOIN dbsemaphore.ticket t ON t.semaphore_id = s.id",
     )
     .get_result(conn)
@@ -95,14 +96,44 @@ fn can(database: &Database, request: Request<'_>) -> bool {
 #[test]
 fn from_each_version_with_tickets_held_and_acquires_going_on() {
     for version in 1..=folders().len() {
-        upgrade_from(version);
+        upgrade(&database_at(version));
     }
 }
 
-fn upgrade_from(version: usize) {
-    let database = database_at(version);
-    let acquires = can(&database, Request::new("x"));
-    let waits = can(&database, Request::new("x").wait_forever());
+/// Of an older version with all tables, in which `usage` is another function.
+fn database_with_functions_of(version: i32) -> Database {
+    let database = database_at(folders().len());
+    let mut conn = database.connect();
+    sem::run_migrations(&mut conn).unwrap();
+    conn.batch_execute(&format!(
+        "UPDATE dbsemaphore.function_version SET version = {version}, checksum = 'another'; \
+         CREATE OR REPLACE FUNCTION dbsemaphore.usage() \
+         RETURNS TABLE (name text, size bigint, in_use bigint, waiting bigint) \
+         LANGUAGE sql AS $$SELECT 'another', 1::bigint, 1::bigint, 1::bigint$$"
+    ))
+    .unwrap();
+    database
+}
+
+#[test]
+fn older_functions_are_replaced_with_tickets_held_and_acquires_going_on() {
+    let database = database_with_functions_of(0);
+    upgrade(&database);
+    assert_eq!(sem::usage(&mut database.connect()).unwrap().len(), 2);
+}
+
+#[test]
+fn newer_functions_are_left_alone() {
+    let database = database_with_functions_of(999_999_999);
+    let conn = &mut database.connect();
+    assert_eq!(sem::pending_sql(conn).unwrap(), "");
+    sem::run_migrations(conn).unwrap();
+    assert_eq!(sem::usage(conn).unwrap()[0].name, "another");
+}
+
+fn upgrade(database: &Database) {
+    let acquires = can(database, Request::new("x"));
+    let waits = can(database, Request::new("x").wait_forever());
     let conn = &mut database.connect();
     let before = tickets(conn);
 
@@ -118,7 +149,7 @@ fn upgrade_from(version: usize) {
     );
     thread::scope(|scope| {
         // Two acquire and give back, all the time, each in one session. Nothing they do may fail.
-        let (stop, rounds, database) = (&stop, &rounds, &database);
+        let (stop, rounds) = (&stop, &rounds);
         // A panic anywhere has to end all the others.
         let _stop = StopAtEnd(stop);
         for (number, done) in rounds.iter().enumerate() {
@@ -173,7 +204,7 @@ fn upgrade_from(version: usize) {
             waiter.join().unwrap().unwrap();
         }
     });
-    assert_eq!(free(&database), 5);
+    assert_eq!(free(database), 5);
     assert_eq!(sem::list(conn).unwrap()["x"], 5);
     sem::make(conn, "x", 7).unwrap();
     drop(SemaphoreTicket::require(conn, Request::new("x").tickets(7).wait_forever()).unwrap());

@@ -21,7 +21,7 @@ use std::{
 const IDLE: Duration = Duration::from_secs(2);
 
 /// So long a session may be at the head after the server has answered: when a second cancel keeps the server from releasing
-/// the turnstile, its client does so, which on a busy machine takes its time.
+/// the queue head lock, its client does so, which on a busy machine takes its time.
 const CLEAN_UP: Duration = Duration::from_secs(1);
 
 /// One row for each session that stands in a line, and one for each semaphore. Order is judged by what `pg_locks` says alone,
@@ -34,10 +34,10 @@ const LOOK: &str = "\
         ) = 'in progress') AS held \
     FROM dbsemaphore.semaphore s JOIN dbsemaphore.ticket t ON t.semaphore_id = s.id GROUP BY s.id, s.name \
     UNION ALL \
-    SELECT l.objid::bigint, NULL, l.pid, l.granted, l.classid = x'64627362'::integer, coalesce(a.state LIKE 'idle%', false), \
+    SELECT l.objid::bigint, NULL, l.pid, l.granted, l.classid = x'6462736f'::integer, coalesce(a.state LIKE 'idle%', false), \
         concat_ws(' ', a.query_start, a.application_name, a.state), l.virtualtransaction || ' ' || l.waitstart, 0, 0 \
     FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid \
-    WHERE l.locktype = 'advisory' AND l.classid IN (x'64627374'::integer, x'64627362'::integer) \
+    WHERE l.locktype = 'advisory' AND l.classid IN (x'64627371'::integer, x'6462736f'::integer) \
       AND l.mode = 'ExclusiveLock' \
       AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())";
 

@@ -1,4 +1,4 @@
-//! The witness on a real server, whose sessions queue for the turnstile as `stand_in_line` does.
+//! The witness on a real server, whose sessions queue for the queue head lock as `_wait_in_queue` does.
 
 use super::*;
 use diesel::connection::SimpleConnection;
@@ -63,7 +63,7 @@ fn number(conn: &mut PgConnection, query: &str) -> i64 {
         .number
 }
 
-/// A session that queues for the turnstile, after it has done something `first`, in the same call.
+/// A session that queues for the queue head lock, after it has done something `first`, in the same call.
 struct Queuer<'scope> {
     pid: i64,
     /// Holds the gate.
@@ -84,7 +84,7 @@ impl<'scope> Queuer<'scope> {
         gate.batch_execute(&format!("SELECT pg_advisory_lock({GATE}, {pid})"))
             .unwrap();
         let call = format!(
-            "{first}; SELECT pg_advisory_lock(dbsemaphore.key('t', 1)); {at_the_head}; \
+            "{first}; SELECT pg_advisory_lock(dbsemaphore._advisory_key('q', 1)); {at_the_head}; \
              SELECT pg_advisory_lock({GATE}, {pid}); SELECT pg_advisory_unlock_all()"
         );
         let thread = scope.spawn(move || conn.batch_execute(&call).unwrap());
@@ -97,11 +97,11 @@ impl<'scope> Queuer<'scope> {
 
     /// Until it waits, or is at the head.
     fn until_in_queue(&mut self) {
-        self.until("(granted OR waitstart IS NOT NULL) AND classid = x'64627374'::integer");
+        self.until("(granted OR waitstart IS NOT NULL) AND classid = x'64627371'::integer");
     }
 
     fn until_head(&mut self) {
-        self.until("granted AND classid = x'64627374'::integer");
+        self.until("granted AND classid = x'64627371'::integer");
     }
 
     fn until(&mut self, locks: &str) {
@@ -124,14 +124,14 @@ impl<'scope> Queuer<'scope> {
 fn look_while_first_joins(first_is_connected: bool) {
     let database = migrated(Database::create());
     let mut looking = Looking::at(&database);
-    let wants = "SELECT pg_advisory_lock_shared(dbsemaphore.key('w', 2))";
+    let wants = "SELECT pg_advisory_lock_shared(dbsemaphore._advisory_key('w', 2))";
     let connected = first_is_connected.then(|| database.connect());
     thread::scope(|scope| {
         let mut head = Queuer::start(scope, &database, database.connect(), "", "");
         head.until_in_queue();
         let mut other = database.connect();
         other
-            .batch_execute("SELECT pg_advisory_lock(dbsemaphore.key('w', 2))")
+            .batch_execute("SELECT pg_advisory_lock(dbsemaphore._advisory_key('w', 2))")
             .unwrap();
         let mut second = Queuer::start(scope, &database, database.connect(), wants, "");
         second.until("NOT granted AND classid = x'64627377'::integer");
@@ -214,7 +214,7 @@ fn a_queue_that_postgresql_rearranges_is_found() {
 }
 
 #[test]
-fn a_turnstile_that_outlives_its_call_is_found_after_the_time_for_cleaning_up() {
+fn a_queue_head_lock_that_outlives_its_call_is_found_after_the_time_for_cleaning_up() {
     let row = Row {
         semaphore: 1,
         name: None,

@@ -62,8 +62,12 @@ pub(crate) struct UsageRow {
 macro_rules! age_ms {
     ($time:literal) => {
         concat!(
-            "CASE WHEN ", $time, " <= pg_catalog.clock_timestamp() THEN \
-             (EXTRACT(epoch FROM pg_catalog.clock_timestamp() - ", $time, ") * 1000)::bigint END"
+            "CASE WHEN ",
+            $time,
+            " <= pg_catalog.clock_timestamp() THEN \
+             (EXTRACT(epoch FROM pg_catalog.clock_timestamp() - ",
+            $time,
+            ") * 1000)::bigint END"
         )
     };
 }

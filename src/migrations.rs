@@ -62,7 +62,7 @@ pub fn run_migrations(conn: &mut PgConnection) -> Result<()> {
 
 fn migrate(conn: &mut PgConnection) -> Result<()> {
     let mut in_schema_now = false;
-    let migrated = transaction::writing(conn, |conn| {
+    let migrated = transaction::in_write_transaction(conn, |conn| {
         query::advisory_lock(conn, LOCK)?;
         if !check_owner(conn, true)? {
             conn.batch_execute("CREATE SCHEMA dbsemaphore")?;
@@ -122,7 +122,7 @@ fn name_event_triggers(conn: &mut PgConnection, error: Error, was_in_schema: boo
 /// ```
 pub fn revert_migrations(conn: &mut PgConnection) -> Result<()> {
     let mut in_schema_now = false;
-    let reverted = transaction::writing(conn, |conn| {
+    let reverted = transaction::in_write_transaction(conn, |conn| {
         query::advisory_lock(conn, LOCK)?;
         if !check_owner(conn, true)? {
             return Ok(());
@@ -173,7 +173,7 @@ fn is_pending(conn: &mut PgConnection) -> Result<bool> {
 
 /// The versions of those that have been run.
 fn applied(conn: &mut PgConnection) -> Result<BTreeSet<String>> {
-    transaction::reading(conn, |conn| {
+    transaction::in_read_scope(conn, |conn| {
         if !query::has_table(conn, "__diesel_schema_migrations")? {
             return Ok(BTreeSet::new());
         }
@@ -193,7 +193,7 @@ fn applied(conn: &mut PgConnection) -> Result<BTreeSet<String>> {
 
 /// In another cluster than before, lets fencing tokens go on increasing. Only a role that may do so does.
 fn record_move(conn: &mut PgConnection) -> Result<()> {
-    let moved = transaction::reading(conn, |conn| Ok(query::moved_semaphores(conn)?))?;
+    let moved = transaction::in_read_scope(conn, |conn| Ok(query::moved_semaphores(conn)?))?;
     if moved.is_empty() {
         return Ok(());
     }
@@ -204,7 +204,7 @@ fn record_move(conn: &mut PgConnection) -> Result<()> {
         );
         return Ok(());
     }
-    transaction::writing(conn, |conn| Ok(query::record_move(conn, &moved)?))
+    transaction::in_write_transaction(conn, |conn| Ok(query::record_move(conn, &moved)?))
 }
 
 fn version(version: MigrationVersion<'_>) -> String {

@@ -145,6 +145,3 @@ pub(crate) fn in_read_scope<T>(
         work(conn)
     }
 }
-
-// Only src/migrations.rs uses these names. Delete them when it uses the new ones.
-pub(crate) use self::{in_read_scope as reading, in_write_transaction as writing};

@@ -188,3 +188,8 @@ AS $$
     WHERE dbsemaphore._check_primary()
     ORDER BY s.name
 $$;
+
+-- The age of a time in milliseconds. Null for a time that lies ahead: then the clock was set back.
+CREATE OR REPLACE FUNCTION dbsemaphore._age_ms(since timestamptz) RETURNS bigint
+LANGUAGE sql STABLE
+RETURN CASE WHEN since <= clock_timestamp() THEN (extract(epoch FROM clock_timestamp() - since) * 1000)::bigint END;

@@ -80,11 +80,10 @@ BEGIN
     locked_ids := ARRAY(
         SELECT DISTINCT l.id FROM (
             SELECT t.id
-            FROM generate_series(1, 1024) AS n,
+            FROM (SELECT floor(random() * slot_bound)::integer AS slot FROM generate_series(1, 1024)) AS r,
                 LATERAL (
                     SELECT t.id FROM dbsemaphore.ticket t
-                    WHERE t.semaphore_id = semaphore_id AND t.slot = floor(random() * slot_bound + 0 * n)::integer
-                      AND t.id <> ALL (excluded_ids)
+                    WHERE t.semaphore_id = semaphore_id AND t.slot = r.slot AND t.id <> ALL (excluded_ids)
                     FOR NO KEY UPDATE SKIP LOCKED) AS t
             LIMIT requested) AS l);
     IF cardinality(locked_ids) < requested THEN

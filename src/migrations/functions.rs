@@ -61,7 +61,7 @@ fn checksum() -> String {
 
 /// Whether this database has other functions than ours, and not those of a newer version of this crate.
 pub(super) fn are_pending(conn: &mut PgConnection) -> Result<bool> {
-    transaction::reading(conn, |conn| {
+    transaction::in_read_scope(conn, |conn| {
         if !query::has_table(conn, "function_version")? {
             return Ok(true);
         }

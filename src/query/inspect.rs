@@ -58,35 +58,15 @@ pub(crate) struct UsageRow {
     pub(crate) waiting: i64,
 }
 
-/// The age of a time in milliseconds. Null for a time that lies ahead: then the clock was set back.
-macro_rules! age_ms {
-    ($time:literal) => {
-        concat!(
-            "CASE WHEN ",
-            $time,
-            " <= pg_catalog.clock_timestamp() THEN \
-             (EXTRACT(epoch FROM pg_catalog.clock_timestamp() - ",
-            $time,
-            ") * 1000)::bigint END"
-        )
-    };
-}
+const HOLDERS: &str = "SELECT h.ticket_id AS ticket, h.pid, h.usename AS role, h.application_name AS application, h.label, \
+     pg_catalog.host(h.client_addr) AS client_address, dbsemaphore._age_ms(h.held_since) AS held_for, \
+     dbsemaphore._age_ms(h.transaction_start) AS transaction_for, h.prepared_transaction \
+     FROM dbsemaphore.holders($1) AS h";
 
-const HOLDERS: &str = concat!(
-    "SELECT h.ticket_id AS ticket, h.pid, h.usename AS role, h.application_name AS application, h.label, \
-     pg_catalog.host(h.client_addr) AS client_address, ",
-    age_ms!("h.held_since"),
-    " AS held_for, ",
-    age_ms!("h.transaction_start"),
-    " AS transaction_for, h.prepared_transaction FROM dbsemaphore.holders($1) AS h"
-);
-
-const WAITERS: &str = concat!(
-    "SELECT w.queue_position AS place, w.requested AS tickets, w.pid, w.usename AS role, w.application_name AS application, \
-     w.label, pg_catalog.host(w.client_addr) AS client_address, ",
-    age_ms!("w.waiting_since"),
-    " AS waited FROM dbsemaphore.waiters($1) AS w"
-);
+const WAITERS: &str = "SELECT w.queue_position AS place, w.requested AS tickets, w.pid, w.usename AS role, \
+     w.application_name AS application, w.label, pg_catalog.host(w.client_addr) AS client_address, \
+     dbsemaphore._age_ms(w.waiting_since) AS waited \
+     FROM dbsemaphore.waiters($1) AS w";
 
 pub(crate) fn holders(conn: &mut PgConnection, name: &str) -> QueryResult<Vec<HolderRow>> {
     diesel::sql_query(HOLDERS).bind::<Text, _>(name).load(conn)

@@ -25,7 +25,7 @@ DECLARE
         current_setting('transaction_isolation') = 'read committed' AND NOT dbsemaphore._has_foreign_keys();
 BEGIN
     RETURN ARRAY(
-        SELECT t.slot FROM unnest(slots, lockers) AS t (slot, locker)
+        SELECT t.slot FROM (SELECT unnest(slots) AS slot, unnest(lockers) AS locker) AS t
         WHERE NOT (lockers_are_holders AND mxid_age(t.locker) <= 0 AND (
             age(t.locker) <= newest_age
             OR t.locker IN (SELECT r.xid8::xid FROM pg_snapshot_xip(snapshot) AS r (xid8))))

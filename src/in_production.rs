@@ -86,13 +86,13 @@
 //! # let mut conn = database.connect();
 //! # diesel_dbsemaphore::run_migrations(&mut conn)?;
 //! # conn.batch_execute("
-//! SELECT name, tickets, in_use, waiting FROM dbsemaphore.usage();
+//! SELECT name, size, in_use, waiting FROM dbsemaphore.usage();
 //! # ")?;
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Who has held a ticket for longer than an hour, and who has waited for more than a minute. (Times are in milliseconds;
-//! the age of the holder's transaction stands in where it is not known since when it has had the ticket.)
+//! Who has held a ticket for longer than an hour, and who has waited for more than a minute. (Where it is not known since when a
+//! ticket is held, the start of the holder's transaction is used.)
 //!
 //! ```
 //! # use diesel::{prelude::*, connection::SimpleConnection};
@@ -100,13 +100,13 @@
 //! # let mut conn = database.connect();
 //! # diesel_dbsemaphore::run_migrations(&mut conn)?;
 //! # conn.batch_execute("
-//! SELECT s.name, h.ticket, h.pid, h.application, h.label, coalesce(h.held_for, h.transaction_for) / 1000 AS seconds
+//! SELECT s.name, h.ticket_id, h.pid, h.application_name, h.label, now() - coalesce(h.held_since, h.transaction_start) AS age
 //! FROM dbsemaphore.semaphore s, dbsemaphore.holders(s.name) h
-//! WHERE coalesce(h.held_for, h.transaction_for) > 3600000;
+//! WHERE coalesce(h.held_since, h.transaction_start) < now() - interval '1 hour';
 //!
-//! SELECT s.name, w.place, w.pid, w.application, w.label, w.waited / 1000 AS seconds
+//! SELECT s.name, w.queue_position, w.pid, w.application_name, w.label, now() - w.waiting_since AS age
 //! FROM dbsemaphore.semaphore s, dbsemaphore.waiters(s.name) w
-//! WHERE w.waited > 60000;
+//! WHERE w.waiting_since < now() - interval '1 minute';
 //! # ")?;
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```

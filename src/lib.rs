@@ -106,9 +106,8 @@
 //! # What is not promised
 //!
 //! * Fairness among callers that try again and again instead of waiting in the queue.
-//! * That a semaphore of more than 10,000 tickets refuses only if all were held at one instant: they are looked at one
-//!   after another, and in a large and busy semaphore a ticket may come back behind the look. Smaller ones look again
-//!   until that is certain, within reason.
+//! * That each refusal is exact. A semaphore of up to 10,000 tickets refuses only if all were held at one instant, or if
+//!   their holders changed in each of 10 looks in a row. A larger one refuses if each ticket was held when it was looked at.
 //! * That a holder stops working when its session is gone: see [`losing_a_ticket`].
 //! * Under `REPEATABLE READ` and `SERIALIZABLE`, a call inside your transaction sees sizes as of its snapshot, and may
 //!   fail with a serialization error after a shrink. There are never more than `n` holders under any level. The guard

@@ -37,10 +37,11 @@ $$;
 --
 -- Up to 10,000 slots: reads who has locked each ticket, which costs a fraction of an attempt to lock it, and tries those that
 -- may be available. Between the two, the only available ticket may change. So fewer than `requested` are returned only if
--- none of the others may be available, if each had the same locker as in the round before (then all were held at that
--- time), or after `attempts` rounds.
+-- all others were held at one instant (none may be available, or each has the same locker as in the round before), or if
+-- holders changed in each of `attempts` rounds.
 --
--- More slots: tries 1,024 random slots, then all of them in order.
+-- More slots: tries 1,024 random slots, then all of them in order. Fewer than `requested` are returned if each of the others was
+-- held when it was tried.
 CREATE OR REPLACE FUNCTION dbsemaphore._lock_available_tickets(
     semaphore_id bigint, slot_bound integer, requested integer, excluded_ids bigint[], attempts integer)
 RETURNS bigint[]

@@ -57,7 +57,7 @@ sabotages: setup
 	@cargo build --quiet --package faults
 	@$(SERVER) scripts/sabotages $(SEED)
 
-# Prints the figures that README.md quotes, and writes them to target/bench.json. ARGS="--help" tells what can be changed.
+# Prints the figures of docs/benchmarks.md, and writes them to target/bench.json. ARGS="--help" tells what can be changed.
 bench: setup
 	$(SERVER) cargo bench --bench speed -- acquire scale line hand-off cost $(ARGS)
 

@@ -18,7 +18,7 @@ use diesel::PgConnection;
 /// then acquire others, too.
 ///
 /// One round trip, if it need not wait. A request that [waits](Request::wait) does so in a queue: see
-/// [`waiting`](crate::waiting).
+/// [`waiting`](crate::guide::waiting).
 ///
 /// # Errors
 ///

@@ -54,7 +54,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
     /// Acquires a ticket; `None` when too few are free. The connection goes back (it is dropped) unless a ticket was
     /// acquired; pass `&mut conn` to keep it.
     ///
-    /// Waits only if the request says so, see [`waiting`](crate::waiting).
+    /// Waits only if the request says so, see [`waiting`](crate::guide::waiting).
     ///
     /// # Errors
     ///

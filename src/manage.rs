@@ -75,7 +75,7 @@ pub fn ensure(conn: &mut PgConnection, name: &str, tickets: u32) -> Result<bool>
 /// Creates a semaphore of that many tickets, or resizes the one of that name to them.
 ///
 /// Growing is seen by the next request. Shrinking deletes available tickets first and waits for held ones only as far as
-/// those are not enough, in the queue with others who [wait](crate::waiting); while it waits, what it has so far can't be
+/// those are not enough, in the queue with others who [wait](crate::guide::waiting); while it waits, what it has so far can't be
 /// acquired; if it fails or is cancelled (by `lock_timeout`, which bounds its wait for other resizes, and then that for
 /// tickets; by `statement_timeout`; by a lost connection), the old size stands.
 ///

@@ -41,9 +41,9 @@ diesel::table! {
 /// # Errors
 ///
 /// [`Migration`](Error::Migration), [`Database`](Error::Database). If an [event
-/// trigger](crate::migrating#event-triggers) may have failed, the error names it. A role that may not create a schema gets
+/// trigger](crate::guide::migrating#event-triggers) may have failed, the error names it. A role that may not create a schema gets
 /// an error that says so, and so does one that would give its rights away, in a schema of somebody else's: see
-/// [`security`](crate::security#the-owner-of-the-schema).
+/// [`security`](crate::guide::security#the-owner-of-the-schema).
 ///
 /// ```
 /// # let database = stand::Database::create();

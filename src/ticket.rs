@@ -108,14 +108,14 @@ impl Ticket {
     }
 
     /// A number that rises with every acquisition of a ticket, so that what is guarded can tell a former holder, who
-    /// doesn't know yet that it lost its ticket, from the present one: see [`losing_a_ticket`](crate::losing_a_ticket).
+    /// doesn't know yet that it lost its ticket, from the present one: see [`losing_a_ticket`](crate::guide::losing_a_ticket).
     ///
     /// For each ticket id it is greater than that of every earlier holder, also after a crash of the server, on a
     /// promoted standby, and in another cluster, after `pg_upgrade` or a dump and its restoration. The low 52 bits are the
     /// server's clock in microseconds, read after the ticket was acquired. The 11 bits above it are an epoch, which each
     /// promotion raises by 1 and [`run_migrations`](crate::run_migrations) in another cluster by 16. So this assumes that
     /// nobody sets the clock of one server back by more than the time between two holders, and that the epoch stays below
-    /// 2048. [What a move needs](crate::losing_a_ticket#moving-to-another-cluster) is documented with the SQL for it.
+    /// 2048. [What a move needs](crate::guide::losing_a_ticket#fencing-tokens-after-a-move) is documented with the SQL for it.
     ///
     /// Asking again for what the transaction holds gives the same token, as long as it need not take more.
     ///

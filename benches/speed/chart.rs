@@ -1,4 +1,4 @@
-//! Draws the file of figures: `benches/speed.svg`, which README.md shows. It measures nothing, and leaves out what the
+//! Draws the file of figures: `benches/speed.svg`, which README.md and docs/benchmarks.md show. It measures nothing, and leaves out what the
 //! file doesn't have. Bars are medians; their colours suit light and dark pages.
 
 use crate::{kit::Report, options::Options};
@@ -104,12 +104,12 @@ const PANELS: [Panel; 3] = [
     },
     Panel {
         title: "The longest waits of 16 workers who share 3 tickets",
-        note: "99th percentile, perfect line = 1: shorter is better. The others try again every 10 ms",
+        note: "99th percentile, perfect queue = 1: shorter is better. The others try again every 10 ms",
         section: "peers_line",
         column: "p99_of_perfect",
         of: &[("tickets", "3"), ("workers", "16")],
         bars: &[
-            (Ours, "waiting in line", "guard that may wait"),
+            (Ours, "waiting in the queue", "guard that may wait"),
             (
                 Other,
                 "SKIP LOCKED by hand",

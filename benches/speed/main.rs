@@ -1,4 +1,4 @@
-//! How fast it is: the figures that README.md quotes, and others, as ratios to what PostgreSQL itself can do and to what
+//! Measures speed: the figures in docs/benchmarks.md and others, as ratios to what PostgreSQL itself can do and to what
 //! people use instead.
 //!
 //! `cargo bench --bench speed -- --help` lists the topics, a module each, which says what it measures and what not. All

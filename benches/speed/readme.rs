@@ -1,4 +1,4 @@
-//! Prints the table of README.md's section on speed, and the figures in its text, from the file of figures. It measures
+//! Prints the first table of docs/benchmarks.md, and other figures of that page, from the file of figures. It measures
 //! nothing.
 
 use crate::{kit::Report, options::Options};
@@ -25,7 +25,7 @@ const IN_LINE: [&str; 4] = [WAITING, BY_HAND, ADVISORY, PYTHON];
 
 const SHARED: &[(&str, &str)] = &[("tickets", "3"), ("workers", "16")];
 
-/// What it says, where the figures are, and of whom.
+/// The label, where the figures are, and of which contestants.
 const TABLE: [(&str, Place, [&str; 4]); 10] = [
     (
         "acquire and release, 1 client: rate, empty transactions = 1",
@@ -33,17 +33,17 @@ const TABLE: [(&str, Place, [&str; 4]); 10] = [
         ROLLED_BACK,
     ),
     (
-        "the same, 8 clients",
+        "acquire and release, 8 clients: rate, empty transactions = 1",
         ("peers", &[("clients", "8")], "of_round_trips"),
         ROLLED_BACK,
     ),
     (
-        "the same, 8 clients that commit",
+        "acquire and release, 8 clients that commit: rate, empty transactions = 1",
         ("peers", &[("clients", "8")], "of_round_trips"),
         COMMITTED,
     ),
     (
-        "the first 90,000 of 100,000 held: time, empty transaction = 1",
+        "acquire if the first 90,000 of 100,000 are held: time, empty transaction = 1",
         (
             "peers_many",
             &[("tickets", "100000"), ("held", "90000")],
@@ -52,7 +52,7 @@ const TABLE: [(&str, Place, [&str; 4]); 10] = [
         BEST,
     ),
     (
-        "none of 1,000 free, the answer: time, empty transaction = 1",
+        "refusal if all 1,000 are held: time, empty transaction = 1",
         (
             "peers_many",
             &[("tickets", "1000"), ("held", "1000")],
@@ -61,27 +61,27 @@ const TABLE: [(&str, Place, [&str; 4]); 10] = [
         BEST,
     ),
     (
-        "16 workers share 3 tickets: longest wait (p99), perfect line = 1",
+        "longest wait (p99) of 16 workers that share 3 tickets, perfect queue = 1",
         ("peers_line", SHARED, "p99_of_perfect"),
         IN_LINE,
     ),
     (
-        "fairness (Jain)",
+        "fairness (Jain) of these workers",
         ("peers_line", SHARED, "fairness"),
         IN_LINE,
     ),
     (
-        "share of time in use",
+        "share of time that the tickets are in use",
         ("peers_line", SHARED, "in_use"),
         IN_LINE,
     ),
     (
-        "server's CPU, % of a core",
+        "server's CPU for these workers, % of a core",
         ("peers_line", SHARED, "server_cpu"),
         IN_LINE,
     ),
     (
-        "longest wait, 8 workers share 1 ticket",
+        "longest wait (p99) of 8 workers that share 1 ticket, perfect queue = 1",
         (
             "peers_line",
             &[("tickets", "1"), ("workers", "8")],
@@ -134,7 +134,7 @@ const TEXT: [(&str, Place); 18] = [
         ),
     ),
     (
-        "100,000 free, time of 3 free",
+        "100,000 available, time of 3 available",
         (
             "scale",
             &[("what", "all free"), ("tickets", "100000")],

@@ -23,7 +23,7 @@ const LIST_OF_VERSIONS: &str = "CREATE TABLE dbsemaphore.__diesel_schema_migrati
 /// The SQL that [`run_migrations`](crate::run_migrations) would run in this database now: empty if there is nothing to do.
 ///
 /// For those who keep all SQL in migrations of their own. It does what `run_migrations` does, and writes down what was
-/// done in the same place, so that both can be used after one another: see [`migrating`](crate::migrating).
+/// done in the same place, so that both can be used after one another: see [`migrating`](crate::guide::migrating).
 ///
 /// # Errors
 ///

@@ -13,7 +13,7 @@ use std::{
 };
 
 const N: usize = 3;
-const CHAPTER: &str = include_str!("../../src/from_django.rs");
+const CHAPTER: &str = include_str!("../../docs/guide/from_django.md");
 
 /// What the package's migration makes, with as many tickets as ours has, of the same name.
 fn database() -> Database {
@@ -39,8 +39,8 @@ fn in_python(conn: &mut PgConnection) -> bool {
 /// The documented statement for Python code.
 fn in_python_with_ours(conn: &mut PgConnection) -> bool {
     let begin = CHAPTER.find("SELECT t.id FROM dbsemaphore.ticket").unwrap();
-    let select = CHAPTER[begin..].split("//! ```").next().unwrap();
-    let select = select.replace("//! ", "").replace("%s", "'x'");
+    let select = CHAPTER[begin..].split("```").next().unwrap();
+    let select = select.replace("%s", "'x'");
     sql_query(select).execute(conn).unwrap() == 1
 }
 

@@ -14,13 +14,15 @@ pub(crate) enum Kind {
     Operator,
 }
 
-/// The SQL in the chapter `security` that begins like that.
+/// The block of SQL in the chapter `security` that begins with this.
 pub(crate) fn documented(beginning: &str) -> String {
-    let chapter = include_str!("../../src/security.rs")
-        .replace("//! ", "")
-        .replace("//!", "");
-    let begin = chapter.find(&format!("\n{beginning}")).unwrap();
-    chapter[begin..].split("\n# ").next().unwrap().to_owned()
+    let blocks = include_str!("../../docs/guide/security.md").split("\n```sql\n");
+    blocks
+        .skip(1)
+        .map(|rest| rest.split("\n```\n").next().unwrap())
+        .find(|block| block.starts_with(beginning))
+        .unwrap()
+        .to_owned()
 }
 
 /// Makes the documented roles, under names of their own on this server, and returns them: observer, holder, operator.

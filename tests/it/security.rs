@@ -240,8 +240,7 @@ fn a_superuser_steps_into_no_trap() {
         // Their own tables come from where a user's own statement looks for them.
         conn.batch_execute("DROP TABLE IF EXISTS pg_temp.pg_locks, pg_temp.pg_stat_activity")
             .unwrap();
-        conn.batch_execute(documented.trim().trim_start_matches('#'))
-            .unwrap();
+        conn.batch_execute(&documented).unwrap();
     }
     held.release().unwrap();
     sem::make(conn, "x", 1).unwrap();
@@ -346,7 +345,7 @@ fn whoever_takes_the_advisory_locks_is_seen_and_can_be_ended() {
     let query = documented("SELECT s.name, l.kind");
     let intruders = format!(
         "SELECT max(pid) FROM ({}) AS i",
-        query.trim().trim_end_matches(';')
+        query.trim_end_matches(';')
     );
     let mut take = |kind: &str| {
         let mut mallory = database.connect_as(&holder);
@@ -405,14 +404,12 @@ fn whoever_hides_accuses_nobody_else_and_is_found() {
         .unwrap();
     let shown = sem::holders(operator, "x").unwrap();
     assert_eq!((shown.len(), shown[0].session.pid), (1, None));
-    let hidden = documented("SELECT a.pid, a.usename")
-        .trim()
-        .trim_end_matches(';')
-        .to_owned();
-    assert_eq!(
-        number(operator, &format!("SELECT max(pid) FROM ({hidden}) AS h")),
-        pid
+    let hidden = documented("SELECT a.pid, a.usename");
+    let hidden = format!(
+        "SELECT max(pid) FROM ({}) AS h",
+        hidden.trim_end_matches(';')
     );
+    assert_eq!(number(operator, &hidden), pid);
 
     // It says that it holds what another one holds, under a name of its choice.
     let honest = SemaphoreTicket::require(database.connect(), "x").unwrap();

@@ -118,7 +118,7 @@ pub(crate) fn watch(folder: &Path, over: &AtomicBool) -> Sight {
 }
 
 /// The lines of a server's log, with `log_lock_waits` on, that say that it rearranged a queue. It does so to resolve some
-/// deadlocks, and then somebody overtakes: see "What it doesn't promise" in the library's chapter `waiting`.
+/// deadlocks, and then somebody overtakes: see "Limits" in docs/guide/waiting.md.
 pub(crate) fn rearranged(log: &str) -> Vec<String> {
     let lines = log.lines();
     let lines = lines.filter(|line| line.contains("by rearranging queue order"));

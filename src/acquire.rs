@@ -7,24 +7,31 @@ use crate::{
 };
 use diesel::PgConnection;
 
-/// Acquires a ticket in the transaction that the connection is in; `None` when too few are free. It goes back when that
-/// transaction ends, by commit, rollback or a lost connection.
+/// Acquires a ticket in the transaction that the connection is in. Returns `None` if too few tickets are available.
 ///
-/// Within one transaction, asking again gives the same tickets: it makes sure that this transaction holds *at least* as
-/// many as asked for, and returns all that it holds of that semaphore. A rollback to a savepoint gives back what was
-/// taken after it. A refused request takes nothing.
+/// The ticket is released when that transaction ends, by commit, rollback or a lost connection.
 ///
-/// Limitation: `RESET ALL` in the same transaction makes the transaction forget its tickets. It goes on holding them, but asking again may
-/// then acquire others, too.
+/// Within one transaction, a second request returns the same tickets: afterwards, the transaction holds *at least* the
+/// requested number. The result contains all tickets of the semaphore that the transaction holds. A rollback to a
+/// savepoint releases the tickets that were acquired after it. A refused request acquires nothing.
 ///
-/// One round trip, if it need not wait. A request that [waits](Request::wait) does so in a queue: see
+/// Limitation: after `RESET ALL` in the same transaction, the transaction still holds its tickets, but a second
+/// request may acquire further ones.
+///
+/// Takes one round trip. A request that [waits](Request::wait) and has to join the queue takes five: see
 /// [`waiting`](crate::guide::waiting).
 ///
 /// # Errors
 ///
-/// [`NotInTransaction`](Error::NotInTransaction), [`UnknownSemaphore`](Error::UnknownSemaphore),
-/// [`InvalidName`](Error::InvalidName), [`InvalidTickets`](Error::InvalidTickets) leave the transaction as it was;
-/// [`Database`](Error::Database), what PostgreSQL raises, aborts it.
+/// These leave the transaction as it was:
+///
+/// * [`NotInTransaction`](Error::NotInTransaction): the connection is not inside a transaction.
+/// * [`UnknownSemaphore`](Error::UnknownSemaphore): there is no semaphore of that name.
+/// * [`InvalidName`](Error::InvalidName), [`InvalidLabel`](Error::InvalidLabel): the request has one.
+/// * [`InvalidTickets`](Error::InvalidTickets): 0 tickets were requested, or more than the semaphore has.
+/// * [`Cancelled`](Error::Cancelled): the token of the request was cancelled while it waited.
+///
+/// [`Database`](Error::Database), an error that PostgreSQL raised, aborts the transaction.
 ///
 /// ```
 /// use diesel::Connection;
@@ -37,10 +44,10 @@ use diesel::PgConnection;
 /// sem::ensure(&mut conn, "reports", 3)?;
 /// conn.transaction(|c| {
 ///     let Some(_ticket) = sem::acquire(c, "reports")? else {
-///         return Ok(());              // three others are at it
+///         return Ok(());              // all three tickets are held
 ///     };
 ///     write_the_report(c)
-/// })?;                                // the ticket is back
+/// })?;                                // the ticket is released
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub fn acquire<'a>(
@@ -62,11 +69,11 @@ pub fn acquire<'a>(
     Ok(granted)
 }
 
-/// [`acquire`], with an error when too few tickets are free: [`Unavailable`](Error::Unavailable).
+/// Acquires a ticket as [`acquire`] does. Returns an error if too few tickets are available.
 ///
 /// # Errors
 ///
-/// [`Unavailable`](Error::Unavailable), which leaves the transaction as it was, and those of [`acquire`].
+/// [`Unavailable`](Error::Unavailable), which leaves the transaction as it was, and the errors of [`acquire`].
 ///
 /// ```
 /// use diesel::Connection;
@@ -94,7 +101,7 @@ pub(crate) fn or_unavailable<T>(granted: Option<T>, request: &Request<'_>) -> Re
     })
 }
 
-/// Sends one statement, which doesn't wait, in the open transaction.
+/// Sends one statement, which does not wait, in the open transaction.
 pub(crate) fn try_once(
     conn: &mut PgConnection,
     request: &Request<'_>,

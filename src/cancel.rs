@@ -8,11 +8,11 @@ use std::{
     },
 };
 
-/// Cancels requests that wait, from another thread.
+/// Cancels waiting requests from another thread.
 ///
-/// A request carries the token by [`Request::cancellation`](crate::Request::cancellation). Share the token with the thread
-/// that cancels, by a reference or an `Arc`. One token may serve several requests: [`cancel`](Self::cancel) cancels all of
-/// them, also those that come later.
+/// [`Request::cancellation`](crate::Request::cancellation) adds the token to a request. Share the token with the
+/// thread that cancels, by a reference or an `Arc`. If several requests have the token, [`cancel`](Self::cancel)
+/// cancels all of them, and also later ones.
 ///
 /// ```
 /// use diesel_dbsemaphore::{self as sem, CancellationToken, Error, Request, SemaphoreTicket};
@@ -41,12 +41,12 @@ use std::{
 #[derive(Debug, Default)]
 pub struct CancellationToken {
     cancelled: AtomicBool,
-    /// The numbers by which the server knows the waits that go on.
+    /// The numbers under which the server can cancel the running waits.
     waits: Mutex<Vec<u32>>,
 }
 
 impl CancellationToken {
-    /// Makes a token that is not cancelled.
+    /// Creates a token that is not cancelled.
     ///
     /// ```
     /// assert!(!diesel_dbsemaphore::CancellationToken::new().is_cancelled());
@@ -56,18 +56,20 @@ impl CancellationToken {
         Self::default()
     }
 
-    /// Cancels the waits of this token; returns `true` if the server has cancelled one.
+    /// Cancels the waits of this token. Returns `true` if the server has cancelled one.
     ///
-    /// A request of this token that has not begun to wait is refused with [`Error::Cancelled`](crate::Error::Cancelled), too.
-    /// PostgreSQL may miss a cancel that comes at the instant of a time-out: where the wait has to end, call this again until
-    /// the call that waits has returned. A request that was granted at that instant keeps its ticket.
+    /// A request with this token that begins to wait later fails with [`Error::Cancelled`](crate::Error::Cancelled),
+    /// too. A request that acquires its ticket at the instant of the call keeps it.
     ///
-    /// Takes one round trip for each wait that goes on, on a connection other than the one that waits, of the same role or of a member of
-    /// `pg_signal_backend`. It does not block.
+    /// Limitation: PostgreSQL may ignore a cancellation at the instant of a timeout. If the wait has to end, repeat
+    /// this call until the waiting call has returned.
+    ///
+    /// Takes one round trip for each running wait. `conn` has to be another connection than the one that waits, of the
+    /// same role or of a member of `pg_signal_backend`. Does not wait for the cancelled call.
     ///
     /// # Errors
     ///
-    /// [`Error::Database`](crate::Error::Database). The token counts as cancelled all the same.
+    /// [`Error::Database`](crate::Error::Database). The token is cancelled in this case, too.
     ///
     /// ```
     /// # use diesel_dbsemaphore as sem;
@@ -75,7 +77,7 @@ impl CancellationToken {
     /// # let mut conn = database.connect();
     /// # sem::run_migrations(&mut conn)?;
     /// let token = sem::CancellationToken::new();
-    /// assert!(!token.cancel(&mut conn)?);     // nobody waits with it
+    /// assert!(!token.cancel(&mut conn)?);     // no request with it waits
     /// assert!(token.is_cancelled());
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
@@ -98,7 +100,7 @@ impl CancellationToken {
         self.cancelled.load(SeqCst)
     }
 
-    /// From now on, until what is returned is dropped, the wait with this number goes on.
+    /// Registers the running wait with this number, until the returned value is dropped.
     pub(crate) fn add(&self, wait: u32) -> impl Drop + '_ {
         struct Added<'a>(&'a CancellationToken, u32);
 
@@ -116,7 +118,7 @@ impl CancellationToken {
     }
 }
 
-/// A number for a wait, unlike others of a whole fleet: `RandomState` is seeded by the system.
+/// Returns a number for a wait that differs from those of other processes: the system seeds `RandomState`.
 pub(crate) fn random_id() -> u32 {
     let hash = RandomState::new().hash_one(std::process::id());
     (hash >> 32) as u32

@@ -1,11 +1,12 @@
 use diesel::PgConnection;
 
-/// A connection that a [`SemaphoreTicket`](crate::SemaphoreTicket) can hold its ticket with.
+/// A connection on which a [`SemaphoreTicket`](crate::SemaphoreTicket) can hold its ticket.
 ///
-/// Implemented for [`PgConnection`], for `&mut C`, for `Box<C>` and, with the feature `r2d2`, for pooled connections.
-/// Implement it for the connections of another pool, under two conditions: it always gives the same connection, and a
-/// connection that comes back to the pool while Diesel says that it is inside a transaction, or broken, is closed
-/// rather than handed to the next user.
+/// Implemented for [`PgConnection`], for `&mut C`, for `Box<C>` and, with the feature `r2d2`, for pooled
+/// connections. Implement it for the connections of another pool, under two conditions:
+///
+/// * `pg_connection` always returns the same connection.
+/// * The pool closes a returned connection that is inside a transaction or broken, according to Diesel.
 ///
 /// ```
 /// use diesel::PgConnection;
@@ -31,7 +32,7 @@ use diesel::PgConnection;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub trait TicketConnection {
-    /// The connection itself. Must not block, and must give the same one each time.
+    /// Returns the connection. Must not block, and must return the same one each time.
     ///
     /// ```
     /// use diesel_dbsemaphore::TicketConnection;

@@ -1,16 +1,16 @@
 use crate::{Request, request::WaitLimit};
 use std::time::{Duration, Instant};
 
-/// Until when a request waits, by the monotonic clock of this process.
+/// The time until which a request waits, by the monotonic clock of this process.
 #[derive(Clone, Copy)]
 pub(crate) struct Deadline {
     began: Instant,
-    /// `None` if the request waits for ever.
+    /// `None` if the request waits without limit.
     limit: Option<Duration>,
 }
 
 impl Deadline {
-    /// `None` if the request doesn't wait.
+    /// `None` if the request does not wait.
     pub(crate) fn from_request(request: &Request<'_>) -> Option<Self> {
         let limit = match request.wait_limit() {
             WaitLimit::Forever => None,
@@ -27,7 +27,7 @@ impl Deadline {
         self.began.elapsed()
     }
 
-    /// `None` if the request waits for ever.
+    /// `None` if the request waits without limit.
     pub(crate) fn remaining(self) -> Option<Duration> {
         self.limit.map(|limit| limit.saturating_sub(self.waited()))
     }

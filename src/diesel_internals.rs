@@ -8,13 +8,13 @@ use diesel::{
 };
 use std::num::NonZeroU32;
 
-/// How many transactions are open, savepoints included; `None` outside a transaction. An error if the connection is marked
-/// as broken.
+/// Returns how many transactions are open, savepoints included, or `None` outside a transaction. Fails if the
+/// connection is marked as broken.
 pub(crate) fn transaction_depth(conn: &mut PgConnection) -> QueryResult<Option<NonZeroU32>> {
     AnsiTransactionManager::transaction_manager_status_mut(conn).transaction_depth()
 }
 
-/// Whether a pool would close the connection: it is marked as broken, or inside a transaction that
+/// Whether a pool would close the connection, because it is marked as broken, or inside a transaction that
 /// `begin_test_transaction` has not opened.
 pub(crate) fn would_be_closed_by_pool(conn: &mut PgConnection) -> bool {
     AnsiTransactionManager::is_broken_transaction_manager(conn)
@@ -25,7 +25,7 @@ pub(crate) fn reset_transaction_depth(conn: &mut PgConnection) {
     *AnsiTransactionManager::transaction_manager_status_mut(conn) = Default::default();
 }
 
-/// Marks the connection as broken, so that a pool closes it. For a connection that nobody else may get in its present state.
+/// Marks the connection as broken, so that a pool closes it instead of passing its present state to the next user.
 pub(crate) fn mark_broken(conn: &mut PgConnection) {
     AnsiTransactionManager::transaction_manager_status_mut(conn).set_in_error();
 }

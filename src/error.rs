@@ -11,10 +11,10 @@ use diesel::result::{DatabaseErrorKind, Error as DieselError};
 /// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can go wrong. Each message names the culprit and, where there is one, the remedy.
+/// An error of this crate. Each message says what failed, the cause, and the fix if there is one.
 ///
-/// Errors that the library finds itself leave the caller's transaction as it was. What PostgreSQL raises
-/// ([`Database`](Self::Database)) aborts it, as any failing statement does: the connection is usable again after the
+/// Errors that the crate detects leave your transaction as it was. An error that PostgreSQL raises
+/// ([`Database`](Self::Database)) aborts it, as any failing statement does. The connection is usable again after the
 /// rollback.
 ///
 /// ```
@@ -31,14 +31,14 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A ticket was asked for outside of a transaction; its row lock would be gone at once.
+    /// A ticket was requested outside of a transaction. Its row lock would end with the statement.
     #[error(
         "tickets are held by a transaction, and this connection is in none: ask for them inside \
          conn.transaction(|conn| ..), or use with_ticket or SemaphoreTicket"
     )]
     NotInTransaction,
 
-    /// A [`SemaphoreTicket`](crate::SemaphoreTicket) was asked for on a connection that is inside a transaction.
+    /// A [`SemaphoreTicket`](crate::SemaphoreTicket) was requested on a connection that is inside a transaction.
     #[error(
         "a SemaphoreTicket opens a transaction of its own, and this connection is already inside one: give it another \
          connection, or call acquire, which holds the ticket in the transaction that is there"
@@ -50,17 +50,17 @@ pub enum Error {
     #[allow(missing_docs)]
     UnknownSemaphore { name: String },
 
-    /// No semaphore can have that name. Names have 1 to 255 characters and no NUL.
+    /// The name is not valid. Names have 1 to 255 characters and no NUL.
     #[error("{name:?} can't be the name of a semaphore: {reason}")]
     #[allow(missing_docs)]
     InvalidName { name: String, reason: &'static str },
 
-    /// No request can have that label. Labels have 1 to 40 printable ASCII characters.
+    /// The label is not valid. Labels have 1 to 40 printable ASCII characters.
     #[error("{label:?} can't be the label of a request: {reason}")]
     #[allow(missing_docs)]
     InvalidLabel { label: String, reason: &'static str },
 
-    /// No tickets were asked for, or more than `limit`: as many as the semaphore has, or can have.
+    /// 0 tickets were requested, or more than `limit`, which is the number that the semaphore has, or can have.
     #[error("semaphore {name:?}: {}", invalid_tickets(*.tickets, *.limit))]
     #[allow(missing_docs)]
     InvalidTickets {
@@ -69,7 +69,7 @@ pub enum Error {
         limit: u32,
     },
 
-    /// Too few tickets are free.
+    /// Too few tickets are available.
     #[error(
         "semaphore {name:?} has too few tickets free: try again later, or let the request wait longer"
     )]
@@ -81,7 +81,7 @@ pub enum Error {
     #[allow(missing_docs)]
     Cancelled { name: String },
 
-    /// The ticket went back although the guard was still there; somebody else may hold it now.
+    /// The ticket was released while the guard existed. Another request may hold it now.
     #[error(
         "ticket {ticket} was lost, somebody else may hold it now: stop the work that it guarded"
     )]
@@ -97,25 +97,26 @@ pub enum Error {
     )]
     NotMigrated,
 
-    /// The pool had no connection to give.
+    /// The pool had no connection available, or could not connect.
     #[cfg(feature = "r2d2")]
     #[error("no connection to hold a ticket with: {0}")]
     Pool(diesel::r2d2::PoolError),
 
-    /// A migration failed; none of them was applied.
+    /// A migration failed. None was applied.
     #[error("the migrations of diesel-dbsemaphore failed: {0}")]
     Migration(Box<dyn std::error::Error + Send + Sync>),
 
-    /// PostgreSQL, or Diesel, reported an error. With the remedy as the error's hint, where one is known.
+    /// PostgreSQL or Diesel reported an error. The error's hint has the fix, if one is known.
     #[error("{}", with_hint(.0))]
     Database(DieselError),
 }
 
 impl Error {
-    /// Returns `true` if a ticket, or a connection of the pool, was not available in time. Trying again later may succeed.
+    /// Returns `true` if a ticket, or a connection of the pool, was not available in time. A later request may
+    /// succeed.
     ///
-    /// So [`Unavailable`](Self::Unavailable) is busy, and so is [`Pool`](Self::Pool) if all connections were in use, but not if the
-    /// pool could not connect.
+    /// This is the case for [`Unavailable`](Self::Unavailable), and for [`Pool`](Self::Pool) if all connections were
+    /// in use, but not if the pool could not connect.
     ///
     /// ```
     /// use diesel_dbsemaphore::Error;

@@ -1,32 +1,33 @@
-//! What is told to the [`log`] facade: there is nothing to call here.
+//! What the crate logs, through the [`log`] crate. This module has no functions.
 //!
-//! Each event has a target of its own, so that it can be switched on, routed and counted by its name, and key-values
-//! beside its message. Targets, levels and keys are part of this crate's interface; the messages aren't.
+//! Each event has a target of its own, by which it can be switched on, routed and counted, and key-values beside its
+//! message. Targets, levels and keys are part of the public API. Messages are not.
 //!
 //! | target | level | when | keys |
 //! | --- | --- | --- | --- |
-//! | `diesel_dbsemaphore::acquired` | debug | a request was granted | `semaphore`, `tickets`, `fencing_token`, `label` |
-//! | `diesel_dbsemaphore::waited` | debug | so was one that could wait; comes just before | `semaphore`, `label`, `waited_ms` |
-//! | `diesel_dbsemaphore::refused` | debug | too few were free for one that doesn't wait | `semaphore`, `label` |
-//! | `diesel_dbsemaphore::timed_out` | info | too few came back for one that waits | `semaphore`, `label`, `waited_ms` |
-//! | `diesel_dbsemaphore::released` | debug | a guard gave its tickets back | `semaphore`, `tickets`, `fencing_token`, `held_ms` |
-//! | `diesel_dbsemaphore::lost` | warn | a guard or its watch found out that they had gone, once | `semaphore`, `tickets`, `fencing_token`, `held_ms`, `reason` |
+//! | `diesel_dbsemaphore::acquired` | debug | a request acquired its tickets | `semaphore`, `tickets`, `fencing_token`, `label` |
+//! | `diesel_dbsemaphore::waited` | debug | a request that may wait acquired its tickets; just before `acquired` | `semaphore`, `label`, `waited_ms` |
+//! | `diesel_dbsemaphore::refused` | debug | a request that does not wait found too few tickets available | `semaphore`, `label` |
+//! | `diesel_dbsemaphore::timed_out` | info | a request that waits reached its time limit | `semaphore`, `label`, `waited_ms` |
+//! | `diesel_dbsemaphore::released` | debug | a guard released its tickets | `semaphore`, `tickets`, `fencing_token`, `held_ms` |
+//! | `diesel_dbsemaphore::lost` | warn | a guard or its watch detected that its tickets were lost; once for each guard | `semaphore`, `tickets`, `fencing_token`, `held_ms`, `reason` |
 //! | `diesel_dbsemaphore::created` | info | [`ensure`](crate::ensure) or [`make`](crate::make) created a semaphore | `semaphore`, `size` |
-//! | `diesel_dbsemaphore::resized` | info | [`make`](crate::make) changed its size | `semaphore`, `size` |
-//! | `diesel_dbsemaphore::destroyed` | info | [`destroy`](crate::destroy) removed one | `semaphore` |
+//! | `diesel_dbsemaphore::resized` | info | [`make`](crate::make) changed the size of a semaphore | `semaphore`, `size` |
+//! | `diesel_dbsemaphore::destroyed` | info | [`destroy`](crate::destroy) deleted a semaphore | `semaphore` |
 //!
-//! `tickets` is a list of ids, as `1,2`; `label` is null if there is none; times are whole milliseconds by the caller's
-//! clock. What happens when a transaction of yours ends, only you know: its tickets are back, and no event says so. The
-//! last three are sent when the call returns, which in a transaction of yours is before you commit.
+//! * `tickets` is a list of ids, such as `1,2`. `label` is null if there is none. Times are whole milliseconds by
+//!   the caller's clock.
+//! * When your transaction ends, its tickets are released without an event.
+//! * The last three events are logged when the call returns. In your transaction, that is before you commit.
 //!
-//! Nothing on the way of an acquisition that is granted or refused at once is above debug. Whatever else the crate logs,
-//! under the names of its modules, is for those who look for a fault.
+//! A request that does not wait logs nothing above debug. Further messages, whose targets are names of modules, are for
+//! debugging and not stable.
 //!
 //! ```
 //! use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
 //! use log::{LevelFilter, Log, Metadata, Record, kv::Key};
 //!
-//! /// Counts, where another would write lines.
+//! /// Counts events instead of writing lines.
 //! struct Metrics;
 //!
 //! impl Log for Metrics {
@@ -58,7 +59,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The outcome of a request. Without a deadline, the request doesn't wait.
+/// Logs the outcome of a request. Without a deadline, the request does not wait.
 pub(crate) fn log_acquire_outcome(
     request: &Request<'_>,
     deadline: Option<Deadline>,
@@ -93,7 +94,7 @@ pub(crate) fn log_acquire_outcome(
     }
 }
 
-/// A guard, which had acquired the tickets at `since`, has released them.
+/// Logs that a guard, which had acquired the tickets at `since`, has released them.
 pub(crate) fn log_released(ticket: &Ticket, since: Instant) {
     log::debug!(
         target: "diesel_dbsemaphore::released",
@@ -103,8 +104,8 @@ pub(crate) fn log_released(ticket: &Ticket, since: Instant) {
     );
 }
 
-/// The tickets were lost, at an unknown time. To be called once for each guard. Without an error, the session is alive, but
-/// its transaction has ended.
+/// Logs that the tickets were lost, at an unknown time. To be called once for each guard. Without an error, the session
+/// is alive, but its transaction has ended.
 pub(crate) fn log_lost(ticket: &Ticket, since: Instant, error: Option<&impl fmt::Display>) {
     let reason = error.map_or_else(
         || "its transaction has ended".to_owned(),

@@ -7,24 +7,29 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A ticket that is held until this guard is dropped or released, with a transaction of its own.
+/// Holds a ticket in a transaction of its own, until the guard is dropped or released.
 ///
-/// The guard takes a connection, begins a transaction on it, acquires the ticket there, and rolls the transaction back
-/// at the end; so it can be used anywhere, whatever other connections do. The connection must not be inside a
-/// transaction, and it is busy as long as the guard lives: give it one of its own, best from a pool for tickets alone.
-/// (A transaction that raw SQL has opened is not seen before it has been aborted.)
+/// The guard begins a transaction on its connection, acquires the ticket there, and rolls the transaction back at the
+/// end. The connection must not be inside a transaction, and cannot be used otherwise while the guard exists. Use a
+/// connection of a [pool for tickets alone](crate::guide::in_production#two-pools). Limitation: a guard detects a
+/// transaction that raw SQL has opened only by the error that aborts it.
 ///
-/// Acquiring takes two round trips, releasing one, and neither waits for a disk. Of the connection's settings, the
-/// guard overrides for its transaction `idle_in_transaction_session_timeout` and, from PostgreSQL 17 on,
-/// `transaction_timeout` (which would take the ticket behind the holder's back), `lock_timeout`, `statement_timeout`, TCP
-/// keepalive and user time-out (see [`Request::host_timeout`]), and the isolation level. (The one statement of an
-/// acquisition that doesn't wait is still under the session's own `statement_timeout`; what comes after it isn't.)
+/// To acquire takes two round trips, to release one. Neither waits for the disk. For its transaction, the guard
+/// overrides these settings of the connection:
 ///
-/// Dropping never panics, and it is one round trip: it may block as long as the network does. On a connection that is
-/// in `begin_test_transaction`, the guard uses a savepoint instead, so that tests can run without a commit.
+/// * `idle_in_transaction_session_timeout` and, since PostgreSQL 17, `transaction_timeout`, which would release the
+///   ticket during the work.
+/// * `statement_timeout` and, if the request may wait, `lock_timeout`. Exception: the statement of a request that
+///   does not wait is still under the session's own `statement_timeout`.
+/// * TCP keepalive and TCP user timeout: see [`Request::host_timeout`].
+/// * The isolation level, which is `READ COMMITTED`.
 ///
-/// If the guard is leaked (`std::mem::forget`), its transaction stays open until the connection is closed, which a pool
-/// does when the connection comes back to it.
+/// Dropping never panics. It takes one round trip, and may block as long as the network does. On a connection that is
+/// in `begin_test_transaction`, the guard uses a savepoint instead of a transaction, so that tests can run without a
+/// commit.
+///
+/// If the guard is leaked (`std::mem::forget`), its transaction remains open until the connection is closed. A pool
+/// closes the connection when it is returned.
 ///
 /// ```
 /// use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
@@ -39,29 +44,35 @@ use std::{
 /// # drop(conn);
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
-#[must_use = "the ticket goes back as soon as its guard is dropped: bind it to a name, `let _ticket = ..`, since `let _ = ..` drops it at once"]
+#[must_use = "the ticket is released as soon as its guard is dropped: bind it to a name, `let _ticket = ..`, since `let _ = ..` drops it at once"]
 pub struct SemaphoreTicket<C: TicketConnection> {
-    /// None only once `release` has taken it.
+    /// `None` after `release` has taken it.
     conn: Option<C>,
     ticket: Ticket,
     since: Instant,
-    /// Set by a failed check. Nobody else can run a statement in the guard's transaction, so nothing else can end it
-    /// unseen: a lost session shows in the rollback.
+    /// Set by a failed check. Only checks run in the guard's transaction, so nothing else can end it undetected. A lost
+    /// session is detected by the rollback.
     lost: bool,
 }
 
 impl<C: TicketConnection> SemaphoreTicket<C> {
-    /// Acquires a ticket; `None` when too few are free. The connection goes back (it is dropped) unless a ticket was
-    /// acquired; pass `&mut conn` to keep it.
+    /// Acquires a ticket. Returns `None` if too few tickets are available. Unless a ticket was acquired, the
+    /// connection is dropped. Pass `&mut conn` to keep it.
     ///
-    /// Waits only if the request says so, see [`waiting`](crate::guide::waiting).
+    /// Waits only if the request says so: see [`waiting`](crate::guide::waiting).
     ///
     /// # Errors
     ///
-    /// [`AlreadyInTransaction`](Error::AlreadyInTransaction) if the connection is inside a transaction, which stays as
-    /// it was; [`UnknownSemaphore`](Error::UnknownSemaphore), [`InvalidName`](Error::InvalidName),
-    /// [`InvalidTickets`](Error::InvalidTickets), [`NotMigrated`](Error::NotMigrated), [`Database`](Error::Database).
-    /// After any of them the connection is as it was before, unless it is the connection itself that broke.
+    /// After each of these the connection is as it was before, unless the connection itself is broken.
+    ///
+    /// * [`AlreadyInTransaction`](Error::AlreadyInTransaction): the connection is inside a transaction, which remains
+    ///   as it was.
+    /// * [`UnknownSemaphore`](Error::UnknownSemaphore): there is no semaphore of that name.
+    /// * [`InvalidName`](Error::InvalidName), [`InvalidLabel`](Error::InvalidLabel): the request has one.
+    /// * [`InvalidTickets`](Error::InvalidTickets): 0 tickets were requested, or more than the semaphore has.
+    /// * [`Cancelled`](Error::Cancelled): the token of the request was cancelled while it waited.
+    /// * [`NotMigrated`](Error::NotMigrated): the tables are missing.
+    /// * [`Database`](Error::Database): PostgreSQL or Diesel reported an error.
     ///
     /// ```
     /// use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
@@ -114,11 +125,11 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
         }
     }
 
-    /// [`acquire`](Self::acquire), with an error when too few tickets are free.
+    /// Acquires a ticket as [`acquire`](Self::acquire) does. Returns an error if too few tickets are available.
     ///
     /// # Errors
     ///
-    /// [`Unavailable`](Error::Unavailable), and those of [`acquire`](Self::acquire).
+    /// [`Unavailable`](Error::Unavailable), and the errors of [`acquire`](Self::acquire).
     ///
     /// ```
     /// use diesel_dbsemaphore::{self as sem, Error, SemaphoreTicket};
@@ -135,7 +146,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
         acquire::or_unavailable(Self::acquire(conn, request)?, &request)
     }
 
-    /// What is held.
+    /// Returns the held ticket.
     ///
     /// ```
     /// # use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
@@ -151,15 +162,15 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
         &self.ticket
     }
 
-    /// Asks the server whether the ticket is still held: one round trip, which may block as long as the network does.
+    /// Checks whether the ticket is still held. Takes one round trip, which may block as long as the network does.
     ///
-    /// The answer is exact, for the moment at which the server gave it: while the transaction goes on, its ticket can't
-    /// have gone to anybody else.
+    /// The answer is exact for the moment at which the server gave it: while the transaction runs, nobody else can
+    /// acquire its ticket.
     ///
     /// # Errors
     ///
-    /// [`TicketLost`](Error::TicketLost), from then on at each call. A check that is itself cancelled or fails ends the
-    /// transaction, so the ticket is lost then, too.
+    /// [`TicketLost`](Error::TicketLost) if the ticket is lost, also at each later call. A check that is cancelled or
+    /// fails ends the transaction, so the ticket is lost in this case, too.
     ///
     /// ```
     /// # use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
@@ -169,7 +180,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
     /// # sem::ensure(&mut conn, "reports", 1)?;
     /// let mut guard = SemaphoreTicket::require(&mut conn, "reports")?;
     /// for step in 0..3 {
-    ///     guard.check()?;     // don't go on without a ticket
+    ///     guard.check()?;     // stop without a ticket
     ///     // .. the step ..
     /// }
     /// # Ok::<_, Box<dyn std::error::Error>>(())
@@ -184,11 +195,11 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
         })
     }
 
-    /// Gives the ticket back, and the connection, as dropping does, but reports what went wrong.
+    /// Releases the ticket as dropping does, and returns the connection, or an error if the ticket was lost.
     ///
     /// # Errors
     ///
-    /// [`TicketLost`](Error::TicketLost) if the ticket had gone before. The connection is dropped then.
+    /// [`TicketLost`](Error::TicketLost) if the ticket was lost before. The connection is dropped.
     ///
     /// ```
     /// # use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
@@ -198,7 +209,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
     /// # sem::ensure(&mut conn, "reports", 1)?;
     /// let guard = SemaphoreTicket::require(conn, "reports")?;
     /// // .. the work ..
-    /// let conn = guard.release()?;    // an error says that somebody else may have been at it meanwhile
+    /// let conn = guard.release()?;    // after an error, discard the result: another holder may have worked meanwhile
     /// # drop(conn);
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
@@ -206,10 +217,10 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
         self.end().unwrap_or_else(|| Err(self.lost_error(None)))
     }
 
-    /// Checks the ticket in the background, at this interval, and tells when it is lost. That also keeps poolers and
-    /// firewalls from taking the connection for idle.
+    /// Checks the ticket in the background at this interval, and reports its loss. The checks also keep poolers and
+    /// firewalls from treating the connection as idle.
     ///
-    /// Each check is a round trip. The first one is made at once; an interval of some seconds is a good one.
+    /// Each check is a round trip. The first one is made at once. An interval of some seconds is suitable.
     ///
     /// ```
     /// # use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
@@ -220,7 +231,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
     /// use std::time::Duration;
     ///
     /// let ticket = SemaphoreTicket::require(conn, "reports")?.watch(Duration::from_secs(2));
-    /// // .. long work, which asks ticket.is_lost() now and then ..
+    /// // .. long work, which calls ticket.is_lost() now and then ..
     /// let conn = ticket.release()?;
     /// # drop(conn);
     /// # Ok::<_, Box<dyn std::error::Error>>(())
@@ -232,12 +243,12 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
         WatchedTicket::new(self, interval)
     }
 
-    /// [`check`](Self::check), without an event.
+    /// Checks as [`check`](Self::check) does, without an event.
     pub(crate) fn check_quietly(&mut self) -> Result<(), Option<diesel::result::Error>> {
         let (false, Some(conn)) = (self.lost, &mut self.conn) else {
             return Err(None);
         };
-        // To lock a ticket, the transaction needed a number. Nobody else can end it and begin another that has one.
+        // To lock a ticket, the transaction needed a number. Nobody else can end this transaction and begin another one with a number.
         let held = query::has_transaction_id(conn.pg_connection());
         self.lost = !matches!(&held, Ok(true));
         if self.lost { Err(held.err()) } else { Ok(()) }
@@ -247,12 +258,12 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
         self.lost
     }
 
-    /// For a loss that was found, and logged, outside the guard.
+    /// Records a loss that was detected and logged outside the guard.
     pub(crate) fn mark_lost(&mut self) {
         self.lost = true;
     }
 
-    /// Drops the guard, which is lost, and its connection, which no pool will take back.
+    /// Drops a guard whose ticket is lost, and its connection, marked as broken.
     pub(crate) fn discard(mut self) {
         self.lost = true;
         if let Some(conn) = &mut self.conn {
@@ -264,7 +275,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
         self.since
     }
 
-    /// The one end of a guard, for `release` and `drop`. None if it has had it.
+    /// Ends the guard, for `release` and `drop`. `None` if the guard has ended before.
     fn end(&mut self) -> Option<Result<C>> {
         let mut conn = self.conn.take()?;
         let ended = transaction::finish_guard(conn.pg_connection());

@@ -1,4 +1,4 @@
-//! Who holds what, and who waits.
+//! Lists holders and waiters.
 
 use crate::{
     Error, Result, limits,
@@ -9,86 +9,88 @@ use crate::{
 use diesel::PgConnection;
 use std::time::Duration;
 
-/// A session of PostgreSQL that holds a ticket or waits for one.
+/// A PostgreSQL session that holds a ticket or waits for one.
 ///
-/// What a role may not see of others' sessions is `None`: without membership in `pg_read_all_stats`, the address of
-/// their clients.
+/// Values that the role may not see are `None`: without membership in `pg_read_all_stats`, the client addresses of
+/// other roles.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Session {
-    /// The process ID of its server process, as `pg_terminate_backend` takes it. Behind a pooler it is that of the
-    /// pooler's session. `None` for a ticket that was locked by other means than this crate, or that a prepared transaction
-    /// holds.
+    /// The process ID of the server process, for `pg_terminate_backend`. Behind a pooler, that of the pooler's
+    /// session. `None` if the ticket was locked by other means than this crate, or if a prepared transaction holds it.
     pub pid: Option<i32>,
-    /// The role that it has logged in as.
+    /// The role that logged in.
     pub role: Option<String>,
-    /// Its `application_name`, without the label.
+    /// The `application_name`, without the label.
     pub application: Option<String>,
-    /// What the request said: see [`Request::label`](crate::Request::label).
+    /// The label of the request: see [`Request::label`](crate::Request::label).
     pub label: Option<String>,
-    /// The address of its client; `None` on a Unix socket, too.
+    /// The address of the client. `None` on a Unix socket, too.
     pub client_address: Option<String>,
 }
 
-/// A ticket that is held, and by whom: see [`holders`].
+/// A held ticket and its holder: see [`holders`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Holder {
-    /// The ticket: a value of [`Ticket::ids`](crate::Ticket::ids).
+    /// The id of the ticket, as in [`Ticket::ids`](crate::Ticket::ids).
     pub ticket: i64,
-    /// Who holds it.
+    /// The session that holds the ticket.
     pub session: Session,
-    /// For how long it has been held, by the server's clock, in 32nds of a second. `None` if that can't be told: the
-    /// ticket was locked by other means than this crate, or the server's clock was set back since.
+    /// For how long the ticket has been held, by the server's clock, in steps of 1/32 s. `None` if the ticket was
+    /// locked by other means than this crate, or if the server's clock was set back since.
     pub held_for: Option<Duration>,
-    /// How old the holder's transaction is, by the server's clock: it holds back `VACUUM` for as long. `None` if the
-    /// role may not see it, the holder's `track_activities` is off, or the server's clock was set back since.
+    /// The age of the holder's transaction, by the server's clock: for this time, it has held back `VACUUM`. `None`
+    /// if the role may not see it, if the holder's `track_activities` is off, or if the server's clock was set back
+    /// since.
     pub transaction_for: Option<Duration>,
-    /// The name of the prepared transaction that holds it, which has no process: it ends by `COMMIT PREPARED` or `ROLLBACK
-    /// PREPARED`.
+    /// The name of the prepared transaction that holds the ticket. Such a transaction has no process, and ends by
+    /// `COMMIT PREPARED` or `ROLLBACK PREPARED`.
     pub prepared_transaction: Option<String>,
 }
 
-/// One who waits in the queue of a semaphore: see [`waiters`].
+/// A waiter in the queue of a semaphore: see [`waiters`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Waiter {
-    /// From 1, the head of the queue.
+    /// The position in the queue. The head of the queue has 1.
     pub place: u32,
-    /// How many tickets it waits for, beside those that it holds already.
+    /// The number of tickets that it waits for, without those that it holds already.
     pub tickets: Option<u32>,
-    /// Who it is. A call of [`make`](crate::make) or [`destroy`](crate::destroy) that waits for tickets to come back is in
-    /// the queue, too.
+    /// The session that waits. Calls of [`make`](crate::make) and [`destroy`](crate::destroy) that wait for held
+    /// tickets are in the queue, too.
     pub session: Session,
-    /// For how long it has waited, by the server's clock. `None` if it is at the head, and the role may not see it or
-    /// the waiter's `track_activities` is off.
+    /// For how long the waiter has waited, by the server's clock. `None` for the head of the queue if the role may not
+    /// see it, or if the head's `track_activities` is off.
     pub waited: Option<Duration>,
 }
 
-/// How much of a semaphore is in use: see [`usage`].
+/// The size of a semaphore and how much of it is in use: see [`usage`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Usage {
-    /// The semaphore.
+    /// The name of the semaphore.
     pub name: String,
-    /// How many tickets it has.
+    /// The number of its tickets: its size.
     pub tickets: u32,
-    /// How many of them are held.
+    /// The number of held tickets.
     pub in_use: u32,
-    /// How many sessions wait in the queue for them.
+    /// The number of sessions that wait in its queue.
     pub waiting: u32,
 }
 
-/// The tickets of a semaphore that are held now, and by whom, in the order of their ids.
+/// Returns the held tickets of a semaphore and their holders, in the order of ticket ids.
 ///
-/// Takes no lock that anybody could wait for, and needs no more rights than a holder of tickets has. This is what was
-/// true while the query ran, and a ticket that changed hands meanwhile may be missing: don't decide by it whether one is
-/// free, acquire one.
+/// Takes no lock for which others could wait, and needs the [rights of an observer](crate::guide::security#roles). A
+/// ticket that was released or acquired while the query ran may be missing. To find out whether a ticket is available,
+/// acquire one.
 ///
 /// # Errors
 ///
-/// [`UnknownSemaphore`](Error::UnknownSemaphore), [`InvalidName`](Error::InvalidName),
-/// [`NotMigrated`](Error::NotMigrated), [`Database`](Error::Database).
+/// * [`UnknownSemaphore`](Error::UnknownSemaphore): there is no semaphore of that name.
+/// * [`InvalidName`](Error::InvalidName): the name is not valid.
+/// * [`NotMigrated`](Error::NotMigrated): the tables are missing.
+/// * [`Database`](Error::Database): PostgreSQL or Diesel reported an error, or the server is a standby.
 ///
 /// ```
 /// use diesel_dbsemaphore::{self as sem, Request, SemaphoreTicket};
@@ -117,11 +119,11 @@ pub fn holders(conn: &mut PgConnection, name: &str) -> Result<Vec<Holder>> {
     Ok(holders.collect())
 }
 
-/// Those who wait in the queue of a semaphore, its head first. As [`holders`].
+/// Returns the waiters in the queue of a semaphore, the head first. Rights and locks are those of [`holders`].
 ///
 /// # Errors
 ///
-/// As for [`holders`].
+/// The errors of [`holders`].
 ///
 /// ```
 /// use diesel_dbsemaphore as sem;
@@ -145,7 +147,8 @@ pub fn waiters(conn: &mut PgConnection, name: &str) -> Result<Vec<Waiter>> {
     Ok(waiters.collect())
 }
 
-/// All semaphores, by name: how many tickets there are, how many are held, and how many wait. One query, for a dashboard.
+/// Returns for each semaphore the size, the number of held tickets and the number of waiters, in the order of names.
+/// One query, for dashboards.
 ///
 /// # Errors
 ///

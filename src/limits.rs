@@ -1,20 +1,20 @@
 use crate::{Error, Result};
 
-/// The longest name that a semaphore can have, in characters.
+/// The maximum length of a semaphore's name, in characters.
 ///
 /// ```
 /// assert_eq!(diesel_dbsemaphore::MAX_NAME_CHARS, 255);
 /// ```
 pub const MAX_NAME_CHARS: usize = 255;
 
-/// The longest label that a request can have, in characters.
+/// The maximum length of a request's label, in characters.
 ///
 /// ```
 /// assert_eq!(diesel_dbsemaphore::MAX_LABEL_CHARS, 40);
 /// ```
 pub const MAX_LABEL_CHARS: usize = 40;
 
-/// The largest number of tickets that a semaphore can have.
+/// The maximum size of a semaphore, in tickets.
 ///
 /// ```
 /// assert_eq!(diesel_dbsemaphore::MAX_TICKETS, 1_000_000);
@@ -37,7 +37,7 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
     })
 }
 
-/// Others see it in `application_name`, which PostgreSQL keeps in ASCII, and short.
+/// A label is part of `application_name`, which PostgreSQL keeps in ASCII and cuts at 63 characters.
 pub(crate) fn check_label(label: &str) -> Result<()> {
     let reason = if label.is_empty() {
         "it is empty"
@@ -57,7 +57,7 @@ pub(crate) fn check_label(label: &str) -> Result<()> {
     })
 }
 
-/// As what PostgreSQL counts in, too.
+/// Returns the number as PostgreSQL's integer.
 pub(crate) fn check_tickets(name: &str, tickets: u32) -> Result<i32> {
     match i32::try_from(tickets) {
         Ok(count) if tickets <= MAX_TICKETS => Ok(count),

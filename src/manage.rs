@@ -5,11 +5,11 @@ use crate::{
 use diesel::{PgConnection, prelude::*};
 use std::collections::BTreeMap;
 
-/// A row of the table of semaphores, for applications that join on it. Its tickets are in
-/// [`schema::dbsemaphore::ticket`](crate::schema::dbsemaphore::ticket), and their number is the semaphore's size.
+/// A row of the table of semaphores, for applications that join on it. The rows of its tickets are in
+/// [`schema::dbsemaphore::ticket`](crate::schema::dbsemaphore::ticket), and their number is the size of the semaphore.
 ///
-/// Of the columns, `semaphore.id`, `semaphore.name`, `ticket.id` and `ticket.semaphore_id` stay what they are. The others
-/// are for finding a free ticket, and may change with any release.
+/// The columns `semaphore.id`, `semaphore.name`, `ticket.id` and `ticket.semaphore_id` are stable. The others are
+/// internal, and may change with any release.
 ///
 /// ```
 /// use diesel::prelude::*;
@@ -27,22 +27,24 @@ use std::collections::BTreeMap;
 #[diesel(table_name = semaphore, check_for_backend(diesel::pg::Pg))]
 #[non_exhaustive]
 pub struct Semaphore {
-    /// What `ticket.semaphore_id` refers to.
+    /// The id, to which `ticket.semaphore_id` refers.
     pub id: i64,
     /// The name.
     pub name: String,
 }
 
-/// Creates a semaphore of that many tickets if there is none of that name; never resizes one. Returns whether it did.
+/// Creates a semaphore of `tickets` tickets unless `name` exists. Never changes its size. Returns `true` if it was
+/// created.
 ///
-/// For the start of an application: any number of processes may call it at once. It never waits for a ticket or for a
-/// resize; when several create the same semaphore at once, the others wait for the first one's commit.
+/// Call it when the application starts. Any number of processes may do so at once. Never waits for a ticket or for a
+/// resize. If several create the same semaphore at once, the others wait for the first one's commit.
 ///
 /// # Errors
 ///
-/// [`InvalidName`](crate::Error::InvalidName), [`InvalidTickets`](crate::Error::InvalidTickets) for more than
-/// [`MAX_TICKETS`](crate::MAX_TICKETS), [`NotMigrated`](crate::Error::NotMigrated),
-/// [`Database`](crate::Error::Database).
+/// * [`InvalidName`](crate::Error::InvalidName): the name is not valid.
+/// * [`InvalidTickets`](crate::Error::InvalidTickets): `tickets` is more than [`MAX_TICKETS`](crate::MAX_TICKETS).
+/// * [`NotMigrated`](crate::Error::NotMigrated): the tables are missing.
+/// * [`Database`](crate::Error::Database): PostgreSQL or Diesel reported an error.
 ///
 /// ```
 /// use diesel_dbsemaphore as sem;
@@ -72,19 +74,21 @@ pub fn ensure(conn: &mut PgConnection, name: &str, tickets: u32) -> Result<bool>
     Ok(created)
 }
 
-/// Creates a semaphore of that many tickets, or resizes the one of that name to them.
+/// Creates a semaphore of `tickets` tickets, or resizes it to that size if `name` exists.
 ///
-/// Growing is seen by the next request. Shrinking deletes available tickets first and waits for held ones only as far as
-/// those are not enough, in the queue with others who [wait](crate::guide::waiting); while it waits, what it has so far can't be
-/// acquired; if it fails or is cancelled (by `lock_timeout`, which bounds its wait for other resizes, and then that for
-/// tickets; by `statement_timeout`; by a lost connection), the old size stands.
+/// * **To grow** takes effect for the next request.
+/// * **To shrink** deletes available tickets first. If these are not enough, the call waits for held ones in the
+///   [queue](crate::guide::waiting). Meanwhile, nobody can acquire the tickets that the call has so far.
+/// * **Size 0** closes the semaphore: all requests are refused, and waiters remain in the queue.
+/// * **If the call fails** or is cancelled, the old size remains. `lock_timeout` bounds the wait for other resizes,
+///   and then the wait for tickets. `statement_timeout` and a lost connection end the call, too.
 ///
-/// Resizing to 0 keeps the semaphore, closed: nobody gets a ticket. Only other calls of `make` and [`destroy`] for the
-/// same semaphore wait for this one, until its transaction ends: inside a transaction of yours, that is when you end it.
+/// Only other calls of `make` and [`destroy`] for the same semaphore wait for this one, until its transaction ends.
+/// In your transaction, that is when you end it.
 ///
 /// # Errors
 ///
-/// As for [`ensure`].
+/// The errors of [`ensure`].
 ///
 /// ```
 /// use diesel_dbsemaphore as sem;
@@ -120,20 +124,22 @@ pub fn make(conn: &mut PgConnection, name: &str, tickets: u32) -> Result<()> {
     Ok(())
 }
 
-/// How `make` has changed a size.
+/// What `make` has done.
 enum SizeChange {
     Created,
     Resized,
 }
 
-/// Removes a semaphore, as soon as all its tickets have come back. Returns whether there was one.
+/// Deletes a semaphore as soon as all its tickets are released. Returns `true` if it existed.
 ///
-/// It waits as [`make`] to 0 does; meanwhile nobody gets a ticket, and if it fails, everything is as before.
+/// Waits for held tickets as [`make`] to size 0 does. Meanwhile all requests are refused. If the call fails, the
+/// semaphore remains as it was.
 ///
 /// # Errors
 ///
-/// [`InvalidName`](crate::Error::InvalidName), [`NotMigrated`](crate::Error::NotMigrated),
-/// [`Database`](crate::Error::Database).
+/// * [`InvalidName`](crate::Error::InvalidName): the name is not valid.
+/// * [`NotMigrated`](crate::Error::NotMigrated): the tables are missing.
+/// * [`Database`](crate::Error::Database): PostgreSQL or Diesel reported an error.
 ///
 /// ```
 /// use diesel_dbsemaphore as sem;
@@ -163,7 +169,7 @@ pub fn destroy(conn: &mut PgConnection, name: &str) -> Result<bool> {
     Ok(destroyed)
 }
 
-/// All semaphores, with the number of their tickets, free or not.
+/// Returns all semaphores with their sizes, closed ones included.
 ///
 /// # Errors
 ///
@@ -200,7 +206,7 @@ fn create(conn: &mut PgConnection, name: &str, size: i32) -> Result<bool> {
     Ok(true)
 }
 
-/// Returns whether it had another size. The semaphore is locked, so its number of tickets stands still.
+/// Returns whether the size was another one. The semaphore is locked, so its size does not change meanwhile.
 fn resize(conn: &mut PgConnection, id: i64, size: i32) -> Result<bool> {
     let missing = i64::from(size) - query::count_tickets(conn, id)?;
     if missing > 0 {

@@ -1,6 +1,6 @@
-//! Our tables live in a schema of their own, and so does the list of the migrations that made them. Diesel's harness
-//! finds that list through the search path and knows it by one name, so that it would use the application's: for as
-//! long as it runs, the search path is our schema, in one transaction and behind one lock.
+//! The crate's tables are in a schema of their own, and so is the list of the migrations that created them. Diesel's
+//! harness finds that list through the search path, by a fixed name, and would otherwise use the list of the
+//! application. So migrations run with our schema as the search path, in one transaction and behind one lock.
 
 mod functions;
 mod sql;
@@ -20,10 +20,10 @@ use std::collections::BTreeSet;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
-/// The advisory lock that migrating processes take, "dbsemaph" as a number.
+/// The key of the advisory lock that processes take while they migrate: "dbsemaph" as a number.
 const LOCK: i64 = i64::from_be_bytes(*b"dbsemaph");
 
-/// The search path of the migrations. Whoever may create functions somewhere else can't plant one here.
+/// The search path of the migrations. So a function that somebody has created in another schema is never called.
 const PATH: &str = "dbsemaphore, pg_temp";
 
 diesel::table! {
@@ -32,18 +32,19 @@ diesel::table! {
     }
 }
 
-/// Creates what this crate needs in the database, the schema `dbsemaphore`, or brings it up to date.
+/// Creates the schema `dbsemaphore` with the tables and functions of this crate, or updates it.
 ///
-/// Call it when the application starts: any number of processes may do so at once, one does the work, and the others
-/// wait for it. With nothing to do, it takes no lock and needs no more rights than a holder of tickets has. All
-/// migrations are applied or none. The application's own migrations are not touched, nor is `search_path`.
+/// Call it when the application starts. Any number of processes may do so at once: one migrates, and the others wait
+/// for it. All migrations are applied or none. If there is nothing to do, the call takes no lock and needs the [rights
+/// of a holder](crate::guide::security#roles). The application's own migrations and `search_path` remain as they are.
 ///
 /// # Errors
 ///
-/// [`Migration`](Error::Migration), [`Database`](Error::Database). If an [event
-/// trigger](crate::guide::migrating#event-triggers) may have failed, the error names it. A role that may not create a schema gets
-/// an error that says so, and so does one that would give its rights away, in a schema of somebody else's: see
-/// [`security`](crate::guide::security#the-owner-of-the-schema).
+/// * [`Migration`](Error::Migration): a migration failed. If an [event
+///   trigger](crate::guide::migrating#event-triggers) may be the cause, the error names it.
+/// * [`Migration`](Error::Migration): the schema belongs to a role that could use the caller's rights: see
+///   [`security`](crate::guide::security#the-owner-of-the-schema).
+/// * [`Database`](Error::Database): PostgreSQL or Diesel reported an error. The error says which rights are missing.
 ///
 /// ```
 /// # let database = stand::Database::create();
@@ -79,8 +80,8 @@ fn migrate(conn: &mut PgConnection) -> Result<()> {
     migrated.map_err(|error| name_event_triggers(conn, error, in_schema_now))
 }
 
-/// Event triggers run with the search path of what they are called by. So one of the application's that looks up a name
-/// there fails in ours. After the rollback, the error names those that may have failed.
+/// Adds to the error the event triggers that may have failed, after the rollback. An event trigger runs with the search
+/// path of its statement. So an event trigger of the application that looks up a name fails in our search path.
 fn name_event_triggers(conn: &mut PgConnection, error: Error, was_in_schema: bool) -> Error {
     let cause = match error {
         Error::Migration(cause) if was_in_schema => cause,
@@ -103,15 +104,15 @@ fn name_event_triggers(conn: &mut PgConnection, error: Error, was_in_schema: boo
     Error::Migration(text.into())
 }
 
-/// Removes everything that [`run_migrations`] created, and with it all semaphores.
+/// Drops all that [`run_migrations`] created, and deletes all semaphores.
 ///
-/// It waits for transactions that hold tickets, and they block nobody but it; but once it waits, so does everybody else
-/// who wants to use a semaphore. Without the tables it does nothing.
+/// Waits for transactions that hold tickets. While the call waits, all other requests for tickets wait for it. If the
+/// schema does not exist, the call does nothing.
 ///
 /// # Errors
 ///
-/// [`Migration`](Error::Migration), [`Database`](Error::Database): also if there is something else in the schema
-/// `dbsemaphore`, or something that depends on its tables. Everything stays then.
+/// [`Migration`](Error::Migration), [`Database`](Error::Database). The call also fails if the schema `dbsemaphore`
+/// has other objects, or if other objects depend on its tables. In each case, nothing is dropped.
 ///
 /// ```
 /// # let database = stand::Database::create();
@@ -142,9 +143,10 @@ pub fn revert_migrations(conn: &mut PgConnection) -> Result<()> {
     })
 }
 
-/// Whether the schema is there. Whoever owns it says what its functions do, and its triggers, with the rights of those
-/// who call them. So somebody could have made it beforehand, for a superuser to fall into: a superuser does nothing at all
-/// in a schema of anybody but superusers, and others change nothing in one that isn't theirs.
+/// Returns whether the schema exists. Its owner decides what its functions and triggers do, with the rights of their
+/// callers. So somebody could create the schema first, to gain the rights of a superuser. Therefore a superuser does
+/// nothing in a schema that is not a superuser's, and other roles change nothing in a schema whose owner they are not a
+/// member of.
 fn check_owner(conn: &mut PgConnection, changing: bool) -> Result<bool> {
     let Some(owner) = query::schema_owner(conn)? else {
         return Ok(false);
@@ -171,7 +173,7 @@ fn is_pending(conn: &mut PgConnection) -> Result<bool> {
         .any(|migration| !applied.contains(&version(migration.name().version()))))
 }
 
-/// The versions of those that have been run.
+/// Returns the versions of the applied migrations.
 fn applied(conn: &mut PgConnection) -> Result<BTreeSet<String>> {
     transaction::in_read_scope(conn, |conn| {
         if !query::has_table(conn, "__diesel_schema_migrations")? {
@@ -191,7 +193,8 @@ fn applied(conn: &mut PgConnection) -> Result<BTreeSet<String>> {
     })
 }
 
-/// In another cluster than before, lets fencing tokens go on increasing. Only a role that may do so does.
+/// Records a move to another cluster, so that fencing tokens still increase. A role without the right to do so logs a
+/// warning.
 fn record_move(conn: &mut PgConnection) -> Result<()> {
     let moved = transaction::in_read_scope(conn, |conn| Ok(query::moved_semaphores(conn)?))?;
     if moved.is_empty() {

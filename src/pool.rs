@@ -12,10 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// r2d2 adds its timeout to the clock, which panics on overflow.
+/// r2d2 adds its timeout to the clock, and panics on overflow.
 const MAX_POOL_TIMEOUT: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-/// How long a request that doesn't wait lets a pool that has room make a connection.
+/// How long a request that does not wait lets a pool with room open a connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 
 /// How much longer than its limit a wait may last before this process cancels it.
@@ -30,23 +30,32 @@ impl TicketConnection for Pooled {
     }
 }
 
-/// Runs `work` with a ticket, held on a connection from the pool. The ticket and the connection go back when it returns
-/// or panics.
+/// Runs `work` with a ticket, held on a connection of the pool. When `work` returns or panics, the ticket is released
+/// and the connection is returned to the pool.
 ///
-/// Give tickets a pool of their own: `work` that takes a second connection from the same pool may wait for one that
-/// other holders have, while they wait for its own.
+/// Use a [pool for tickets alone](crate::guide::in_production#two-pools): otherwise holders can wait for each other's
+/// connections.
 ///
-/// For a request that [waits](Request::wait) for a time, that time bounds checking out a connection and waiting for the ticket
-/// together, by the clock of this process: if the server has not ended the wait 1 s later, because its own clock was set
-/// back, another connection of the pool cancels it. A request that does not wait fails at once if all connections of the
-/// pool are in use; while the pool has room, it waits for a new connection for up to 1 s, or the pool's `connection_timeout` if that is
-/// shorter. A request that waits for ever waits for a connection for up to that `connection_timeout`.
+/// The time for which a call can block:
+///
+/// * **A request that [waits](Request::wait):** its limit bounds the check-out of a connection and the wait for the
+///   ticket together, by the clock of this process. If the server has not ended the wait 1 s later, because its own
+///   clock was set back, another connection of the pool cancels the wait.
+/// * **A request that does not wait** fails at once if all connections of the pool are in use. While the pool has room,
+///   the request waits for a new connection for up to 1 s, or the pool's `connection_timeout` if that is shorter.
+/// * **A request that waits without limit** waits for a connection for up to `connection_timeout`.
 ///
 /// # Errors
 ///
-/// What `work` returns. If it succeeded and the ticket had been lost meanwhile: [`TicketLost`](Error::TicketLost). If it
-/// wasn't run: [`Unavailable`](Error::Unavailable) when too few tickets were available in time, [`Pool`](Error::Pool) when no
-/// connection was, or any error of [`SemaphoreTicket::acquire`]. [`Error::is_busy`] tells those that are worth a later try.
+/// `E` can be any error that implements `From<Error>`.
+///
+/// * The error of `work`, if it fails.
+/// * [`TicketLost`](Error::TicketLost): `work` succeeded, but the ticket was lost meanwhile.
+/// * [`Unavailable`](Error::Unavailable): too few tickets were available in time. `work` did not run.
+/// * [`Pool`](Error::Pool): no connection was available in time. `work` did not run.
+/// * The errors of [`SemaphoreTicket::acquire`]. `work` did not run.
+///
+/// [`Error::is_busy`] returns `true` for those after which a later request may succeed.
 ///
 /// ```
 /// use diesel_dbsemaphore as sem;
@@ -59,6 +68,33 @@ impl TicketConnection for Pooled {
 ///
 /// let status = sem::with_ticket(&ticket_pool, "third party", |_ticket| call_third_party())?;
 /// assert_eq!(status, 200);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
+/// With an error type of your own:
+///
+/// ```
+/// # use diesel::r2d2::{ConnectionManager, Pool};
+/// # use diesel_dbsemaphore as sem;
+/// # fn call_third_party() -> Result<(), AppError> { Ok(()) }
+/// # let database = stand::Database::create();
+/// # let ticket_pool = Pool::builder().max_size(2).build(ConnectionManager::new(database.url()))?;
+/// # sem::run_migrations(&mut *ticket_pool.get()?)?;
+/// # sem::ensure(&mut *ticket_pool.get()?, "third party", 1)?;
+/// #[derive(Debug, thiserror::Error)]
+/// enum AppError {
+///     #[error(transparent)]
+///     Ticket(#[from] sem::Error),
+///     #[error(transparent)]
+///     Io(#[from] std::io::Error),
+/// }
+///
+/// let status = match sem::with_ticket(&ticket_pool, "third party", |_ticket| call_third_party()) {
+///     Ok(()) => 200,
+///     Err(AppError::Ticket(error)) if error.is_busy() => 503,
+///     Err(_) => 500,
+/// };
+/// # assert_eq!(status, 200);
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub fn with_ticket<'a, T, E: From<Error>>(
@@ -79,7 +115,7 @@ pub fn with_ticket<'a, T, E: From<Error>>(
     Ok(done)
 }
 
-/// A connection, for at most as long as the request waits.
+/// Checks out a connection, for at most as long as the request waits.
 fn check_out(pool: &PgPool, deadline: Option<Deadline>) -> Result<Pooled, PoolError> {
     let limit = match deadline {
         Some(deadline) => deadline.remaining().unwrap_or(pool.connection_timeout()),
@@ -98,8 +134,8 @@ fn check_out(pool: &PgPool, deadline: Option<Deadline>) -> Result<Pooled, PoolEr
     pool.get_timeout(limit.min(MAX_POOL_TIMEOUT))
 }
 
-/// Acquires a ticket, and sees to it that the wait ends when its time is over by our clock: the server's timers follow the
-/// server's clock, and stop if that is set back.
+/// Acquires a ticket, and ends the wait when its time is over by the clock of this process. The server's timers follow
+/// the server's clock, and stop if that is set back.
 fn acquire_in_time(
     pool: &PgPool,
     conn: Pooled,
@@ -124,7 +160,7 @@ fn acquire_in_time(
     }
 }
 
-/// Cancels the wait of this token, again and again, until its call has returned.
+/// Repeats the cancellation of this token's wait until the waiting call has returned.
 fn cancel(pool: &PgPool, token: &Weak<CancellationToken>) {
     while let Some(token) = token.upgrade() {
         let cancelled = pool

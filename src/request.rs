@@ -1,9 +1,7 @@
 use crate::{CancellationToken, Error, Result, limits, query::AcquireParams};
 use std::time::Duration;
 
-/// What is asked for: tickets of a semaphore.
-///
-/// A name alone asks for one ticket.
+/// A request for tickets of a semaphore. A name alone is a request for one ticket that does not wait.
 ///
 /// ```
 /// use diesel_dbsemaphore::{self as sem, Request};
@@ -29,11 +27,11 @@ pub struct Request<'a> {
     host_timeout: Duration,
     label: Option<&'a str>,
     cancellation: Option<&'a CancellationToken>,
-    /// Cancelled when the time is over by our clock, and the server doesn't answer.
+    /// Cancelled when the time is over by the clock of this process, and the server does not answer.
     overdue: Option<&'a CancellationToken>,
 }
 
-/// How long to wait when too few tickets are free.
+/// How long to wait if too few tickets are available.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum WaitLimit {
     AtMost(Duration),
@@ -41,7 +39,7 @@ pub(crate) enum WaitLimit {
 }
 
 impl<'a> Request<'a> {
-    /// Asks for one ticket of this semaphore.
+    /// Creates a request for one ticket of this semaphore.
     ///
     /// ```
     /// const REPORT: diesel_dbsemaphore::Request<'_> = diesel_dbsemaphore::Request::new("reports");
@@ -59,10 +57,11 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Asks for this many tickets, all or none of them.
+    /// Requests this many tickets, all or none of them.
     ///
-    /// More than the semaphore has, and 0, are [`Error::InvalidTickets`] when the request is made. One that doesn't wait,
-    /// and finds too few, may for an instant have held those that it found: another one may be refused for it.
+    /// 0 tickets, or more than the semaphore has, are [`Error::InvalidTickets`] when the request is sent. Limitation:
+    /// a request that does not wait and finds too few tickets may hold those for an instant, so that another request is
+    /// refused.
     ///
     /// ```
     /// let request = diesel_dbsemaphore::Request::new("licences").tickets(2);
@@ -72,10 +71,10 @@ impl<'a> Request<'a> {
         Self { tickets, ..self }
     }
 
-    /// Waits in the queue for at most this long when too few are free.
+    /// Waits in the queue for at most `limit` if too few tickets are available.
     ///
-    /// Never less, by the caller's clock; a zero duration doesn't wait. When the time is over, the answer is as if the
-    /// request had not waited: `None` from `acquire`, [`Error::Unavailable`] from `require`.
+    /// A wait never ends before `limit`, by the caller's clock. A zero duration does not wait. After `limit`,
+    /// `acquire` returns `None`, and `require` returns [`Error::Unavailable`].
     ///
     /// ```
     /// use diesel_dbsemaphore::Request;
@@ -90,7 +89,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Waits in the queue until it is granted, or the semaphore is destroyed.
+    /// Waits in the queue without limit, until the tickets are acquired or the semaphore is destroyed.
     ///
     /// ```
     /// let request = diesel_dbsemaphore::Request::new("imports").wait_forever();
@@ -103,13 +102,16 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// How long a host that has vanished, without a word to the server, keeps a guard's ticket, or its place in the queue: 30
-    /// seconds, if nothing else is said. Counted in whole seconds, of at least 1 and at most 86,400 (a day).
+    /// Sets after which time the server ends the session of a guard whose host has vanished, which holds a ticket or
+    /// waits. The default is 30 s. The time is rounded up to whole seconds, from 1 to 86,400 (a day).
     ///
-    /// This is about power failures and broken networks; a process that dies, on a host that lives, gives its ticket back
-    /// at once. It is the server's TCP that notices (keepalive and user time-out, for this transaction only), so it does
-    /// nothing on a Unix socket, nor through a pooler or proxy, which answers in the host's place. The holder's own side
-    /// is bounded by the parameters of its connection, such as `tcp_user_timeout`.
+    /// This is for power failures and broken networks. If only the process dies, its ticket is released at once. The
+    /// server's TCP detects the vanished host, by keepalive and TCP user timeout, which are set for the guard's
+    /// transaction only.
+    ///
+    /// Limitation: this has no effect on a Unix socket, nor through a pooler or proxy, which answers in place of the
+    /// host. On the side of the holder, the parameters of its connection decide, such as `tcp_user_timeout`: see
+    /// [`losing_a_ticket`](crate::guide::losing_a_ticket#detection).
     ///
     /// ```
     /// use diesel_dbsemaphore::Request;
@@ -124,12 +126,12 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Says to others what the tickets are for: see [`holders`](crate::holders) and [`waiters`](crate::waiters).
+    /// Sets the label that [`holders`](crate::holders) and [`waiters`](crate::waiters) show.
     ///
-    /// 1 to 40 printable ASCII characters, anything else is [`Error::InvalidLabel`] when the request is made. It is added
-    /// to the `application_name` of the connection, which everybody may see, while the request waits and until the
-    /// transaction that holds its tickets ends. So don't put a secret into it. A later `SET LOCAL application_name` or `RESET
-    /// ALL` in that transaction removes the label.
+    /// A label has 1 to 40 printable ASCII characters. Other labels are [`Error::InvalidLabel`] when the request is
+    /// sent. While the request waits, and until the transaction that holds its tickets ends, the label is part of the
+    /// connection's `application_name`, which each role can see. So do not put a secret into it. A later
+    /// `SET LOCAL application_name` or `RESET ALL` in that transaction removes the label.
     ///
     /// ```
     /// let request = diesel_dbsemaphore::Request::new("reports").label("monthly, for Ada");
@@ -142,9 +144,9 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Lets another thread cancel the wait: see [`CancellationToken`].
+    /// Lets another thread cancel the wait by this token: see [`CancellationToken`].
     ///
-    /// The call that waits then fails with [`Error::Cancelled`].
+    /// The waiting call then fails with [`Error::Cancelled`].
     ///
     /// ```
     /// use diesel_dbsemaphore::{CancellationToken, Request};
@@ -159,7 +161,8 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Cancelled when the wait should be over by our clock and the server has not ended it.
+    /// Adds a token that is cancelled when the wait is over by the clock of this process, and the server has not ended
+    /// it.
     #[cfg(feature = "r2d2")]
     pub(crate) fn overdue(self, token: &'a CancellationToken) -> Self {
         Self {
@@ -168,12 +171,12 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Those that can cancel it.
+    /// Returns the tokens that can cancel the wait.
     pub(crate) fn tokens(&self) -> impl Iterator<Item = &'a CancellationToken> {
         self.cancellation.into_iter().chain(self.overdue)
     }
 
-    /// An error if its token was cancelled.
+    /// Fails if the token of `cancellation` was cancelled.
     pub(crate) fn check_cancellation(&self) -> Result<()> {
         match self.cancellation {
             Some(token) if token.is_cancelled() => Err(Error::Cancelled {
@@ -195,7 +198,7 @@ impl<'a> Request<'a> {
         self.label
     }
 
-    /// Checks all that can be checked without the server. Returns what to ask the server for.
+    /// Checks the request as far as this is possible without the server. Returns the parameters for the server.
     pub(crate) fn validate(&self) -> Result<AcquireParams<'a>> {
         limits::check_name(self.semaphore)?;
         if self.tickets == 0 {
@@ -212,7 +215,7 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// [`validate`](Self::validate) for a guard, whose transaction only holds tickets.
+    /// [`validate`](Self::validate) for a guard, whose `host_timeout` the server applies.
     pub(crate) fn validate_for_guard(&self) -> Result<AcquireParams<'a>> {
         const DAY: u64 = 24 * 3600;
         let seconds = self.host_timeout.as_millis().div_ceil(1000);

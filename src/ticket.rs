@@ -1,9 +1,9 @@
 use std::fmt;
 
-/// One ticket of a semaphore, or several that were acquired together.
+/// A receipt for one ticket of a semaphore, or for several.
 ///
-/// This is plain data, a receipt: dropping it gives nothing back, keeping it holds nothing. The tickets are held by the
-/// transaction that acquired them, until it ends.
+/// This is plain data: to drop it releases nothing, and to keep it holds nothing. The transaction that acquired the
+/// tickets holds them until it ends.
 ///
 /// ```
 /// use diesel_dbsemaphore as sem;
@@ -25,7 +25,7 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// Their ids, as in `17,4`.
+    /// Returns the ids as text, such as `17,4`.
     pub(crate) fn listed(&self) -> impl fmt::Display + '_ {
         struct Listed<'a>(&'a [i64]);
 
@@ -49,7 +49,7 @@ impl Ticket {
         }
     }
 
-    /// The name of the semaphore.
+    /// Returns the name of the semaphore.
     ///
     /// ```
     /// # use diesel_dbsemaphore as sem;
@@ -66,9 +66,9 @@ impl Ticket {
         &self.semaphore
     }
 
-    /// The tickets: values of the column `dbsemaphore.ticket.id`. At least one.
+    /// Returns the ids of the tickets, at least one. These are values of the column `dbsemaphore.ticket.id`.
     ///
-    /// While you hold it, nobody else holds a ticket with that id.
+    /// While the tickets are held, nobody else holds a ticket with one of these ids.
     ///
     /// ```
     /// # use diesel_dbsemaphore as sem;
@@ -88,7 +88,7 @@ impl Ticket {
         &self.ids
     }
 
-    /// How many tickets these are.
+    /// Returns the number of tickets.
     ///
     /// ```
     /// # use diesel_dbsemaphore::{self as sem, Request};
@@ -107,17 +107,19 @@ impl Ticket {
         u32::try_from(self.ids.len()).unwrap_or(u32::MAX)
     }
 
-    /// A number that rises with every acquisition of a ticket, so that what is guarded can tell a former holder, who
-    /// doesn't know yet that it lost its ticket, from the present one: see [`losing_a_ticket`](crate::guide::losing_a_ticket).
+    /// Returns the fencing token, a number that increases with each acquisition. Store it with your writes to reject
+    /// late writes by an earlier holder: see [fencing](crate::guide::losing_a_ticket#fencing).
     ///
-    /// For each ticket id it is greater than that of every earlier holder, also after a crash of the server, on a
-    /// promoted standby, and in another cluster, after `pg_upgrade` or a dump and its restoration. The low 52 bits are the
-    /// server's clock in microseconds, read after the ticket was acquired. The 11 bits above it are an epoch, which each
-    /// promotion raises by 1 and [`run_migrations`](crate::run_migrations) in another cluster by 16. So this assumes that
-    /// nobody sets the clock of one server back by more than the time between two holders, and that the epoch stays below
-    /// 2048. [What a move needs](crate::guide::losing_a_ticket#fencing-tokens-after-a-move) is documented with the SQL for it.
+    /// For each ticket id, the token is greater than the token of every earlier holder. This also holds after a crash
+    /// of the server, on a promoted standby, and in another cluster after `pg_upgrade` or a dump and restore: see
+    /// [moves](crate::guide::losing_a_ticket#fencing-tokens-after-a-move).
     ///
-    /// Asking again for what the transaction holds gives the same token, as long as it need not take more.
+    /// The low 52 bits are the server's clock in microseconds, read after the ticket was acquired. The 11 bits above
+    /// are an epoch, which increases by 1 with each promotion, and by 16 when
+    /// [`run_migrations`](crate::run_migrations) is called in another cluster. Limits: nobody sets the clock of a
+    /// server back by more than the time between two holders, and the epoch remains below 2048.
+    ///
+    /// A second request in the same transaction returns the same token, unless it acquires further tickets.
     ///
     /// ```
     /// # use diesel_dbsemaphore as sem;

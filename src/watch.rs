@@ -9,22 +9,26 @@ use std::{
     time::Duration,
 };
 
-/// How much longer than its interval a watched ticket waits for a confirmation before it counts as lost.
+/// The time after its interval for which a watched ticket waits for a confirmation, before it counts as lost.
 ///
 /// ```
 /// assert_eq!(diesel_dbsemaphore::WATCH_GRACE.as_secs(), 5);
 /// ```
 pub const WATCH_GRACE: Duration = Duration::from_secs(5);
 
-/// A [`SemaphoreTicket`] that is checked in the background, so that its holder is told when it is lost.
+/// A [`SemaphoreTicket`] that is checked in the background, and reports its loss.
 ///
-/// Made by [`SemaphoreTicket::watch`]. One thread, which has the connection, [checks](SemaphoreTicket::check) the ticket
-/// at each interval. As it may get stuck in a connection over which no answer comes, a second one looks at the clock: the
-/// ticket counts as lost when a check fails, and also when the last check that succeeded was sent longer ago than the
-/// interval plus [`WATCH_GRACE`]. Time in which the whole process was stopped, and its work with it, doesn't count. Once
-/// lost, it stays lost.
+/// [`SemaphoreTicket::watch`] creates it. A thread that has the connection [checks](SemaphoreTicket::check) the ticket
+/// at each interval. A second thread observes the clock, because a check can block if no answer comes. The ticket
+/// counts as lost
 ///
-/// Dropping gives the ticket back as [`release`](Self::release) does, and blocks as long.
+/// * if a check fails;
+/// * if the last successful check was sent longer ago than the interval plus [`WATCH_GRACE`]. Time in which the whole
+///   process was stopped does not count.
+///
+/// A lost ticket remains lost.
+///
+/// Dropping releases the ticket as [`release`](Self::release) does, and blocks as long.
 ///
 /// ```
 /// use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
@@ -37,7 +41,7 @@ pub const WATCH_GRACE: Duration = Duration::from_secs(5);
 /// let ticket = SemaphoreTicket::require(conn, "reports")?.watch(Duration::from_secs(1));
 /// for step in 0..3 {
 ///     if ticket.is_lost() {
-///         return Err("somebody else may be at it".into());
+///         return Err("the ticket is lost: another holder may work now".into());
 ///     }
 ///     // .. the step ..
 /// }
@@ -45,7 +49,7 @@ pub const WATCH_GRACE: Duration = Duration::from_secs(5);
 /// # drop(conn);
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
-#[must_use = "the ticket goes back as soon as it is dropped: bind it to a name, `let _ticket = ..`, since `let _ = ..` drops it at once"]
+#[must_use = "the ticket is released as soon as this is dropped: bind it to a name, `let _ticket = ..`, since `let _ = ..` drops it at once"]
 pub struct WatchedTicket<C: TicketConnection + Send + 'static> {
     watch: Arc<Watch<C>>,
     threads: Vec<JoinHandle<()>>,
@@ -63,13 +67,13 @@ impl<C: TicketConnection + Send + 'static> WatchedTicket<C> {
         for thread in started {
             match thread {
                 Ok(thread) => threads.push(thread),
-                Err(error) => watch.fail(&format!("it can't be watched: {error}")),
+                Err(error) => watch.fail(&format!("no thread can be started to watch it: {error}")),
             }
         }
         Self { watch, threads }
     }
 
-    /// What is held.
+    /// Returns the held ticket.
     ///
     /// ```
     /// # use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
@@ -86,10 +90,10 @@ impl<C: TicketConnection + Send + 'static> WatchedTicket<C> {
         &self.watch.ticket
     }
 
-    /// Whether the ticket is lost, as far as is known now. Doesn't block.
+    /// Returns `true` if the loss of the ticket is known. Does not block.
     ///
-    /// Never true of a ticket that is [confirmed](WATCH_GRACE) in time; true at the latest one interval plus
-    /// [`WATCH_GRACE`] after the ticket has gone.
+    /// A loss is known at the latest one interval plus [`WATCH_GRACE`] after it. A ticket that was confirmed within
+    /// this time never counts as lost.
     ///
     /// ```
     /// # use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
@@ -106,7 +110,7 @@ impl<C: TicketConnection + Send + 'static> WatchedTicket<C> {
         self.watch.is_lost()
     }
 
-    /// Waits until the ticket is lost, for at most that long. Returns whether it is.
+    /// Waits until the ticket is lost, for at most `limit`. Returns `true` if it is lost.
     ///
     /// ```
     /// # use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
@@ -123,8 +127,9 @@ impl<C: TicketConnection + Send + 'static> WatchedTicket<C> {
         self.watch.wait_lost(limit)
     }
 
-    /// Calls this when the ticket is lost: on a thread of the watch's, or right here if it is lost already. It is not
-    /// called if the ticket is released before. It shouldn't panic, nor block for long; a panic is caught, and logged.
+    /// Registers a function that is called when the ticket is lost, on a thread of the watch. If the ticket is lost
+    /// already, the function is called at once, on this thread. If the ticket is released before, the function is not
+    /// called. The function should not block for long. A panic is caught and logged.
     ///
     /// ```
     /// # use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
@@ -145,16 +150,16 @@ impl<C: TicketConnection + Send + 'static> WatchedTicket<C> {
         self.watch.on_lost(Box::new(call));
     }
 
-    /// Ends the watch, gives the ticket back, and returns the connection.
+    /// Ends the watch, releases the ticket, and returns the connection, or an error if the ticket was lost.
     ///
-    /// Both threads of a healthy watch have done their work when this returns. It takes a round trip, and if a check is
-    /// under way, the rest of that one. If no answer comes, it returns as soon as the ticket counts as lost, so after one
-    /// interval plus [`WATCH_GRACE`] at most, and leaves the connection to its thread, which will close it: it never goes
-    /// back to a pool.
+    /// Takes a round trip, and the rest of a running check. If no answer comes, this returns when the ticket counts as
+    /// lost, after at most the interval plus [`WATCH_GRACE`]. The thread that has the connection then closes it, so
+    /// that no pool reuses it. Otherwise both threads have ended when this returns.
     ///
     /// # Errors
     ///
-    /// [`TicketLost`](Error::TicketLost), whether or not that had been noticed before. The connection is dropped then.
+    /// [`TicketLost`](Error::TicketLost) if the ticket was lost, whether or not the watch had detected it. The
+    /// connection is dropped.
     ///
     /// ```
     /// # use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
@@ -178,13 +183,14 @@ impl<C: TicketConnection + Send + 'static> WatchedTicket<C> {
         }
     }
 
-    /// Ends the watch and returns the guard, which knows whether it is lost. `None` if the thread that has it is stuck.
+    /// Ends the watch and returns the guard, which knows whether it is lost. `None` if the thread that has the guard
+    /// is blocked.
     fn end(&mut self) -> Option<SemaphoreTicket<C>> {
         let taken = self.watch.reclaim_guard();
-        // The callback of a lost ticket may release it, on one of these threads, which can't join itself.
+        // A function of `on_lost` may release the ticket on one of these threads, which cannot join itself.
         if taken.as_ref().is_some_and(|guard| !guard.is_lost()) {
             for thread in self.threads.drain(..) {
-                // A panic of theirs has been printed, and there is nothing more to do about it.
+                // A panic of the thread has been printed already.
                 let _ = thread.join();
             }
         }
@@ -200,7 +206,7 @@ fn start(work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
 
 impl<C: TicketConnection + Send + 'static> Drop for WatchedTicket<C> {
     fn drop(&mut self) {
-        // After `release`, there is nothing left to take back.
+        // After `release`, the guard has ended already.
         if !self.watch.is_released() {
             drop(self.end());
         }

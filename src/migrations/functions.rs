@@ -1,5 +1,5 @@
-//! The functions in `sql/postgres`. Unlike tables, they have no history: `run_migrations` replaces them all when their text has
-//! changed, so that a change of a function is a change of its file.
+//! The functions in `sql/postgres`. `run_migrations` replaces all of them when their text has changed, so that a
+//! change of a function is a change of its file. Unlike tables, they have no history.
 
 use crate::{
     Error, Result,
@@ -18,7 +18,8 @@ macro_rules! files {
     };
 }
 
-/// Each function comes after those that its declaration refers to: PostgreSQL looks these up when it creates the function.
+/// The files, in an order in which each function comes after those that its declaration refers to. PostgreSQL looks
+/// these up when it creates the function.
 pub(super) const FILES: &[(&str, &str)] = files! {
     "advisory_locks"
     "transaction_settings"
@@ -32,10 +33,10 @@ pub(super) const FILES: &[(&str, &str)] = files! {
     "inspect"
 };
 
-/// What each file's functions are declared with.
+/// The beginning of each declaration of a function.
 const CREATE: &str = "CREATE OR REPLACE FUNCTION dbsemaphore.";
 
-/// That of this crate: 1,002,003 is 1.2.3.
+/// Returns the version of this crate: 1,002,003 is 1.2.3.
 fn version() -> i32 {
     [
         env!("CARGO_PKG_VERSION_MAJOR"),
@@ -48,7 +49,8 @@ fn version() -> i32 {
     })
 }
 
-/// FNV-1a, 64 bits. It has to tell different texts apart, and nobody gains anything from equal ones.
+/// Returns the FNV-1a hash, 64 bits, of all files. A cryptographic hash is not needed: nobody gains anything by a
+/// collision.
 fn checksum() -> String {
     let hash = FILES
         .iter()
@@ -59,7 +61,7 @@ fn checksum() -> String {
     format!("{hash:016x}")
 }
 
-/// Whether this database has other functions than ours, and not those of a newer version of this crate.
+/// Returns whether functions have to be installed. Those of a newer version of this crate are left as they are.
 pub(super) fn are_pending(conn: &mut PgConnection) -> Result<bool> {
     transaction::in_read_scope(conn, |conn| {
         if !query::has_table(conn, "function_version")? {
@@ -80,7 +82,7 @@ pub(super) fn are_pending(conn: &mut PgConnection) -> Result<bool> {
     })
 }
 
-/// The SQL that installs them.
+/// Returns the SQL that installs the functions.
 pub(super) fn sql() -> String {
     let mut sql = String::new();
     for (file, text) in FILES {

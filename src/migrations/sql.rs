@@ -1,4 +1,4 @@
-//! The migrations as text, for those who run them by other means. `embed_migrations` doesn't hand it out.
+//! The migrations as text, for users who run them by other means. `embed_migrations` does not return the text.
 
 use super::functions;
 use crate::{Result, pg_errors::Operation, query};
@@ -10,24 +10,26 @@ macro_rules! up {
     };
 }
 
-/// All of them, in their order, which a test compares with the folder.
+/// All migrations, in their order. A test compares this list with the folder.
 const UP: &[(&str, &str)] = up! {
     "2026-11-25-000000_tables"
 };
 
-/// As Diesel makes it.
+/// The table as Diesel creates it.
 const LIST_OF_VERSIONS: &str = "CREATE TABLE dbsemaphore.__diesel_schema_migrations (\n    \
      version VARCHAR(50) PRIMARY KEY NOT NULL,\n    \
      run_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP\n);\n";
 
-/// The SQL that [`run_migrations`](crate::run_migrations) would run in this database now: empty if there is nothing to do.
+/// Returns the SQL that [`run_migrations`](crate::run_migrations) would execute in this database now, or an empty
+/// string if there is nothing to do.
 ///
-/// For those who keep all SQL in migrations of their own. It does what `run_migrations` does, and writes down what was
-/// done in the same place, so that both can be used after one another: see [`migrating`](crate::guide::migrating).
+/// Use this if all SQL has to be in your own migrations. The SQL records what it has done in the same tables as
+/// `run_migrations`, so that both can be used after one another: see
+/// [`migrating`](crate::guide::migrating#in-your-own-migrations).
 ///
 /// # Errors
 ///
-/// As for [`run_migrations`](crate::run_migrations).
+/// The errors of [`run_migrations`](crate::run_migrations).
 ///
 /// ```
 /// # use diesel::connection::SimpleConnection;
@@ -56,7 +58,7 @@ fn pending(conn: &mut PgConnection) -> Result<String> {
         sql.push_str(LIST_OF_VERSIONS);
     }
     for (folder, up) in UP {
-        // As Diesel takes it from the name of a folder.
+        // The version as Diesel makes it from the name of a folder.
         let version = folder.split('_').next().unwrap_or(folder).replace('-', "");
         if !applied.contains(&version) {
             sql.push_str(&format!(

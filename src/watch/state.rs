@@ -1,4 +1,4 @@
-//! What happens behind a [`WatchedTicket`](crate::WatchedTicket).
+//! The state and the threads of a [`WatchedTicket`](crate::WatchedTicket).
 
 use crate::{SemaphoreTicket, Ticket, TicketConnection, events};
 use std::{
@@ -10,15 +10,15 @@ use std::{
 
 const NO_ANSWER: &str = "no answer in time";
 
-/// The expiry thread takes it that the whole process was suspended if it wakes up later than that.
+/// If the expiry thread wakes up later than this, the whole process was suspended.
 const SUSPEND_THRESHOLD: Duration = Duration::from_secs(1);
 
-/// What the holder and the two threads share.
+/// The state that the holder and the two threads share.
 pub(super) struct Watch<C: TicketConnection> {
     pub(super) ticket: Ticket,
-    /// When it was acquired.
+    /// When the ticket was acquired.
     since: Instant,
-    /// How old a confirmation may become.
+    /// The maximum age of a confirmation.
     limit: Duration,
     state: Mutex<State<C>>,
     /// Something in the state has changed.
@@ -30,11 +30,11 @@ struct State<C: TicketConnection> {
     confirmed: Instant,
     lost: bool,
     on_lost: Vec<Box<dyn FnOnce() + Send>>,
-    /// The holder wants the guard back.
+    /// The holder reclaims the guard.
     released: bool,
-    /// The holder has given up waiting for it.
+    /// The holder has stopped waiting for the guard.
     detached: bool,
-    /// While no thread has it.
+    /// The guard, while no thread has it.
     guard: Option<SemaphoreTicket<C>>,
 }
 
@@ -64,7 +64,7 @@ impl<C: TicketConnection> Watch<C> {
         self.lock().released
     }
 
-    /// The watch can't go on for this reason: the ticket counts as lost from now on.
+    /// Ends the watch for this reason: the ticket counts as lost from now on.
     pub(super) fn fail(&self, reason: &impl fmt::Display) {
         self.set_lost(&mut self.lock(), Some(reason));
     }
@@ -101,7 +101,7 @@ impl<C: TicketConnection> Watch<C> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// None is for ever.
+    /// Without `until`, waits without limit.
     fn wait_until<'a>(
         &self,
         state: MutexGuard<'a, State<C>>,
@@ -120,12 +120,12 @@ impl<C: TicketConnection> Watch<C> {
             .0
     }
 
-    /// When the last confirmation will be too old. `None` for an endless interval.
+    /// Returns when the last confirmation will be too old. `None` for an interval without end.
     fn stale_at(&self, state: &State<C>) -> Option<Instant> {
         state.confirmed.checked_add(self.limit)
     }
 
-    /// Runs on the thread that has the connection: checks the ticket at this interval, until it is lost or released.
+    /// Checks the ticket at this interval until it is lost or released. Runs on the thread that has the connection.
     pub(super) fn run_check_thread(&self, interval: Duration) {
         let mut due = Some(Instant::now());
         let mut state = self.lock();
@@ -165,14 +165,15 @@ impl<C: TicketConnection> Watch<C> {
             .stale_at(state)
             .and_then(|at| Instant::now().checked_duration_since(at));
         match late {
-            // The process was suspended, and its work with it. The next check tells whether the ticket is lost.
+            // The process was suspended, and its work with it. The next check detects a loss.
             Some(late) if late > SUSPEND_THRESHOLD => state.confirmed = Instant::now(),
             Some(_) => self.set_lost(state, Some(&NO_ANSWER)),
             None => {}
         }
     }
 
-    /// Runs on the thread that has the clock, until the ticket is lost or released. Calls what `on_lost` has registered.
+    /// Observes the clock until the ticket is lost or released. Then calls the functions of `on_lost`. Runs on the
+    /// second thread.
     pub(super) fn run_expiry_thread(&self) {
         let mut state = self.lock();
         while !state.released && !state.lost {
@@ -189,7 +190,8 @@ impl<C: TicketConnection> Watch<C> {
         }
     }
 
-    /// Ends the watch and returns the guard, which knows whether it is lost. `None` if the thread that has it is stuck.
+    /// Ends the watch and returns the guard, which knows whether it is lost. `None` if the thread that has the guard
+    /// is blocked.
     pub(super) fn reclaim_guard(&self) -> Option<SemaphoreTicket<C>> {
         let mut state = self.lock();
         state.released = true;

@@ -27,7 +27,7 @@ use diesel::PgConnection;
 ///
 /// * [`NotInTransaction`](Error::NotInTransaction): the connection is not inside a transaction.
 /// * [`UnknownSemaphore`](Error::UnknownSemaphore): there is no semaphore of that name.
-/// * [`InvalidName`](Error::InvalidName), [`InvalidLabel`](Error::InvalidLabel): the request has one.
+/// * [`InvalidName`](Error::InvalidName), [`InvalidLabel`](Error::InvalidLabel): the name or the label is not valid.
 /// * [`InvalidTickets`](Error::InvalidTickets): 0 tickets were requested, or more than the semaphore has.
 /// * [`Cancelled`](Error::Cancelled): the token of the request was cancelled while it waited.
 ///

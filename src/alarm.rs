@@ -74,7 +74,7 @@ fn keep_time() {
             Some(first) if first.key().0 <= now => {
                 let call = first.remove();
                 if let Err(error) = start("dbsemaphore-alarm", call) {
-                    log::error!("an alarm got no thread: {error}");
+                    log::error!("no thread for an alarm: {error}");
                 }
                 due
             }

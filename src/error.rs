@@ -1,4 +1,4 @@
-use crate::{MAX_TICKETS, Ticket, pg_errors::CONNECTION_GONE};
+use crate::{MAX_TICKETS, Ticket, pg_errors::CONNECTION_LOST};
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
 /// A `Result` with this crate's [`Error`].
@@ -33,15 +33,15 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     /// A ticket was requested outside of a transaction. Its row lock would end with the statement.
     #[error(
-        "tickets are held by a transaction, and this connection is in none: ask for them inside \
+        "a ticket is held by a transaction, and this connection is not inside one: call this inside \
          conn.transaction(|conn| ..), or use with_ticket or SemaphoreTicket"
     )]
     NotInTransaction,
 
     /// A [`SemaphoreTicket`](crate::SemaphoreTicket) was requested on a connection that is inside a transaction.
     #[error(
-        "a SemaphoreTicket opens a transaction of its own, and this connection is already inside one: give it another \
-         connection, or call acquire, which holds the ticket in the transaction that is there"
+        "a SemaphoreTicket opens a transaction of its own, and this connection is already inside one: use another \
+         connection, or call acquire, which holds the ticket in the open transaction"
     )]
     AlreadyInTransaction,
 
@@ -71,7 +71,7 @@ pub enum Error {
 
     /// Too few tickets are available.
     #[error(
-        "semaphore {name:?} has too few tickets free: try again later, or let the request wait longer"
+        "semaphore {name:?} has too few tickets available: try again later, or let the request wait longer"
     )]
     #[allow(missing_docs)]
     Unavailable { name: String },
@@ -83,7 +83,7 @@ pub enum Error {
 
     /// The ticket was released while the guard existed. Another request may hold it now.
     #[error(
-        "ticket {ticket} was lost, somebody else may hold it now: stop the work that it guarded"
+        "ticket {ticket} was lost, and another request may hold it now: stop the guarded work"
     )]
     #[allow(missing_docs)]
     TicketLost {
@@ -99,7 +99,7 @@ pub enum Error {
 
     /// The pool had no connection available, or could not connect.
     #[cfg(feature = "r2d2")]
-    #[error("no connection to hold a ticket with: {0}")]
+    #[error("no connection for a ticket: {0}")]
     Pool(diesel::r2d2::PoolError),
 
     /// A migration failed. None was applied.
@@ -151,12 +151,12 @@ impl From<DieselError> for Error {
 
 fn invalid_tickets(tickets: u32, limit: u32) -> String {
     match (tickets, limit) {
-        (0, _) => "0 tickets were asked for: ask for at least 1".to_owned(),
+        (0, _) => "0 tickets were requested: request at least 1".to_owned(),
         (_, MAX_TICKETS) => {
             format!("{tickets} tickets are more than a semaphore can have ({MAX_TICKETS})")
         }
         _ => format!(
-            "{tickets} tickets were asked for, and it has only {limit}: ask for fewer, or enlarge it with make"
+            "{tickets} tickets were requested, and its size is {limit}: request fewer, or resize it with make"
         ),
     }
 }
@@ -165,10 +165,10 @@ fn with_hint(error: &DieselError) -> String {
     use DatabaseErrorKind::{ClosedConnection, UnableToSendCommand};
     let hint = match error {
         DieselError::DatabaseError(ClosedConnection | UnableToSendCommand, _) => {
-            Some(CONNECTION_GONE)
+            Some(CONNECTION_LOST)
         }
         DieselError::DatabaseError(_, information) => information.hint(),
-        DieselError::BrokenTransactionManager => Some(CONNECTION_GONE),
+        DieselError::BrokenTransactionManager => Some(CONNECTION_LOST),
         _ => None,
     };
     hint.map_or_else(|| error.to_string(), |hint| format!("{error} ({hint})"))

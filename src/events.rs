@@ -72,11 +72,11 @@ pub(crate) fn log_acquire_outcome(
     ) {
         (None, None) => log::debug!(
             target: "diesel_dbsemaphore::refused", semaphore, label;
-            "semaphore {semaphore:?} has too few tickets free"
+            "semaphore {semaphore:?} has too few tickets available"
         ),
         (None, Some(waited_ms)) => log::info!(
             target: "diesel_dbsemaphore::timed_out", semaphore, label, waited_ms;
-            "waited {waited_ms} ms in vain for semaphore {semaphore:?}"
+            "no ticket of semaphore {semaphore:?} within {waited_ms} ms"
         ),
         (Some(ticket), waited_ms) => {
             if let Some(waited_ms) = waited_ms {
@@ -122,21 +122,21 @@ pub(crate) fn log_lost(ticket: &Ticket, since: Instant, error: Option<&impl fmt:
 pub(crate) fn log_created(semaphore: &str, size: u32) {
     log::info!(
         target: "diesel_dbsemaphore::created", semaphore, size;
-        "created semaphore {semaphore:?} of {size} tickets"
+        "semaphore {semaphore:?}: created with size {size}"
     );
 }
 
 pub(crate) fn log_resized(semaphore: &str, size: u32) {
     log::info!(
         target: "diesel_dbsemaphore::resized", semaphore, size;
-        "semaphore {semaphore:?} has {size} tickets"
+        "semaphore {semaphore:?}: size set to {size}"
     );
 }
 
 pub(crate) fn log_destroyed(semaphore: &str) {
     log::info!(
         target: "diesel_dbsemaphore::destroyed", semaphore;
-        "destroyed semaphore {semaphore:?}"
+        "semaphore {semaphore:?}: destroyed"
     );
 }
 

@@ -68,7 +68,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
     /// * [`AlreadyInTransaction`](Error::AlreadyInTransaction): the connection is inside a transaction, which remains
     ///   as it was.
     /// * [`UnknownSemaphore`](Error::UnknownSemaphore): there is no semaphore of that name.
-    /// * [`InvalidName`](Error::InvalidName), [`InvalidLabel`](Error::InvalidLabel): the request has one.
+    /// * [`InvalidName`](Error::InvalidName), [`InvalidLabel`](Error::InvalidLabel): the name or the label is not valid.
     /// * [`InvalidTickets`](Error::InvalidTickets): 0 tickets were requested, or more than the semaphore has.
     /// * [`Cancelled`](Error::Cancelled): the token of the request was cancelled while it waited.
     /// * [`NotMigrated`](Error::NotMigrated): the tables are missing.

@@ -93,7 +93,7 @@ fn name_event_triggers(conn: &mut PgConnection, error: Error, was_in_schema: boo
     }
     let mut text = format!(
         "{cause}; migrations run with search_path = {PATH}, and so do the event triggers of this database: if one of them \
-         failed, give its function a path of its own:"
+         failed, set the search path of its function:"
     );
     for query::EventTrigger { name, function } in triggers {
         text.push_str(&format!(
@@ -156,9 +156,9 @@ fn check_owner(conn: &mut PgConnection, changing: bool) -> Result<bool> {
     }
     Err(Error::Migration(
         format!(
-            "schema dbsemaphore belongs to the role {name}, who says what its functions and triggers do, here with the \
-             rights of another role: do this as {name} (SET ROLE), or make sure of what is in the schema and ALTER SCHEMA \
-             dbsemaphore OWNER",
+            "schema dbsemaphore belongs to the role {name}, whose functions and triggers would run here with the rights of \
+             another role: do this as {name} (SET ROLE), or check the contents of the schema and ALTER SCHEMA dbsemaphore \
+             OWNER",
             name = owner.name
         )
         .into(),
@@ -202,7 +202,7 @@ fn record_move(conn: &mut PgConnection) -> Result<()> {
     }
     if !query::may_record_move(conn)? {
         log::warn!(
-            "semaphores are in another cluster, or on another timeline, than before, and this role may not note it: call \
+            "semaphores are in another cluster, or on another timeline, than before, and this role may not record it: call \
              run_migrations once as a role with UPDATE on dbsemaphore.semaphore"
         );
         return Ok(());

@@ -11,18 +11,18 @@ use diesel::{
 };
 use std::fmt;
 
-pub(crate) const CONNECTION_GONE: &str =
-    "the connection is gone, and with it every ticket it held: take a new one";
+pub(crate) const CONNECTION_LOST: &str =
+    "the connection is lost, and with it each ticket that it held: use a new one";
 
 const NEEDS_PRIMARY: &str =
     "tickets are row locks, which need a READ WRITE transaction on the primary server";
 
-const SNAPSHOT_TOO_OLD: &str = "something, such as the size of the semaphore, was changed after this transaction took its \
-    snapshot: roll back and run it again, or use READ COMMITTED";
+const SNAPSHOT_TOO_OLD: &str = "the semaphore, or something else, has changed since the snapshot of this transaction: roll back and run \
+    it again, or use READ COMMITTED";
 
 const TRANSACTION_ABORTED: &str = "an earlier error aborted this transaction: roll it back first";
 
-const STATEMENT_LOST: &str = "the session has lost its prepared statements, by a pooler in transaction mode or by DISCARD ALL: \
+const STATEMENT_LOST: &str = "the session has lost its prepared statements, because of a pooler in transaction mode or DISCARD ALL: \
     switch them off with set_prepared_statement_cache_size(CacheSize::Disabled)";
 
 const MISSING_TABLES_OR_RIGHTS: &str = "if the tables are missing, call run_migrations when the application starts; if rights \

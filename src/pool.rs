@@ -149,11 +149,11 @@ fn acquire_in_time(
         Alarm::at(time, move || cancel(&pool, &token))
     });
     if let Some(Err(error)) = &alarm {
-        log::warn!("the time limit of a wait is the server's alone: {error}");
+        log::warn!("only the server's clock bounds this wait: no thread for an alarm: {error}");
     }
     match SemaphoreTicket::require(conn, request.overdue(&token)) {
         Err(Error::Database(error)) if token.is_cancelled() => {
-            log::debug!("a wait was ended by this process: {error}");
+            log::debug!("this process has cancelled a wait whose time limit is over: {error}");
             acquire::or_unavailable(None, &request)
         }
         acquired => acquired,
@@ -168,7 +168,7 @@ fn cancel(pool: &PgPool, token: &Weak<CancellationToken>) {
             .map_err(Error::Pool)
             .and_then(|mut conn| token.cancel(&mut conn));
         if let Err(error) = cancelled {
-            log::warn!("a wait is over its time, and can't be cancelled: {error}");
+            log::warn!("a wait whose time limit is over can't be cancelled: {error}");
         }
         thread::sleep(OVERDUE / 10);
     }

@@ -92,7 +92,7 @@ fn leave_queue(conn: &mut PgConnection) {
             .and_then(|()| transaction::release_savepoint(conn));
         match left {
             Ok(()) => return,
-            Err(error) => log::debug!("leaving the queue: {error}"),
+            Err(error) => log::debug!("the queue can't be left: {error}"),
         }
         if transaction::rollback(conn).is_err() {
             break;

@@ -164,7 +164,7 @@ pub(crate) fn acquire(
 fn outcome(answer: &str) -> QueryResult<AcquireOutcome> {
     AcquireOutcome::parse(answer).ok_or_else(|| {
         DieselError::DeserializationError(
-            format!("the functions of the schema dbsemaphore are not those of this version: they answered {answer:?}")
+            format!("the functions of the schema dbsemaphore do not match this version of the crate: their answer is {answer:?}")
                 .into(),
         )
     })

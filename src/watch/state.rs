@@ -216,6 +216,6 @@ impl<C: TicketConnection> Watch<C> {
 
 fn run(call: Box<dyn FnOnce() + Send>) {
     if catch_unwind(AssertUnwindSafe(call)).is_err() {
-        log::error!("a callback of on_lost has panicked");
+        log::error!("a function of on_lost has panicked");
     }
 }

@@ -222,7 +222,7 @@ fn dead_connection() {
             let error: Error = attempt(&mut conn).unwrap_err();
             assert!(matches!(error, Error::Database(_)), "{error:?}");
             assert!(
-                error.to_string().contains("the connection is gone"),
+                error.to_string().contains("the connection is lost"),
                 "{error}"
             );
         }

@@ -164,12 +164,12 @@ fn a_lost_connection_is_named() {
     let lost = conn.transaction(|c| sem::require(c, "x")).unwrap_err();
     assert!(matches!(lost, Error::Database(_)));
     assert!(
-        lost.to_string().contains("the connection is gone"),
+        lost.to_string().contains("the connection is lost"),
         "{lost}"
     );
     let refused = sem::list(&mut conn).unwrap_err();
     assert!(
-        refused.to_string().contains("the connection is gone"),
+        refused.to_string().contains("the connection is lost"),
         "{refused}"
     );
 }

@@ -1,4 +1,4 @@
-//! One thread for the process that calls what is due. It knows no database.
+//! Calls functions at a time to come, from one thread of the process. Knows no database.
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +10,7 @@ use std::{
 
 type Call = Box<dyn FnOnce() + Send>;
 
-/// What is due at which time; the number tells alarms for the same time apart.
+/// The functions and when each is due. The number distinguishes alarms for the same time.
 #[derive(Default)]
 struct Due {
     calls: BTreeMap<(Instant, u64), Call>,
@@ -21,11 +21,12 @@ struct Due {
 static DUE: OnceLock<Mutex<Due>> = OnceLock::new();
 static CHANGED: Condvar = Condvar::new();
 
-/// A call at a time to come. Dropping this cancels it, unless its time has come.
+/// A call at a time to come. Dropping this cancels the call, unless its time has come.
 pub(crate) struct Alarm((Instant, u64));
 
 impl Alarm {
-    /// Calls this at that time, on a thread of its own. The thread that keeps the time is started when it is first needed.
+    /// Calls the function at that time, on a thread of its own. The thread that keeps the time is started when first
+    /// needed.
     pub(crate) fn at(time: Instant, call: impl FnOnce() + Send + 'static) -> io::Result<Self> {
         let mut due = lock();
         if !due.has_thread {

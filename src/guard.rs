@@ -68,7 +68,8 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
     /// * [`AlreadyInTransaction`](Error::AlreadyInTransaction): the connection is inside a transaction, which remains
     ///   as it was.
     /// * [`UnknownSemaphore`](Error::UnknownSemaphore): there is no semaphore of that name.
-    /// * [`InvalidName`](Error::InvalidName), [`InvalidLabel`](Error::InvalidLabel): the name or the label is not valid.
+    /// * [`InvalidName`](Error::InvalidName), [`InvalidLabel`](Error::InvalidLabel): the name or the label is not
+    ///   valid.
     /// * [`InvalidTickets`](Error::InvalidTickets): 0 tickets were requested, or more than the semaphore has.
     /// * [`Cancelled`](Error::Cancelled): the token of the request was cancelled while it waited.
     /// * [`NotMigrated`](Error::NotMigrated): the tables are missing.
@@ -248,7 +249,8 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
         let (false, Some(conn)) = (self.lost, &mut self.conn) else {
             return Err(None);
         };
-        // To lock a ticket, the transaction needed a number. Nobody else can end this transaction and begin another one with a number.
+        // To lock a ticket, the transaction needed a number. Nobody else can end this transaction and begin another
+        // one with a number.
         let held = query::has_transaction_id(conn.pg_connection());
         self.lost = !matches!(&held, Ok(true));
         if self.lost { Err(held.err()) } else { Ok(()) }

@@ -1,7 +1,7 @@
-//! What PostgreSQL raised, with a hint where one fits.
+//! Adds hints to errors that PostgreSQL raised.
 //!
-//! Diesel does not hand on the SQLSTATE, and PostgreSQL translates its messages. What can be told all the same: the kinds that
-//! Diesel knows, the names in a message, which are not translated, and what the server answers when it is asked.
+//! Diesel does not report the SQLSTATE, and PostgreSQL translates its messages. So hints depend on the kinds that
+//! Diesel knows, on names in a message, which are not translated, and on further queries to the server.
 
 use crate::{Error, query};
 use diesel::{
@@ -29,7 +29,7 @@ const MISSING_TABLES_OR_RIGHTS: &str = "if the tables are missing, call run_migr
     are missing, the role needs USAGE on schema dbsemaphore, SELECT on its tables and UPDATE (acquire_privilege) on \
     dbsemaphore.ticket";
 
-/// What was being done, by the rights that it needs.
+/// What failed, by the rights that it needs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Operation {
     Acquire,
@@ -39,7 +39,7 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    /// Tables in our schema, and the privilege that is needed on them.
+    /// Returns tables of our schema, and the privileges that the operation needs on them.
     fn privileges(self) -> &'static [(&'static str, &'static str)] {
         const MIGRATE: &[(&str, &str)] = &[("__diesel_schema_migrations", "SELECT")];
         const INSPECT: &[(&str, &str)] = &[("semaphore", "SELECT"), ("ticket", "SELECT")];
@@ -68,7 +68,7 @@ impl Operation {
 }
 
 impl Error {
-    /// After an error in the caller's transaction, which it may have aborted.
+    /// Adds a hint to an error in the caller's transaction, which the error may have aborted.
     pub(crate) fn add_hint(self, conn: &mut PgConnection) -> Self {
         self.hinted(|message| {
             // In an aborted transaction, each statement raises the same error.
@@ -81,7 +81,8 @@ impl Error {
         })
     }
 
-    /// After an error that has left no transaction aborted: the server can be asked.
+    /// Adds a hint, or finds a more specific error, outside of an aborted transaction: there, the server can be
+    /// queried.
     pub(crate) fn classify(self, conn: &mut PgConnection, operation: Operation) -> Self {
         if !self.is_unspecific() {
             return self.hinted(|_| None);
@@ -106,8 +107,7 @@ impl Error {
         )
     }
 
-    /// Puts a hint into the place that PostgreSQL has for it, unless there is one. `other` is asked where nothing general
-    /// fits.
+    /// Sets the error's hint unless it has one. `other` supplies the hint where no general one fits.
     fn hinted(self, other: impl FnOnce(&str) -> Option<String>) -> Self {
         let Self::Database(DieselError::DatabaseError(kind, raised)) = self else {
             return self;
@@ -130,7 +130,7 @@ impl Error {
     }
 }
 
-/// Whether a message names something of ours. Names are not translated.
+/// Returns whether a message contains a name of this crate's objects. PostgreSQL does not translate names.
 fn names_ours(message: &str) -> bool {
     let mut words = message.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
     words.any(|word| ["dbsemaphore", "semaphore", "ticket"].contains(&word))

@@ -1,4 +1,4 @@
-//! Every statement that the crate sends, and nothing else: no policy.
+//! All statements that the crate sends. No policy.
 
 mod acquire;
 mod inspect;

@@ -1,4 +1,4 @@
-//! Waiting in the queue of a semaphore, the client's side. The queue itself is on the server: see the migration `line`.
+//! The client's side of waiting. The queue itself is on the server: see `sql/postgres/queue.sql`.
 
 use crate::{
     Error, Request, Result, Ticket, acquire, cancel,
@@ -10,8 +10,8 @@ use crate::{
 use diesel::PgConnection;
 use std::time::Duration;
 
-/// Waits in the queue, in a transaction in which a failure does no harm. After an error, the caller has to call
-/// `leave_queue` or `transaction::abort_guard`.
+/// Waits in the queue, in a transaction that may be aborted. After an error, the caller has to call `leave_queue` or
+/// `transaction::abort_guard`.
 pub(crate) fn wait(
     conn: &mut PgConnection,
     request: &Request<'_>,
@@ -19,25 +19,25 @@ pub(crate) fn wait(
     deadline: Deadline,
 ) -> Result<Option<Ticket>> {
     let id = cancel::random_id();
-    // From here on, a token that is cancelled is seen by us or tells the server.
+    // From here on, a cancellation either is seen by the loop, or cancels the statement on the server.
     let _added: Vec<_> = request.tokens().map(|token| token.add(id)).collect();
     loop {
         request.check_cancellation()?;
         let remaining_ms = deadline.remaining_ms();
         let answer = query::acquire(conn, params, remaining_ms, id).or_else(|error| {
-            // If the token was cancelled, that is the cause of the failure.
+            // If the token was cancelled, the failure is reported as that.
             request.check_cancellation()?;
             Err(Error::from(error))
         })?;
         let granted = acquire::outcome_to_ticket(answer, request)?;
-        // The server's clock may be fast, or have been set, and the semaphore may have been created again.
+        // Waits again if the server's clock runs fast or was set, or if the semaphore was created again.
         if granted.is_some() || deadline.remaining() == Some(Duration::ZERO) {
             return Ok(granted);
         }
     }
 }
 
-/// Waits in the caller's transaction, which goes on whatever happens: what fails, fails in a savepoint.
+/// Waits in the caller's transaction, inside a savepoint: so the transaction can continue after a failure.
 pub(crate) fn wait_in_savepoint(
     conn: &mut PgConnection,
     request: &Request<'_>,
@@ -50,7 +50,7 @@ pub(crate) fn wait_in_savepoint(
         transaction::release_savepoint(conn)?;
         return waited;
     }
-    // This also undoes what the wait has changed. If the connection is lost, `waited` is an error already.
+    // The rollback also restores settings. If the connection is lost, `waited` is an error already.
     let rolled_back = transaction::rollback(conn);
     if waited.is_err() {
         leave_queue(conn);
@@ -69,8 +69,9 @@ pub(crate) fn remove_tickets(conn: &mut PgConnection, semaphore_id: i64, count: 
     .map(drop)
 }
 
-/// Runs `work` while the server checks whether its client is still there, so that a dead client leaves the queue. The
-/// setting needs a statement of its own before that which waits. After `None`, the caller rolls back, which restores it.
+/// Runs `work` while the server checks whether its client is connected, so that a dead client leaves the queue. The
+/// setting has no effect on the statement that makes it, so a separate statement makes it first. After `None`, the
+/// caller rolls back, which restores the setting.
 fn with_client_check<T>(
     conn: &mut PgConnection,
     work: impl FnOnce(&mut PgConnection) -> Result<Option<T>>,
@@ -83,8 +84,8 @@ fn with_client_check<T>(
     Ok(done)
 }
 
-/// Makes sure, after an error, that this session has left the queue. The server does that by itself, unless a second cancel
-/// interrupts it.
+/// Makes sure, after an error, that this session has left the queue. The server does so itself, unless a second
+/// cancellation interrupts it.
 fn leave_queue(conn: &mut PgConnection) {
     for _ in 0..transaction::MAX_ATTEMPTS {
         let left = transaction::begin_savepoint(conn)

@@ -1,5 +1,5 @@
-//! Transactions, as Diesel counts them. Raw SQL never opens one: Diesel would not know it, and a pool would hand the open
-//! transaction to the next user of the connection.
+//! Transactions, as Diesel counts them. Raw SQL never opens one: Diesel would not know it, and a pool would pass the
+//! open transaction to the next user of the connection.
 
 use crate::{Error, Result, diesel_internals};
 use diesel::{
@@ -8,8 +8,9 @@ use diesel::{
     result::{DatabaseErrorKind, Error as DieselError, QueryResult},
 };
 
-/// One round trip. PostgreSQL refuses DEFERRABLE in a transaction that has run a query. So this fails inside one that raw SQL
-/// has opened, which Diesel doesn't know. The next statement calls `dbsemaphore.keep`, which makes the settings of a guard.
+/// The BEGIN of a guard. PostgreSQL refuses DEFERRABLE in a transaction that has run a query. So this fails in a
+/// transaction that raw SQL has opened, and that Diesel does not know. The next statement calls
+/// `dbsemaphore._apply_guard_settings`.
 macro_rules! begin_guard {
     () => {
         "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE NOT DEFERRABLE"
@@ -18,20 +19,20 @@ macro_rules! begin_guard {
 
 const BEGIN_GUARD: &str = begin_guard!();
 
-/// For a guard that is going to wait. The settings that bound a wait have no effect on the statement that sets them.
+/// The BEGIN of a guard that may wait. Settings that bound a wait have no effect on the statement that makes them.
 const BEGIN_WAITING_GUARD: &str = concat!(
     begin_guard!(),
     "; SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0; SELECT dbsemaphore._enable_client_check()"
 );
 
-/// How often a statement that has to succeed is sent at most. Each attempt may be cancelled.
+/// How often a statement that has to succeed is sent at most, because each attempt may be cancelled.
 pub(crate) const MAX_ATTEMPTS: usize = 20;
 
 pub(crate) fn is_open(conn: &mut PgConnection) -> Result<bool> {
     Ok(diesel_internals::transaction_depth(conn)?.is_some())
 }
 
-/// Opens the transaction of a guard: its own, or a savepoint in the transaction of a test.
+/// Begins the transaction of a guard, or a savepoint in the transaction of `begin_test_transaction`.
 pub(crate) fn begin_guard(conn: &mut PgConnection, waits: bool) -> Result<()> {
     if is_open(conn)? {
         // The guard uses a savepoint only in the transaction of `begin_test_transaction`.
@@ -46,7 +47,7 @@ pub(crate) fn begin_guard(conn: &mut PgConnection, waits: bool) -> Result<()> {
         BEGIN_GUARD
     };
     AnsiTransactionManager::begin_transaction_sql(conn, sql).map_err(|error| {
-        // BEGIN may have succeeded before a SET failed, for example by a cancel. Diesel doesn't know that transaction.
+        // BEGIN may have succeeded before a SET failed, for example by a cancellation. Diesel does not know that transaction.
         if let Err(error) = conn.batch_execute("ROLLBACK") {
             log::debug!("rollback after a failed BEGIN: {error}");
         }
@@ -60,8 +61,8 @@ pub(crate) fn begin_guard(conn: &mut PgConnection, waits: bool) -> Result<()> {
     })
 }
 
-/// Rolls back the transaction of a guard. Sends a rollback that was itself cancelled again: PostgreSQL has released the
-/// ticket then, but Diesel would mark the connection as broken.
+/// Rolls back the transaction of a guard. Repeats a rollback that was cancelled: PostgreSQL has released the ticket,
+/// but Diesel would mark the connection as broken.
 pub(crate) fn finish_guard(conn: &mut PgConnection) -> QueryResult<()> {
     let owned = owns_transaction(conn);
     let ended = rollback(conn);
@@ -75,8 +76,8 @@ pub(crate) fn finish_guard(conn: &mut PgConnection) -> QueryResult<()> {
     }
 }
 
-/// Rolls back the transaction of a guard that failed while it waited, and leaves the queue, in one message: behind a pooler,
-/// a second message could go to another session.
+/// Rolls back the transaction of a guard that failed while it waited, and leaves the queue. One message does both:
+/// behind a pooler, a second message could reach another session.
 pub(crate) fn abort_guard(conn: &mut PgConnection) {
     let left = if owns_transaction(conn) {
         force_rollback(conn, "ROLLBACK; SELECT dbsemaphore._release_queue_locks()")
@@ -88,12 +89,12 @@ pub(crate) fn abort_guard(conn: &mut PgConnection) {
     }
 }
 
-/// Whether a guard's transaction is its own, and not a savepoint in the transaction of a test.
+/// Returns whether a guard's transaction is its own, and not a savepoint in the transaction of a test.
 fn owns_transaction(conn: &mut PgConnection) -> bool {
     diesel_internals::would_be_closed_by_pool(conn)
 }
 
-/// Rolls back by raw SQL, and tells Diesel afterwards.
+/// Rolls back by raw SQL, and resets Diesel's state.
 fn force_rollback(conn: &mut PgConnection, statements: &str) -> bool {
     let ended = retry_until_ok(conn, statements);
     if ended {
@@ -134,7 +135,7 @@ pub(crate) fn in_write_transaction<T>(
     }
 }
 
-/// Runs `work` as it is, or in a savepoint of the caller's transaction.
+/// Runs `work` without a transaction, or in a savepoint of the caller's transaction.
 pub(crate) fn in_read_scope<T>(
     conn: &mut PgConnection,
     work: impl FnOnce(&mut PgConnection) -> Result<T>,

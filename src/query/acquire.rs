@@ -1,4 +1,4 @@
-//! The statements that acquire tickets, and those of waiting.
+//! The statements of acquisitions and of waiting.
 
 use super::server::{current_setting, pg_current_xact_id_if_assigned, set_config};
 use diesel::{
@@ -12,7 +12,7 @@ use diesel::{
 mod functions {
     use diesel::sql_types::*;
 
-    // Those that return void are declared with any type, and executed without reading it.
+    // Functions that return void are declared with any type, and their result is not read.
     #[diesel::declare_sql_function]
     extern "SQL" {
         #[sql_name = "dbsemaphore._release_queue_locks"]
@@ -24,12 +24,12 @@ mod functions {
     }
 }
 
-/// What a request asks of the server.
+/// The parameters of a request to the server.
 #[derive(Clone, Copy)]
 pub(crate) struct AcquireParams<'a> {
     pub(crate) semaphore: &'a str,
     pub(crate) tickets: i32,
-    /// In seconds. None: the transaction is the caller's, whose settings are left alone.
+    /// In seconds. None for the caller's transaction, whose settings remain as they are.
     pub(crate) host_timeout: Option<i32>,
     pub(crate) label: Option<&'a str>,
 }
@@ -51,7 +51,7 @@ pub(crate) enum AcquireOutcome {
 }
 
 impl AcquireOutcome {
-    /// None if the server has answered anything else.
+    /// Returns `None` for any other answer.
     fn parse(answer: &str) -> Option<Self> {
         let words: Vec<&str> = answer.split(' ').collect();
         Some(match words[..] {
@@ -72,13 +72,14 @@ impl AcquireOutcome {
     }
 }
 
-/// Fragments of our own, because Diesel caches the prepared statements of these, and not those of `sql_query`.
+/// A query fragment of its own, because Diesel caches the prepared statement of a fragment, but not that of
+/// `sql_query`.
 struct TryAcquire<'a>(AcquireParams<'a>);
 
 struct Acquire<'a> {
     params: AcquireParams<'a>,
     timeout_ms: Option<i64>,
-    /// The number under which the wait can be cancelled.
+    /// The number by which the wait can be cancelled.
     cancellation: i64,
 }
 
@@ -116,7 +117,7 @@ impl QueryFragment<Pg> for Acquire<'_> {
     }
 }
 
-// By hand: the derive takes no lifetimes.
+// Written by hand, because the derive supports no lifetimes.
 impl QueryId for TryAcquire<'_> {
     type QueryId = TryAcquire<'static>;
     const HAS_STATIC_QUERY_ID: bool = true;
@@ -138,7 +139,7 @@ impl Query for Acquire<'_> {
 impl RunQueryDsl<PgConnection> for TryAcquire<'_> {}
 impl RunQueryDsl<PgConnection> for Acquire<'_> {}
 
-/// Does not block.
+/// Tries to acquire. Does not block.
 pub(crate) fn try_acquire(
     conn: &mut PgConnection,
     params: AcquireParams<'_>,
@@ -146,7 +147,7 @@ pub(crate) fn try_acquire(
     outcome(&TryAcquire(params).get_result::<String>(conn)?)
 }
 
-/// Blocks for up to `timeout_ms`, without limit if None.
+/// Waits for up to `timeout_ms`, without limit if None.
 pub(crate) fn acquire(
     conn: &mut PgConnection,
     params: AcquireParams<'_>,
@@ -170,7 +171,7 @@ fn outcome(answer: &str) -> QueryResult<AcquireOutcome> {
     })
 }
 
-/// Cancels the waits with this number; whether there was one.
+/// Cancels the waits with this number. Returns whether there was one.
 pub(crate) fn cancel_wait(conn: &mut PgConnection, cancellation: u32) -> QueryResult<bool> {
     diesel::select(functions::cancel_wait(i64::from(cancellation))).get_result(conn)
 }
@@ -182,8 +183,8 @@ pub(crate) fn release_queue_locks(conn: &mut PgConnection) -> QueryResult<()> {
         .map(drop)
 }
 
-/// Until the transaction ends, the server checks each second whether its client is connected. Returns how often it did
-/// before.
+/// Lets the server check whether its client is connected, until the transaction ends. Returns the former value of the
+/// setting.
 pub(crate) fn enable_client_check(conn: &mut PgConnection) -> QueryResult<String> {
     let before = current_setting("client_connection_check_interval", true);
     let (before, _): (Option<String>, String) =
@@ -196,7 +197,7 @@ pub(crate) fn restore_client_check(conn: &mut PgConnection, before: &str) -> Que
     diesel::select(restore).execute(conn).map(drop)
 }
 
-/// Whether the transaction has a number: it has locked or written something, and is running.
+/// Returns whether a transaction with a number is running: one that has locked or written something.
 pub(crate) fn has_transaction_id(conn: &mut PgConnection) -> QueryResult<bool> {
     let number: Option<i64> = diesel::select(pg_current_xact_id_if_assigned()).get_result(conn)?;
     Ok(number.is_some())

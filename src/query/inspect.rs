@@ -1,4 +1,4 @@
-//! What is seen from outside.
+//! The statements that list holders, waiters and usage.
 
 use diesel::{
     prelude::*,
@@ -9,7 +9,7 @@ use diesel::{
 pub(crate) struct HolderRow {
     #[diesel(sql_type = BigInt)]
     pub(crate) ticket: i64,
-    /// In milliseconds, as all times here.
+    /// In milliseconds, as all times of this module.
     #[diesel(sql_type = Nullable<BigInt>)]
     pub(crate) held_for: Option<i64>,
     #[diesel(sql_type = Nullable<BigInt>)]

@@ -1,4 +1,4 @@
-//! What resizes, destroys and lists semaphores.
+//! The statements that create, resize, destroy and list semaphores.
 
 use crate::schema::dbsemaphore::{semaphore, ticket};
 use diesel::{
@@ -8,7 +8,7 @@ use diesel::{
 
 #[diesel::declare_sql_function]
 extern "SQL" {
-    /// Returns void; to be executed without reading what it returns.
+    /// Returns void. Do not read the result.
     #[sql_name = "dbsemaphore._remove_tickets"]
     fn remove_tickets_function(semaphore_id: BigInt, remove_count: Integer) -> Bool;
     #[sql_name = "dbsemaphore._current_timeline"]
@@ -17,7 +17,8 @@ extern "SQL" {
     fn current_system() -> BigInt;
     #[sql_name = "dbsemaphore._check_row_security"]
     fn check_row_security_function(to_lock: Bool) -> Bool;
-    /// PostgreSQL's own takes any type, so in a search path one of somebody's that takes this type would come first.
+    /// Qualified: a function of this argument type in the search path would precede PostgreSQL's own, which accepts any
+    /// type.
     #[aggregate]
     #[sql_name = "pg_catalog.count"]
     fn count(id: Nullable<BigInt>) -> BigInt;
@@ -38,7 +39,7 @@ pub(crate) fn semaphore_id(conn: &mut PgConnection, name: &str) -> QueryResult<O
         .optional()
 }
 
-/// None if another transaction has just created it. Its tickets are still to be added.
+/// Creates a semaphore without tickets. Returns `None` if another transaction has just created it.
 pub(crate) fn create_semaphore(
     conn: &mut PgConnection,
     name: &str,
@@ -59,8 +60,8 @@ pub(crate) fn create_semaphore(
         .optional()
 }
 
-/// Keeps others from resizing this semaphore until the transaction ends, and nobody from anything else. It is an
-/// update, and not a lock alone, so that a resize whose snapshot is too old to see the last one fails.
+/// Delays other resizes of this semaphore until the transaction ends, and nothing else. An update instead of a lock, so
+/// that a resize fails if its snapshot is older than the last resize.
 pub(crate) fn lock_semaphore(conn: &mut PgConnection, name: &str) -> QueryResult<Option<i64>> {
     diesel::update(semaphore::table.filter(semaphore::name.eq(name)))
         .set(semaphore::resized_at.eq(diesel::dsl::now))
@@ -76,7 +77,7 @@ pub(crate) fn count_tickets(conn: &mut PgConnection, semaphore_id: i64) -> Query
         .get_result(conn)
 }
 
-/// Adds tickets in the lowest slots that have none, so that slots stay dense. There are enough of them below `size`.
+/// Adds tickets in the lowest unused slots, so that slots remain dense. There are enough unused slots below `size`.
 pub(crate) fn add_tickets(
     conn: &mut PgConnection,
     semaphore_id: i64,
@@ -96,7 +97,7 @@ pub(crate) fn add_tickets(
     .execute(conn)
 }
 
-/// Waits until `remove_count` tickets are released, and deletes them.
+/// Deletes `remove_count` tickets. Waits until as many are available.
 pub(crate) fn remove_tickets(
     conn: &mut PgConnection,
     semaphore_id: i64,
@@ -107,7 +108,7 @@ pub(crate) fn remove_tickets(
         .map(drop)
 }
 
-/// Stores the bound of the slots that tickets have.
+/// Updates `slot_bound` to one more than the highest slot.
 pub(crate) fn update_slot_bound(conn: &mut PgConnection, semaphore_id: i64) -> QueryResult<usize> {
     let last: Option<i32> = ticket::table
         .filter(ticket::semaphore_id.eq(semaphore_id))

@@ -1,4 +1,4 @@
-//! Questions about the server and its catalog, and its settings.
+//! The statements on the server's state, catalog and settings.
 
 use crate::schema::dbsemaphore::function_version;
 use diesel::{
@@ -12,7 +12,7 @@ extern "SQL" {
     fn current_setting(name: Text, missing_ok: Bool) -> Nullable<Text>;
     #[sql_name = "pg_catalog.set_config"]
     fn set_config(name: Text, value: Text, is_local: Bool) -> Text;
-    /// An xid8, which is sent as a bigint is.
+    /// Returns an xid8, which is sent as a bigint.
     #[sql_name = "pg_catalog.pg_current_xact_id_if_assigned"]
     fn pg_current_xact_id_if_assigned() -> Nullable<BigInt>;
     #[sql_name = "pg_catalog.pg_is_in_recovery"]
@@ -20,10 +20,10 @@ extern "SQL" {
     /// Returns any number of rows.
     #[sql_name = "dbsemaphore._moved_semaphores"]
     fn moved_semaphores_function() -> BigInt;
-    /// Returns void; to be executed without reading what it returns.
+    /// Returns void. Do not read the result.
     #[sql_name = "dbsemaphore._record_move"]
     fn record_move_function(semaphores: Array<BigInt>) -> Bool;
-    /// Returns void; to be executed without reading what it returns.
+    /// Returns void. Do not read the result.
     #[sql_name = "pg_catalog.pg_advisory_xact_lock"]
     fn pg_advisory_xact_lock(key: BigInt) -> Bool;
 }
@@ -32,7 +32,7 @@ pub(crate) fn is_standby(conn: &mut PgConnection) -> QueryResult<bool> {
     diesel::select(pg_is_in_recovery()).get_result(conn)
 }
 
-/// Whether the tables are there. Asks the catalog, which everybody may read.
+/// Returns whether the tables exist, by the catalog, which each role may read.
 pub(crate) fn is_migrated(conn: &mut PgConnection) -> QueryResult<bool> {
     has_table(conn, "semaphore")
 }
@@ -47,8 +47,8 @@ pub(crate) fn has_table(conn: &mut PgConnection, name: &str) -> QueryResult<bool
     .get_result(conn)
 }
 
-/// Which of these privileges on tables in our schema this role lacks, and whether it lacks what comes before them. A
-/// table that is not there is not looked at. For UPDATE, one column is enough.
+/// Returns those of these privileges on tables of our schema that this role lacks, and the missing privileges on schema
+/// and database. Ignores tables that do not exist. For UPDATE, one column is enough.
 pub(crate) fn missing_privileges(
     conn: &mut PgConnection,
     wanted: &[(&str, &str)],
@@ -81,19 +81,19 @@ pub(crate) fn missing_privileges(
     Ok(missing.into_iter().map(|row| row.missing).collect())
 }
 
-/// The semaphores that have come to another cluster, or whose cluster is on another timeline, since that was last noted.
+/// Returns the semaphores that were last recorded in another cluster, or on another timeline.
 pub(crate) fn moved_semaphores(conn: &mut PgConnection) -> QueryResult<Vec<i64>> {
     diesel::select(moved_semaphores_function()).load(conn)
 }
 
-/// Notes where these semaphores are now, unless somebody else has just done so.
+/// Records the cluster and timeline of these semaphores, unless another session has just done so.
 pub(crate) fn record_move(conn: &mut PgConnection, semaphores: &[i64]) -> QueryResult<()> {
     diesel::select(record_move_function(semaphores))
         .execute(conn)
         .map(drop)
 }
 
-/// Whether this role may do that.
+/// Returns whether this role has the right to record a move.
 pub(crate) fn may_record_move(conn: &mut PgConnection) -> QueryResult<bool> {
     diesel::select(diesel::dsl::sql::<Bool>(
         "pg_catalog.has_table_privilege('dbsemaphore.semaphore', 'UPDATE')",
@@ -101,19 +101,19 @@ pub(crate) fn may_record_move(conn: &mut PgConnection) -> QueryResult<bool> {
     .get_result(conn)
 }
 
-/// Who owns the schema.
+/// The owner of the schema.
 #[derive(QueryableByName)]
 pub(crate) struct SchemaOwner {
     #[diesel(sql_type = Text)]
     pub(crate) name: String,
-    /// A superuser, we ourselves, or a role that we are a member of. Superusers are members of all.
+    /// The owner is a superuser, or this role. Or this role is no superuser, and a member of the owner.
     #[diesel(sql_type = Bool)]
     pub(crate) is_trusted: bool,
     #[diesel(sql_type = Bool)]
     pub(crate) we_are_superuser: bool,
 }
 
-/// None if there is no schema.
+/// Returns `None` if the schema does not exist.
 pub(crate) fn schema_owner(conn: &mut PgConnection) -> QueryResult<Option<SchemaOwner>> {
     diesel::sql_query(
         "SELECT o.rolname::text AS name, m.rolsuper AS we_are_superuser, \
@@ -128,7 +128,7 @@ pub(crate) fn schema_owner(conn: &mut PgConnection) -> QueryResult<Option<Schema
     .optional()
 }
 
-/// Whether rows of a table in our schema may be hidden from this role.
+/// Returns whether row level security may hide rows of a table of our schema from this role.
 pub(crate) fn is_filtered(conn: &mut PgConnection, table: &str) -> QueryResult<bool> {
     diesel::select(
         diesel::dsl::sql::<Bool>(
@@ -140,7 +140,7 @@ pub(crate) fn is_filtered(conn: &mut PgConnection, table: &str) -> QueryResult<b
     .get_result(conn)
 }
 
-/// Which functions are installed.
+/// The version of the installed functions.
 #[derive(Queryable)]
 pub(crate) struct FunctionVersion {
     pub(crate) version: i32,
@@ -154,7 +154,7 @@ pub(crate) fn function_version(conn: &mut PgConnection) -> QueryResult<Option<Fu
         .optional()
 }
 
-/// The functions in our schema that have one of these names, as DROP FUNCTION wants them.
+/// Returns the signatures of the functions of our schema with these names, for DROP FUNCTION.
 pub(crate) fn function_signatures(
     conn: &mut PgConnection,
     names: &[&str],
@@ -178,17 +178,17 @@ pub(crate) fn function_signatures(
         .collect())
 }
 
-/// An event trigger, and the function that it calls.
+/// An event trigger, and its function.
 #[derive(QueryableByName)]
 pub(crate) struct EventTrigger {
     #[diesel(sql_type = Text)]
     pub(crate) name: String,
-    /// As ALTER FUNCTION wants it.
+    /// For ALTER FUNCTION.
     #[diesel(sql_type = Text)]
     pub(crate) function: String,
 }
 
-/// The enabled event triggers whose functions look up names in the search path of the session.
+/// Returns the enabled event triggers whose functions use the search path of the session.
 pub(crate) fn event_triggers_without_path(
     conn: &mut PgConnection,
 ) -> QueryResult<Vec<EventTrigger>> {
@@ -207,14 +207,14 @@ pub(crate) fn event_triggers_without_path(
     .load(conn)
 }
 
-/// Until the transaction ends.
+/// Takes an advisory lock until the transaction ends.
 pub(crate) fn advisory_lock(conn: &mut PgConnection, key: i64) -> QueryResult<()> {
     diesel::select(pg_advisory_xact_lock(key))
         .execute(conn)
         .map(drop)
 }
 
-/// Sets the search path until the transaction ends, and returns what it was.
+/// Sets the search path until the transaction ends, and returns the former one.
 pub(crate) fn swap_search_path(conn: &mut PgConnection, path: &str) -> QueryResult<String> {
     let before: Option<String> =
         diesel::select(current_setting("search_path", true)).get_result(conn)?;

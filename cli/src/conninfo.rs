@@ -1,7 +1,8 @@
 //! Connection strings, in libpq's two syntaxes: postgres:// URLs, and `keyword=value` pairs.
 //!
-//! libpq quotes what it can't read, and a password may be in there: where it isn't percent-encoded, or the @ after it is
-//! missing. So libpq gets only what this module reads as libpq does, and where nothing looks like a part of a password.
+//! libpq quotes text that it can't parse, which may contain a password that is not percent-encoded, or after which the
+//! @ is missing. So libpq gets only a connection string that this module parses as libpq does, and in which no other
+//! part looks like a part of a password.
 
 mod keywords;
 mod parse;
@@ -9,19 +10,19 @@ mod parse;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::{ffi::OsString, iter};
 
-const ADDRESS: &str = "HOST or PORT is invalid, unless the @ after the password is missing, or a character of it not encoded";
-const DATABASE: &str = "DATABASE is invalid, unless a character of the password is not encoded";
+const ADDRESS: &str = "HOST or PORT is invalid, or the @ after the password is missing, or a character of the password is not encoded";
+const DATABASE: &str = "DATABASE is invalid, or a character of the password is not encoded";
 
-/// What stands for hidden words.
+/// Replaces hidden words.
 const HIDDEN: &str = "***";
 
 pub(crate) struct Conninfo {
     syntax: Syntax,
-    /// What libpq may get, without what may be around it, such as the newline at the end of a file.
+    /// The text for libpq, without surrounding blanks such as the newline at the end of a file.
     text: String,
-    /// Of a URL, what follows its ?.
+    /// The part of a URL after its ?.
     parameters: String,
-    /// As libpq reads them. Of those with the same keyword, the last one counts.
+    /// The parameters as libpq parses them. If a keyword occurs twice, the last value counts.
     pairs: Vec<(String, String)>,
 }
 
@@ -31,7 +32,7 @@ enum Syntax {
 }
 
 impl Conninfo {
-    /// An error says what is wrong, and quotes nothing.
+    /// The error says what is wrong, and quotes nothing.
     pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
         let conninfo = parse::parse(text)?;
         for (keyword, value) in &conninfo.pairs {
@@ -45,14 +46,14 @@ impl Conninfo {
         Ok(conninfo)
     }
 
-    /// The value of a keyword.
+    /// Returns the value of a keyword.
     pub(crate) fn get(&self, keyword: &str) -> Option<&str> {
         let mut pairs = self.pairs.iter().rev();
         let (_, value) = pairs.find(|(name, _)| name == keyword)?;
         Some(value)
     }
 
-    /// How many hosts libpq tries in turn.
+    /// Returns how many hosts libpq tries in turn.
     pub(crate) fn hosts(&self) -> u32 {
         let count = |keyword| {
             self.get(keyword)
@@ -62,7 +63,7 @@ impl Conninfo {
         u32::try_from(hosts).unwrap_or(u32::MAX)
     }
 
-    /// The text for libpq, with these parameters in place of those with the same keywords.
+    /// Returns the text for libpq, with these parameters instead of those with the same keywords.
     pub(crate) fn with(&self, parameters: &[(&str, String)]) -> String {
         match self.syntax {
             Syntax::Url => {
@@ -86,7 +87,8 @@ impl Conninfo {
         }
     }
 
-    /// What libpq says about it, without passwords, and without words that may be parts of one.
+    /// Returns libpq's message about this connection string, without passwords, and without words that may be parts of
+    /// one.
     pub(crate) fn redact(&self, message: &str) -> String {
         let mut text = message.to_owned();
         for (keyword, value) in &self.pairs {
@@ -110,12 +112,12 @@ fn is_port(port: &str) -> bool {
     port.is_empty() || port.parse().is_ok_and(|port: u16| port > 0)
 }
 
-/// No name or address of a host has a @, but that of an abstract socket begins with one.
+/// The name or address of a host contains no @, except that an abstract socket begins with one.
 fn is_host(host: &str) -> bool {
     !host.contains("://") && !host.chars().skip(1).any(|letter| letter == '@')
 }
 
-/// Replaces a word, wherever it isn't a part of a longer one.
+/// Replaces a word, except as a part of a longer one.
 fn hide(text: &str, word: &str) -> String {
     if word.is_empty() {
         return text.to_owned();
@@ -132,7 +134,7 @@ fn hide(text: &str, word: &str) -> String {
     shown + rest
 }
 
-/// Hides those of these words that may be connection strings, in a text that quotes words.
+/// Hides words that may be connection strings, in a text that quotes words.
 pub(crate) fn redact_words(mut text: String, words: impl Iterator<Item = OsString>) -> String {
     for word in words {
         let word = word.to_string_lossy();

@@ -1,4 +1,4 @@
-//! The way to the database. Only this module has its URL, whose password must not be printed.
+//! Connects to the database. Only this module has its URL, whose password must not be printed.
 
 use crate::{conninfo::Conninfo, fault::Fault};
 use diesel::{Connection, ConnectionError, PgConnection, connection::CacheSize};
@@ -9,13 +9,13 @@ use std::{
     time::Duration,
 };
 
-/// How long a host has for a connection, in seconds, unless `connect_timeout` says otherwise.
+/// The default of `connect_timeout`: how long a host has for a connection, in seconds.
 const CONNECT_SECONDS: u32 = 10;
 
 #[derive(Clone)]
 pub(crate) struct Database {
     conninfo: Arc<Conninfo>,
-    /// What libpq gets.
+    /// The connection string for libpq.
     text: Arc<str>,
     limit: Option<Duration>,
 }
@@ -25,12 +25,12 @@ impl Database {
         let url = url.unwrap_or_default();
         if url.trim().is_empty() {
             return Err(Fault::new(
-                "no database is named: set DATABASE_URL, or give --database-url, to postgres://USER@HOST/DATABASE",
+                "no database URL: set DATABASE_URL, or give --database-url, to postgres://USER@HOST/DATABASE",
             ));
         }
         let conninfo = Conninfo::parse(&url).map_err(|cause| {
             Fault::new(format_args!(
-                "the database's URL can't be read: {cause}; write postgres://USER:PASSWORD@HOST/DATABASE, with other \
+                "the database URL is not valid: {cause}; write postgres://USER:PASSWORD@HOST/DATABASE, with other \
                  characters in USER and PASSWORD than letters, digits and -._~ percent-encoded (@ as %40)"
             ))
         })?;
@@ -42,7 +42,7 @@ impl Database {
             parameters.push(("connect_timeout", CONNECT_SECONDS.to_string()));
         }
         let seconds = match given {
-            // libpq takes 1 for 2, and less for never. What isn't a number, it refuses.
+            // libpq treats 1 as 2, and less as no limit. It refuses other values than numbers.
             Some(seconds) => seconds.trim().parse().ok().filter(|seconds| *seconds > 0),
             None => Some(CONNECT_SECONDS),
         };
@@ -57,12 +57,12 @@ impl Database {
         })
     }
 
-    /// How long connecting may take. `None` for ever.
+    /// How long connecting may take. `None` for no limit.
     pub(crate) fn limit(&self) -> Option<Duration> {
         self.limit
     }
 
-    /// Connects, within the limit by our own clock: libpq's doesn't count all that may take time.
+    /// Connects within the limit, by the clock of this process. The limit of libpq does not include all steps.
     pub(crate) fn connect(&self) -> Result<PgConnection, Fault> {
         let connected = match self.limit {
             None => establish(&self.text),
@@ -71,7 +71,7 @@ impl Database {
                 let text = Arc::clone(&self.text);
                 thread::Builder::new()
                     .name("connecting".to_owned())
-                    // If it comes too late, it is closed at once.
+                    // A connection after the limit is closed at once.
                     .spawn(move || drop(connected.send(establish(&text))))
                     .map_err(Fault::thread)?;
                 connection.recv_timeout(limit).map_err(|_| {
@@ -95,12 +95,12 @@ impl Database {
 
 fn establish(text: &str) -> Result<PgConnection, ConnectionError> {
     let mut conn = PgConnection::establish(text)?;
-    // Behind a pooler, each transaction may get a session that knows other statements, or the same by another name.
+    // Behind a pooler, each transaction may get another session, with other prepared statements.
     conn.set_prepared_statement_cache_size(CacheSize::Disabled);
     Ok(conn)
 }
 
-/// What this process is called in the database: with its process id, so that people can find it, here and there.
+/// The `application_name` of this process. It contains the process id, so that people can find the process.
 fn application() -> String {
     format!("dbsemaphore[{}]", process::id())
 }

@@ -1,4 +1,4 @@
-//! What goes wrong, in one line, with a remedy.
+//! Errors, in one line, each with a fix.
 
 use diesel::result::Error as DieselError;
 use diesel_dbsemaphore::Error;
@@ -22,7 +22,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// The library's remedies are calls; here they are commands.
+/// Replaces the library's fixes, which are calls, by commands.
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         match error {
@@ -35,7 +35,7 @@ impl From<Error> for Fault {
                 tickets,
                 limit,
             } if 0 < limit && limit < tickets => Self::new(format_args!(
-                "semaphore {name:?} can't give {tickets} tickets, the most is {limit}: ask for fewer, or enlarge it with \
+                "{tickets} tickets of semaphore {name:?} were requested, and the most is {limit}: request fewer, or resize it with \
                  `dbsemaphore make`"
             )),
             other => Self::new(other),

@@ -1,6 +1,6 @@
 //! `dbsemaphore`: counting semaphores in PostgreSQL, from a shell.
 
-// Either panics where nothing can be written: see `output`.
+// Both panic if nothing can be written: see `output`.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod conninfo;
@@ -27,7 +27,7 @@ use std::{
     process::ExitCode,
 };
 
-/// The exit code of wrong words, but for `run`.
+/// The exit code of wrong arguments, except for `run`.
 const WRONG_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     ended.unwrap_or_else(|_| failed()).into()
 }
 
-/// The exit code of what fails. Of what runs a command, most codes are the command's.
+/// The exit code of a failure. `run` mostly returns the code of its command.
 fn failed() -> u8 {
     if runs() { run::FAILED } else { 1 }
 }
@@ -52,7 +52,7 @@ fn runs() -> bool {
     env::args_os().any(|word| word == "run" || word == "become")
 }
 
-/// Prints what clap has to say: help, the version, or what is wrong with the words.
+/// Prints clap's message: help, the version, or an error in the arguments.
 fn explain(instead: &clap::Error) -> u8 {
     let is_wrong = instead.use_stderr();
     let is_terminal = if is_wrong {
@@ -92,7 +92,7 @@ fn obey(options: Options, blocked: &SigSet) -> u8 {
 }
 
 fn dispatch(options: Options, blocked: &SigSet) -> Result<u8, Fault> {
-    // Only becomes the command that it names.
+    // Becomes the command that it names.
     #[cfg(target_os = "linux")]
     if let Command::Become(options) = &options.command {
         signals::swap_mask(blocked);

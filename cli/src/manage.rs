@@ -1,4 +1,4 @@
-//! The commands that do one thing, and say so.
+//! The commands that do one thing and print what they did.
 
 use crate::{
     database::Database,
@@ -19,7 +19,7 @@ pub(crate) fn migrate(database: &Database, json: bool) -> Result<(), Fault> {
 pub(crate) fn make(database: &Database, name: &str, tickets: u32, json: bool) -> Result<(), Fault> {
     sem::make(&mut database.connect()?, name, tickets)?;
     print(json, &json!({ "name": name, "tickets": tickets }), || {
-        format!("semaphore {name:?} has a limit of {tickets} from now on")
+        format!("semaphore {name:?}: size set to {tickets}")
     })
 }
 
@@ -69,7 +69,8 @@ pub(crate) fn usages(conn: &mut PgConnection) -> Result<Vec<UsageView>, Fault> {
     Ok(sem::usage(conn)?.into_iter().map(UsageView::from).collect())
 }
 
-/// What holders and waiters say counts: they are looked at one after the other, and come and go meanwhile.
+/// Queries holders and waiters, and counts them: numbers of a further query could differ, because holders change
+/// meanwhile.
 fn look_at(conn: &mut PgConnection, name: &str) -> Result<Shown, Fault> {
     let (holders, waiters) = people(conn, name)?;
     let tickets = sem::list(conn)?.get(name).copied();

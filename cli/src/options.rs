@@ -3,12 +3,12 @@
 use clap::{Args, Parser, Subcommand};
 use std::{ffi::OsString, time::Duration};
 
-/// Counting semaphores in PostgreSQL: at most n of these at a time, over a whole fleet.
+/// Counting semaphores in PostgreSQL: at most n holders at a time, over all machines.
 #[derive(Parser)]
 #[command(name = "dbsemaphore", version)]
 pub(crate) struct Options {
-    /// postgres://USER:PASSWORD@HOST/DATABASE, or keyword='value' pairs as libpq takes them. Other users of this machine
-    /// can read an argument: prefer DATABASE_URL. Each host has 10 s for a connection, or connect_timeout
+    /// postgres://USER:PASSWORD@HOST/DATABASE, or keyword='value' pairs as for libpq. Other users of this machine can
+    /// read an argument: prefer DATABASE_URL. Each host has 10 s for a connection, or connect_timeout
     #[arg(
         long,
         global = true,
@@ -30,16 +30,16 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Create a semaphore, or resize it while it is in use; wait for tickets that have to be released
+    /// Create a semaphore, or resize it while it is in use; a shrink waits for held tickets if necessary
     Make {
         name: String,
-        /// How many may hold one at the same time; 0 closes the semaphore
+        /// The size: how many tickets can be held at the same time; 0 closes the semaphore
         tickets: u32,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// List all semaphores: their tickets, how many are in use, how many wait
+    /// List all semaphores: tickets, tickets in use, waiters
     List {
         /// Print JSON
         #[arg(long)]
@@ -52,7 +52,7 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Show who holds the tickets of a semaphore, since when, and who waits for them
+    /// Show the holders of a semaphore, since when they hold a ticket, and the waiters
     Show {
         name: String,
         /// Print JSON
@@ -64,12 +64,12 @@ pub(crate) enum Command {
     /// Run a command while holding a ticket
     #[command(after_help = RUN)]
     Run(Run),
-    /// End the session that holds a ticket, and with it whatever that session does
+    /// End the session that holds a ticket, with all its work
     Terminate {
         name: String,
-        /// As `show` shows it
+        /// The id of the ticket, from `show`
         ticket: i64,
-        /// Don't ask
+        /// End the session without confirmation
         #[arg(long)]
         yes: bool,
     },
@@ -96,11 +96,11 @@ pub(crate) struct Run {
     /// The semaphore
     pub(crate) name: String,
 
-    /// How many tickets to hold, all or none
+    /// Number of tickets, all or none
     #[arg(long, value_name = "K", default_value_t = 1)]
     pub(crate) tickets: u32,
 
-    /// Wait in the queue for at most that long, such as 30s, if too few tickets are available. Connecting counts
+    /// Wait in the queue for at most this time, such as 30s, if too few tickets are available. Connecting counts
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) wait: Option<Duration>,
 
@@ -108,27 +108,27 @@ pub(crate) struct Run {
     #[arg(long, conflicts_with = "wait")]
     pub(crate) wait_forever: bool,
 
-    /// What others see, instead of the command's name
+    /// Label that others see, instead of the command's name
     #[arg(long, value_name = "TEXT")]
     pub(crate) label: Option<String>,
 
-    /// The exit code if no ticket was available
+    /// Exit code if no ticket was available
     #[arg(long, value_name = "CODE", default_value_t = 75)]
     pub(crate) busy_code: u8,
 
-    /// The exit code if the ticket was lost
+    /// Exit code if the ticket was lost
     #[arg(long, value_name = "CODE", default_value_t = 76)]
     pub(crate) lost_code: u8,
 
-    /// How long the command has, if the ticket is lost, between SIGTERM and SIGKILL
+    /// Time between SIGTERM and SIGKILL for the command, if the ticket is lost
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
     pub(crate) grace: Duration,
 
-    /// How long the ticket stays held if this machine vanishes from the network
+    /// Time until the ticket is released if this machine vanishes from the network
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     pub(crate) host_timeout: Duration,
 
-    /// Kill the command if this tool is killed; without this option, the command then runs on, without a ticket
+    /// Kill the command if this tool is killed; without this option, the command continues without a ticket
     #[cfg(target_os = "linux")]
     #[arg(long)]
     pub(crate) kill_with_parent: bool,
@@ -138,7 +138,7 @@ pub(crate) struct Run {
     #[arg(long)]
     pub(crate) process_group: bool,
 
-    /// Don't print why no ticket was available
+    /// Suppress the message when no ticket is available
     #[arg(short, long)]
     pub(crate) quiet: bool,
 

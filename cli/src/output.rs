@@ -1,5 +1,5 @@
-//! What the tool prints. Nothing here panics, whatever standard output and standard error have become, and a message
-//! never blocks its caller.
+//! Prints results and messages. Nothing here panics, in whatever state standard output and standard error are, and a
+//! message never blocks its caller.
 
 use nix::{
     errno::Errno,
@@ -19,12 +19,12 @@ use std::{
     time::Duration,
 };
 
-/// How long the end of the tool waits for messages that nobody reads.
+/// How long the tool waits at its end for messages to be written.
 const LINGER: Duration = Duration::from_secs(1);
 
 enum Order {
     Write(String),
-    /// Answered when all that was ordered before is written.
+    /// Answered when all earlier messages are written.
     Finish(Sender<()>),
 }
 
@@ -38,19 +38,18 @@ static WRITER: LazyLock<Option<Sender<Order>>> = LazyLock::new(|| {
 });
 
 fn write_messages(orders: &Receiver<Order>) {
-    // A write may raise SIGTTOU, which would stop the tool, or SIGXFSZ, which would end it. Blocked, they only make the
-    // write succeed or fail.
+    // A write may raise SIGTTOU, which would stop the tool, or SIGXFSZ, which would end it. If these are blocked, the write only succeeds or fails.
     let _ = SigSet::all().thread_block();
     while let Ok(order) = orders.recv() {
         match order {
-            // There is nowhere else to report that a message can't be written.
+            // There is no other place to report that a message can't be written.
             Order::Write(text) => drop(write(stderr(), text.as_bytes())),
             Order::Finish(finished) => drop(finished.send(())),
         }
     }
 }
 
-/// Whether messages can be written without blocking anybody.
+/// Returns whether messages can be written without blocking the caller.
 pub(crate) fn is_ready() -> bool {
     WRITER.is_some()
 }
@@ -63,7 +62,7 @@ pub(crate) fn say(message: impl Display) {
 /// Prints text on standard error.
 pub(crate) fn print_error(text: String) {
     let Some(writer) = &*WRITER else {
-        // Without its thread, nothing is supervised. There is room for a message, or it is dropped.
+        // Without the thread, nothing is supervised. If the pipe has no room for the message, the message is dropped.
         let error = stderr();
         let mut room = [PollFd::new(error.as_fd(), PollFlags::POLLOUT)];
         if poll(&mut room, PollTimeout::ZERO) == Ok(1) {
@@ -83,9 +82,10 @@ pub(crate) fn finish() {
     }
 }
 
-/// Prints text on standard output, and waits for its reader as any filter does. A reader that has ended has read enough.
+/// Prints text on standard output, and waits for its reader as any filter does. If the reader has ended, this is no
+/// error.
 pub(crate) fn print(text: &str) -> io::Result<()> {
-    // A file that may not grow any more is an error, and not the end of the process.
+    // A file that has reached its maximum size causes an error, and does not end the process.
     let mut too_large = SigSet::empty();
     too_large.add(Signal::SIGXFSZ);
     let _ = too_large.thread_block();
@@ -95,7 +95,7 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
     }
 }
 
-/// Writes all of it, also where the descriptor is non-blocking.
+/// Writes the whole text, also to a non-blocking descriptor.
 fn write(output: impl AsFd, mut text: &[u8]) -> nix::Result<()> {
     while !text.is_empty() {
         match unistd::write(&output, text) {
@@ -104,7 +104,7 @@ fn write(output: impl AsFd, mut text: &[u8]) -> nix::Result<()> {
             Err(Errno::EINTR) => {}
             Err(Errno::EAGAIN) => {
                 let mut full = [PollFd::new(output.as_fd(), PollFlags::POLLOUT)];
-                // An error shows in the next write.
+                // The next write reports an error.
                 let _ = poll(&mut full, PollTimeout::NONE);
             }
             Err(error) => return Err(error),

@@ -29,29 +29,29 @@ use ticket::Outcome;
 #[cfg(target_os = "linux")]
 pub(crate) use command::become_command;
 
-/// The exit code when it isn't the command that failed, as `timeout`, `env` and `nohup` have it.
+/// The exit code if the tool fails and not the command, as of `timeout`, `env` and `nohup`.
 pub(crate) const FAILED: u8 = 125;
 
-/// How soon a lost ticket is noticed: within that time where the server answers.
+/// How soon a lost ticket is detected if the server answers.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What may happen, in the order in which it does.
+/// The events, in the order in which they happen.
 enum Event {
-    /// The session in which the ticket is going to be held is there.
+    /// The session that will hold the ticket is connected.
     Connected,
     Answered(Result<Option<SemaphoreTicket<PgConnection>>, Fault>),
     Signal(Received),
-    /// No signal is heard any more.
+    /// The thread that receives signals has ended.
     Deaf,
     Lost,
 }
 
-/// What hears signals. Its end is an event, too, by a panic for instance.
+/// The receiver of signals. Its end, for example by a panic, is an event, too.
 struct Ear(Sender<Event>);
 
 impl Ear {
     fn hear(&self, signal: Received) {
-        // Nobody listens any more when the exit code is known.
+        // When the exit code is known, nobody receives events.
         let _ = self.0.send(Event::Signal(signal));
     }
 }
@@ -62,7 +62,7 @@ impl Drop for Ear {
     }
 }
 
-/// Returns the exit code. The command gets the signal mask `blocked`.
+/// Runs the command and returns the exit code. The command gets the signal mask `blocked`.
 pub(crate) fn run(database: &Database, options: &Run, blocked: &SigSet) -> Result<u8, Fault> {
     if !output::is_ready() {
         return Err(Fault::new(
@@ -70,14 +70,13 @@ pub(crate) fn run(database: &Database, options: &Run, blocked: &SigSet) -> Resul
         ));
     }
     let (tell, events) = mpsc::channel();
-    // Never dropped: a ticket that nobody has picked up may be in it, and to release that may block. The end of the process
-    // releases it.
+    // Never dropped: the channel may contain a ticket, and to release a ticket may block. The end of the process releases it.
     let events = ManuallyDrop::new(events);
     let job_control = [SIGTSTP, SIGCONT]
         .into_iter()
         .filter(|number| !signals::is_ignored(*number));
     let ear = Ear(tell.clone());
-    // An ignored SIGCHLD would hide how the command ends.
+    // If SIGCHLD is ignored, the exit code of the command is unknown.
     let heard = signals::fatal().chain(job_control).chain([SIGCHLD]);
     signals::listen(heard, move |signal| ear.hear(signal)).map_err(Fault::thread)?;
 
@@ -103,7 +102,7 @@ pub(crate) fn run(database: &Database, options: &Run, blocked: &SigSet) -> Resul
     Ok(if lost { options.lost_code } else { code })
 }
 
-/// As shells tell of it.
+/// Returns the exit code that shells use for a signal.
 fn code_of_signal(number: i32) -> u8 {
     u8::try_from(128 + number).unwrap_or(u8::MAX)
 }

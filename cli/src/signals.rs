@@ -1,4 +1,4 @@
-//! Signals, as messages.
+//! Receives signals as messages.
 
 use nix::{
     libc,
@@ -13,12 +13,12 @@ use std::{fs, io, thread};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Received {
     pub(crate) number: i32,
-    /// The kernel has sent it, and not another process. A key on the terminal is sent so, to all that run in its
-    /// foreground.
+    /// Whether the kernel has sent the signal, and not another process. The kernel sends the signal of a key to all
+    /// processes in the foreground of the terminal.
     pub(crate) from_kernel: bool,
 }
 
-/// Reports these signals from now on, in a thread of its own, instead of letting them act on this process.
+/// Reports these signals from now on, in a thread of its own. The signals then have no other effect on this process.
 pub(crate) fn listen(
     numbers: impl IntoIterator<Item = i32>,
     report: impl Fn(Received) + Send + 'static,
@@ -37,8 +37,8 @@ pub(crate) fn listen(
     Ok(())
 }
 
-/// The signals that would end this process and can be caught. Missing are those that report a fault of this process
-/// itself, after which it can't go on.
+/// The signals that would end this process and can be caught, without those that report a fault of this process itself,
+/// after which the process can't continue.
 pub(crate) fn fatal() -> impl Iterator<Item = i32> {
     let named = Signal::iterator().filter(|signal| match signal {
         Signal::SIGKILL | Signal::SIGSEGV | Signal::SIGBUS | Signal::SIGFPE | Signal::SIGILL => {
@@ -77,8 +77,8 @@ fn real_time() -> impl Iterator<Item = i32> {
     std::iter::empty()
 }
 
-/// Whether this process was started with a signal ignored, as `nohup` does with SIGHUP, and a shell with SIGINT for what
-/// it runs in the background. It should stay ignored, here and in what is run from here. Known on Linux only.
+/// Returns whether the signal was ignored when this process started, as `nohup` does with SIGHUP, and a shell with
+/// SIGINT for commands in the background. Such a signal remains ignored, here and in the command. Known on Linux only.
 pub(crate) fn is_ignored(number: i32) -> bool {
     contains(ignored(), number)
 }
@@ -94,15 +94,15 @@ fn contains(mask: u64, number: i32) -> bool {
     mask >> (number - 1) & 1 == 1
 }
 
-/// Lets all signals through, in this thread and those that it starts. Returns those that were blocked, as the process
-/// that started this one wanted it.
+/// Unblocks all signals, in this thread and those that it starts. Returns the signals that were blocked when this
+/// process started.
 pub(crate) fn unblock() -> SigSet {
     swap_mask(&SigSet::empty())
 }
 
-/// Blocks these signals and no others, in this thread. Returns those that were blocked before.
+/// Blocks these signals and no others, in this thread. Returns the signals that were blocked before.
 pub(crate) fn swap_mask(mask: &SigSet) -> SigSet {
-    // Fails only if told to do something else than blocking and unblocking.
+    // Fails only for an invalid operation.
     mask.thread_swap_mask(SigmaskHow::SIG_SETMASK)
         .unwrap_or(SigSet::empty())
 }

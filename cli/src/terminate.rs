@@ -10,8 +10,8 @@ use diesel::{
 use diesel_dbsemaphore as sem;
 use std::io::{IsTerminal, stdin};
 
-/// Who holds a ticket, $1 the semaphore and $2 the ticket. A process id may be given to another session, a session of a
-/// pooler's to another client: what tells them apart is when the session began, and which transaction has locked the row.
+/// Selects the holder of ticket $2 of semaphore $1. A process id can belong to another session later, and a pooler's
+/// session to another client. The start of the session and the transaction that has locked the row distinguish them.
 const HOLD: &str = "SELECT h.pid, extract(epoch FROM a.backend_start)::text AS began, t.xmax::text AS locked_by \
      FROM dbsemaphore.holders($1) AS h \
          JOIN dbsemaphore.ticket AS t ON t.id = h.ticket_id \
@@ -22,7 +22,7 @@ const HOLD: &str = "SELECT h.pid, extract(epoch FROM a.backend_start)::text AS b
 struct Hold {
     #[diesel(sql_type = Nullable<Integer>)]
     pid: Option<i32>,
-    /// `None` if our role may not see it.
+    /// `None` if this role may not see it.
     #[diesel(sql_type = Nullable<Text>)]
     began: Option<String>,
     #[diesel(sql_type = Text)]
@@ -66,17 +66,17 @@ pub(crate) fn terminate(
     if !yes && !confirmed(name, &HolderView::from(holder))? {
         return Err(Fault::new("nothing was done"));
     }
-    // It may have become another session's while somebody thought about it.
+    // Another session may hold the ticket after the question was answered.
     match end(conn, name, ticket, &hold)? {
         None => Err(not_held(name, ticket)),
         Some(Terminated { ended: false }) => Err(Fault::new(format_args!(
-            "session {pid} was told to end, and hasn't ended within 5 s"
+            "session {pid} has not ended within 5 s"
         ))),
         Some(Terminated { ended: true }) => {
             let after = self::hold(conn, name, ticket)?;
             if after.is_some_and(|after| after.locked_by == hold.locked_by) {
                 return Err(Fault::new(format_args!(
-                    "session {pid} has ended, but ticket {ticket} of {name:?} is still held: `dbsemaphore show` tells by \
+                    "session {pid} has ended, but ticket {ticket} of {name:?} is still held: `dbsemaphore show` shows by \
                      whom"
                 )));
             }
@@ -96,7 +96,7 @@ fn hold(conn: &mut PgConnection, name: &str, ticket: i64) -> QueryResult<Option<
         .optional()
 }
 
-/// Ends the session only if it still holds the ticket as it did. `None` if it doesn't.
+/// Ends the session if it still holds the ticket in the same transaction. Otherwise returns `None`.
 fn end(
     conn: &mut PgConnection,
     name: &str,
@@ -124,14 +124,14 @@ fn end(
 
 fn not_held(name: &str, ticket: i64) -> Fault {
     Fault::new(format_args!(
-        "nobody holds ticket {ticket} of {name:?}, or no longer the same session: `dbsemaphore show` tells who holds what"
+        "nobody holds ticket {ticket} of {name:?}, or no longer the same session: `dbsemaphore show` shows who holds what"
     ))
 }
 
 fn confirmed(name: &str, holder: &HolderView) -> Result<bool, Fault> {
     if !stdin().is_terminal() {
         return Err(Fault::new(
-            "standard input is not a terminal: pass --yes to end the session without a question",
+            "standard input is not a terminal: pass --yes to end the session without confirmation",
         ));
     }
     let [ticket, pid, role, application, label, client, age] = holder.row();
@@ -140,7 +140,7 @@ fn confirmed(name: &str, holder: &HolderView) -> Result<bool, Fault> {
         .filter(|text| !text.is_empty())
         .collect();
     output::print(&format!(
-        "Session {pid} ({}) has held ticket {ticket} of {name:?} for {age}.\nEnd it, with all it does? [y/N] ",
+        "Session {pid} ({}) has held ticket {ticket} of {name:?} for {age}.\nEnd this session and its work? [y/N] ",
         who.join(", ")
     ))
     .map_err(Fault::output)?;

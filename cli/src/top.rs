@@ -1,4 +1,4 @@
-//! `dbsemaphore top`: all semaphores, live.
+//! `dbsemaphore top`: shows all semaphores, live.
 
 mod screen;
 
@@ -29,10 +29,10 @@ use std::{
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// What was seen at one look.
+/// The result of one query.
 struct Seen {
     usages: Vec<UsageView>,
-    /// Of the semaphore that was asked for.
+    /// Holders and waiters of the selected semaphore.
     selected: Option<String>,
     people: People,
 }
@@ -45,7 +45,7 @@ enum Event {
 }
 
 pub(crate) fn watch(database: Database) -> Result<(), Fault> {
-    // Before the terminal is taken, so that an error is a line on it.
+    // Connects before the terminal is set up, so that an error is a line on it.
     let mut conn = database.connect()?;
     let seen = look(&mut conn, None)?;
     let (tell, events) = mpsc::channel();
@@ -55,7 +55,7 @@ pub(crate) fn watch(database: Database) -> Result<(), Fault> {
     let quitting = tell.clone();
     signals::listen([SIGTERM, SIGHUP], move |_| {
         let _ = quitting.send(Event::Quit);
-        // A terminal that takes no output blocks the thread that draws.
+        // A terminal that accepts no output blocks the thread that draws.
         thread::sleep(INTERVAL);
         let _ = disable_raw_mode();
         process::exit(0);
@@ -67,7 +67,7 @@ pub(crate) fn watch(database: Database) -> Result<(), Fault> {
         .spawn(move || listen_to_keys(&typing))
         .and_then(|_| show(&mut terminal, Screen::new(seen), &events, &select));
     let _ = terminal.show_cursor();
-    // Its drop prints an error, and panics if that can't be printed.
+    // Its drop prints an error, and panics if it can't print.
     mem::forget(terminal);
     drop(taken);
     Ok(shown?)
@@ -75,7 +75,7 @@ pub(crate) fn watch(database: Database) -> Result<(), Fault> {
 
 type Terminal = ratatui::Terminal<CrosstermBackend<output::Terminal>>;
 
-/// The terminal as `top` uses it, until this is dropped, also by a panic.
+/// Sets up the terminal for `top`, and restores it when dropped, also by a panic.
 struct Taken;
 
 impl Taken {
@@ -101,7 +101,7 @@ fn show(
     events: &Receiver<Event>,
     select: &Sender<Option<String>>,
 ) -> io::Result<()> {
-    // Nobody looks any more when this returns.
+    // When this returns, the terminal is not used any more.
     let _ = select.send(screen.selected());
     loop {
         terminal.draw(|frame| screen.draw(frame))?;
@@ -134,7 +134,7 @@ fn listen_to_keys(tell: &Sender<Event>) {
             }
             Ok(Input::Resize(..)) => Event::Redraw,
             Ok(_) => continue,
-            // The terminal is gone.
+            // The terminal was closed.
             Err(_) => Event::Quit,
         };
         let quits = matches!(event, Event::Quit);
@@ -144,7 +144,7 @@ fn listen_to_keys(tell: &Sender<Event>) {
     }
 }
 
-/// In a thread of its own, so that keys are obeyed while the database doesn't answer.
+/// Queries in a thread of its own, so that keys work while the database does not answer.
 fn keep_looking(
     database: &Database,
     conn: PgConnection,
@@ -173,7 +173,7 @@ fn keep_looking(
 
 fn look(conn: &mut PgConnection, name: Option<&str>) -> Result<Seen, Fault> {
     let usages = manage::usages(conn)?;
-    // It may be gone by now.
+    // The semaphore may have been destroyed meanwhile.
     let selected = name.filter(|name| usages.iter().any(|usage| usage.name == *name));
     let people = match selected {
         Some(name) => manage::people(conn, name)?,

@@ -1,4 +1,4 @@
-//! How things are shown: to people as columns, to programs as JSON.
+//! Formats results: columns for people, JSON for programs.
 
 use crate::{fault::Fault, output};
 use comfy_table::{CellAlignment, Table, presets};
@@ -6,7 +6,7 @@ use diesel_dbsemaphore::{Holder, Session, Usage, Waiter};
 use serde::Serialize;
 use std::time::Duration;
 
-/// One semaphore, with all that is known of it.
+/// A semaphore with its holders and waiters.
 #[derive(Serialize)]
 pub(crate) struct Shown {
     #[serde(flatten)]
@@ -83,7 +83,8 @@ impl UsageView {
 }
 
 impl HolderView {
-    /// Since when it has had the ticket; where that isn't known, how old its transaction is, which is at least as long.
+    /// For how long the session has held the ticket. If this is unknown, the age of its transaction, which is at least
+    /// as long.
     pub(crate) fn age(&self) -> String {
         match (self.held_for_ms, self.transaction_for_ms) {
             (Some(held), _) => time(held),
@@ -121,7 +122,7 @@ impl WaiterView {
 }
 
 impl SessionView {
-    /// Whoever sets them may put into names what would play with a terminal.
+    /// Replaces control characters: names and labels are set by others, and could control the terminal.
     fn row(&self) -> [String; 5] {
         let text = |text: &Option<String>| {
             let text = text.as_deref().unwrap_or_default();
@@ -137,7 +138,7 @@ impl SessionView {
     }
 }
 
-/// Whole seconds, or milliseconds of less than one.
+/// Formats a duration in whole seconds, or in milliseconds below one second.
 fn time(milliseconds: u64) -> String {
     let time = Duration::from_millis(milliseconds);
     let shown = if time < Duration::from_secs(1) {
@@ -148,7 +149,7 @@ fn time(milliseconds: u64) -> String {
     humantime::format_duration(shown).to_string()
 }
 
-/// The columns whose head is among `numbers` are aligned on the right.
+/// Formats a table. Columns whose head is among `numbers` are aligned on the right.
 pub(crate) fn table<const N: usize>(
     head: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,

@@ -1,4 +1,4 @@
-/// Those of libpq, from PostgreSQL 14 to 18, and `ssl`, which it takes in URLs.
+/// The keywords of libpq from PostgreSQL 14 to 18, and `ssl`, which libpq accepts in URLs.
 pub(super) const KNOWN: &[&str] = &[
     "application_name",
     "channel_binding",
@@ -56,7 +56,7 @@ pub(super) const KNOWN: &[&str] = &[
     "user",
 ];
 
-/// Those whose values are nobody's business.
+/// The keywords whose values are secret.
 pub(super) const SECRET: &[&str] = &[
     "oauth_client_secret",
     "password",

@@ -1,12 +1,12 @@
-//! Reads connection strings as libpq does, but for what looks like a mistake.
+//! Parses connection strings as libpq does, but refuses those that look like a mistake.
 
 use super::{ADDRESS, Conninfo, DATABASE, Syntax};
 use percent_encoding::percent_decode_str;
 
-const SYNTAX: &str = "this is neither a postgres:// URL nor a list of keyword='value' pairs";
-const BLANK: &str = "there is a blank in it";
-const ENCODING: &str = "a % is not followed by two hexadecimal digits, or these are 00";
-const PARAMETERS: &str = "what follows the ? is not a list of keyword=value pairs";
+const SYNTAX: &str = "it is neither a postgres:// URL nor a list of keyword='value' pairs";
+const BLANK: &str = "it contains a blank";
+const ENCODING: &str = "a % is not followed by two hexadecimal digits other than 00";
+const PARAMETERS: &str = "the part after the ? is not a list of keyword=value pairs";
 
 pub(super) fn parse(text: &str) -> Result<Conninfo, &'static str> {
     let text = text.trim_matches(is_blank);
@@ -16,7 +16,7 @@ pub(super) fn parse(text: &str) -> Result<Conninfo, &'static str> {
         }
     }
     let pairs = parse_pairs(text).ok_or(SYNTAX)?;
-    // At the end of an unquoted value, a backslash means nothing, but it would escape what is appended.
+    // At the end of an unquoted value, a backslash has no effect, but it would escape an appended parameter.
     let backslashes = text.len() - text.trim_end_matches('\\').len();
     let text = &text[..text.len() - backslashes % 2];
     Ok(Conninfo {
@@ -27,7 +27,7 @@ pub(super) fn parse(text: &str) -> Result<Conninfo, &'static str> {
     })
 }
 
-/// Without its scheme.
+/// Parses a URL without its scheme.
 fn parse_url(scheme: &str, rest: &str) -> Result<Conninfo, &'static str> {
     if rest.contains(|letter: char| letter.is_whitespace() || letter.is_control()) {
         return Err(BLANK);
@@ -79,7 +79,7 @@ fn parse_url(scheme: &str, rest: &str) -> Result<Conninfo, &'static str> {
     })
 }
 
-/// HOST:PORT,HOST:PORT to hosts and ports. `None` unless they look like some.
+/// Parses HOST:PORT,HOST:PORT. Returns `None` unless these are valid hosts and ports.
 fn parse_addresses(addresses: &str) -> Option<(String, String)> {
     let (mut hosts, mut ports) = (Vec::new(), Vec::new());
     for address in addresses.split(',') {
@@ -108,7 +108,7 @@ fn parse_addresses(addresses: &str) -> Option<(String, String)> {
     Some((join(hosts), join(ports)))
 }
 
-/// What separates words for libpq.
+/// Returns whether libpq treats this as a blank.
 fn is_blank(letter: char) -> bool {
     matches!(letter, ' ' | '\t'..='\r')
 }
@@ -117,7 +117,7 @@ fn decode(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-/// Whether each % has its two digits, and none stands for the character that ends strings.
+/// Returns whether each % is followed by two digits, and none encodes NUL, which ends strings.
 fn is_encoded(text: &str) -> bool {
     text.split('%').skip(1).all(|part| {
         let digits = part.as_bytes().first_chunk::<2>();
@@ -132,7 +132,7 @@ fn is_keyword(word: &str) -> bool {
             .all(|letter| letter.is_ascii_lowercase() || letter == b'_')
 }
 
-/// `None` where libpq would complain.
+/// Returns `None` for text that libpq would refuse.
 fn parse_pairs(text: &str) -> Option<Vec<(String, String)>> {
     let mut pairs = Vec::new();
     let mut rest = text.trim_start_matches(is_blank);
@@ -149,7 +149,7 @@ fn parse_pairs(text: &str) -> Option<Vec<(String, String)>> {
     (!pairs.is_empty()).then_some(pairs)
 }
 
-/// The value at the beginning of this text, and what follows it.
+/// Returns the value at the beginning of this text, and the rest.
 fn parse_value(text: &str) -> Option<(String, &str)> {
     let (is_quoted, text) = match text.strip_prefix('\'') {
         Some(text) => (true, text),

@@ -1,4 +1,4 @@
-//! Asks for the ticket, in a thread of its own.
+//! Requests the ticket, in a thread of its own.
 
 use super::Event;
 use crate::{database::Database, fault::Fault, options::Run};
@@ -14,14 +14,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// As many characters as others see for certain, beside the name of this tool.
+/// The length of a label that fits into `application_name` beside the name of this tool.
 const LABEL_CHARS: usize = 32;
 
 pub(super) struct Asking {
     database: Database,
     name: String,
     tickets: u32,
-    /// `None` for ever.
+    /// `None` for no limit.
     wait: Option<Duration>,
     host_timeout: Duration,
     label: String,
@@ -50,17 +50,17 @@ impl Asking {
         }
     }
 
-    /// Its answer is an event, whatever happens.
+    /// Starts the thread, whose result is an event in any case.
     pub(super) fn start(self) -> io::Result<()> {
         thread::Builder::new()
             .name("asking".to_owned())
             .spawn(move || {
                 let answer = catch_unwind(AssertUnwindSafe(|| self.ask())).unwrap_or_else(|_| {
                     Err(Fault::new(
-                        "can't ask for a ticket: its thread has panicked",
+                        "can't request a ticket: the thread for it has panicked",
                     ))
                 });
-                // If nobody listens any more, the process is about to end.
+                // If nobody receives events any more, the process is about to end.
                 let _ = self.tell.send(Event::Answered(answer));
             })?;
         Ok(())
@@ -83,8 +83,8 @@ impl Asking {
     }
 }
 
-/// The command's name. Not its arguments: everybody who may connect to the database sees this, and a password may be
-/// among those.
+/// Returns the command's name as the label. The arguments are left out: each role can see a label, and they may contain
+/// a password.
 fn label_of(command: &[OsString]) -> String {
     let name = command.first().and_then(|path| Path::new(path).file_name());
     let name = name.unwrap_or_default().to_string_lossy();

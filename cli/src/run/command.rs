@@ -1,4 +1,4 @@
-//! How the command is started.
+//! Starts the command.
 
 use crate::{options::Run, output, signals};
 use diesel_dbsemaphore::Ticket;
@@ -45,19 +45,19 @@ fn plain(words: &[OsString]) -> Command {
     command
 }
 
-/// Whether a file that may be executed is in no format that the kernel knows: a script without `#!`.
+/// Returns whether the kernel does not know the format of an executable file: a script without `#!`.
 fn is_script(error: &io::Error) -> bool {
     error.raw_os_error() == Some(ENOEXEC)
 }
 
-/// Runs a script without `#!` as `execvp` does: by /bin/sh.
+/// Runs a script without `#!` by /bin/sh, as `execvp` does.
 fn script(words: &[OsString]) -> Command {
     let mut command = Command::new("/bin/sh");
     command.arg(find(&words[0])).args(&words[1..]);
     command
 }
 
-/// The file that a word names, where the kernel looked for it.
+/// Returns the file of a command, as the kernel finds it.
 fn find(word: &OsStr) -> PathBuf {
     let path = Path::new(word);
     let found = if word.as_bytes().contains(&b'/') {
@@ -69,7 +69,7 @@ fn find(word: &OsStr) -> PathBuf {
             .find(|file| file.is_file() && access(file, AccessFlags::X_OK).is_ok())
             .unwrap_or_else(|| path.to_owned())
     };
-    // /bin/sh would take it for an option.
+    // /bin/sh would treat it as an option.
     if found.as_os_str().as_bytes().starts_with(b"-") {
         return Path::new(".").join(found);
     }
@@ -100,8 +100,8 @@ use with_parent::first_step;
 #[cfg(target_os = "linux")]
 pub(crate) use with_parent::become_command;
 
-/// Linux lets a process ask for a signal when its parent ends. It has to ask itself, so we become the command in two
-/// steps: ourselves again, which asks, and then the command, for which that stays in force.
+/// On Linux, a process can request a signal for itself at the end of its parent. So the child first runs this tool
+/// again, which makes the request, and then becomes the command. The request remains in force.
 #[cfg(target_os = "linux")]
 mod with_parent {
     use super::{Run, cannot_run, is_script, plain, script};
@@ -117,7 +117,7 @@ mod with_parent {
         if !options.kill_with_parent {
             return plain(&options.command);
         }
-        // The file that runs, also when it was replaced or removed meanwhile.
+        // The file of this process, even if it was replaced or removed meanwhile.
         let mut command = Command::new("/proc/self/exe");
         command
             .arg0("dbsemaphore")
@@ -126,11 +126,11 @@ mod with_parent {
         command
     }
 
-    /// Returns only if it can't.
+    /// Returns only if it fails.
     pub(crate) fn become_command(options: &Become) -> u8 {
         let asked = prctl::set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from);
         let error = match asked {
-            // It was killed before we asked.
+            // The parent was killed before the request.
             Ok(()) if parent_id() != options.parent => return 128 + 9,
             Ok(()) => match plain(&options.command).exec() {
                 error if is_script(&error) => script(&options.command).exec(),

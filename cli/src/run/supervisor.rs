@@ -1,4 +1,5 @@
-//! Passes signals on to the command, and ends it if its ticket is lost, or if it can't be supervised any longer.
+//! Passes signals on to the command. Ends the command if its ticket is lost, or if the tool can't supervise it any
+//! longer.
 
 use super::{Event, FAILED, code_of_signal, command, stop};
 use crate::{options::Run, output, signals::Received};
@@ -23,20 +24,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often the command and its ticket are looked at, whatever else happens.
+/// The interval at which the command and its ticket are checked, in addition to events.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often, while the command is being ended and no event tells.
+/// The interval while the command is being ended, which causes no event.
 const ENDING_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Returns the command's exit code, or the one that says why it could not be run.
+/// Runs and supervises the command. Returns its exit code, or the code for the reason why it could not be run.
 pub(super) fn supervise(
     options: &Run,
     ticket: &WatchedTicket<PgConnection>,
     events: &Receiver<Event>,
     blocked: &SigSet,
 ) -> u8 {
-    // It can't be watched, for instance.
+    // The ticket can't be watched, for example.
     if ticket.is_lost() {
         return options.lost_code;
     }
@@ -46,15 +47,15 @@ pub(super) fn supervise(
     }
 }
 
-/// Dropped before its command has ended, by a panic for instance, it ends the command.
+/// Ends the command if this is dropped before the command has ended, for example by a panic.
 struct Supervisor<'a> {
     child: Child,
     options: &'a Run,
-    /// The command has ended: its exit code.
+    /// The exit code, after the command has ended.
     code: Option<u8>,
-    /// The command has been told to end.
+    /// SIGTERM was sent.
     ending: bool,
-    /// When it will have had its time.
+    /// When SIGKILL is due.
     kill_at: Option<Instant>,
     killed: bool,
 }
@@ -71,19 +72,19 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Only here is the child waited for, so until this returns, its process id is nobody else's.
+    /// Only this function waits for the child. Until it returns, no other process has the process id.
     fn watch(mut self, ticket: &WatchedTicket<PgConnection>, events: &Receiver<Event>) -> u8 {
         loop {
             match events.recv_timeout(self.interval()) {
                 Ok(Event::Signal(received)) => self.pass_on(received),
                 Ok(Event::Deaf) | Err(RecvTimeoutError::Disconnected) => {
-                    self.end("no signal can be passed on any longer");
+                    self.end("signals can't be passed on any longer");
                 }
                 Ok(Event::Lost | Event::Connected | Event::Answered(_))
                 | Err(RecvTimeoutError::Timeout) => {}
             }
             if ticket.is_lost() {
-                self.end("the ticket was lost, somebody else may hold it now");
+                self.end("the ticket was lost, and another request may hold it now");
             }
             if let Some(code) = self.look() {
                 return if self.ending { FAILED } else { code };
@@ -100,14 +101,14 @@ impl<'a> Supervisor<'a> {
     }
 
     fn pass_on(&self, received: Received) {
-        // In the foreground of its terminal, the command has got it as well.
+        // In the foreground of its terminal, the command has received the signal, too.
         let is_shared = received.from_kernel && !self.options.process_group;
         match received.number {
             SIGCHLD => {}
             SIGINT | SIGQUIT if is_shared => {}
-            // A file of ours has become too large.
+            // A file of this tool has reached its maximum size.
             SIGXFSZ if received.from_kernel => {}
-            // The time of a command that is being ended goes on.
+            // The grace period of a command continues while the tool is stopped.
             SIGTSTP if self.ending => {}
             SIGTSTP => {
                 if !is_shared {
@@ -119,16 +120,16 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Tells the command to end, once. First the signal: a message may take its time.
+    /// Sends SIGTERM to the command, once. The signal precedes the message, which may take time.
     fn end(&mut self, reason: &str) {
         if self.ending {
             return;
         }
         self.ending = true;
         self.send(SIGTERM);
-        // A stopped one gets a signal only when it goes on.
+        // A stopped process receives a signal only when it continues.
         self.send(SIGCONT);
-        // Too far away to be counted is never.
+        // A time that can't be represented is never reached.
         self.kill_at = Instant::now().checked_add(self.options.grace);
         output::say(format_args!(
             "{reason}: the command gets SIGTERM, and after {} SIGKILL",
@@ -136,7 +137,7 @@ impl<'a> Supervisor<'a> {
         ));
     }
 
-    /// Returns the exit code when there is nothing left to supervise.
+    /// Returns the exit code if nothing is left to supervise.
     fn look(&mut self) -> Option<u8> {
         if self.kill_at.is_some_and(|at| at <= Instant::now()) {
             self.kill_at = None;
@@ -146,29 +147,30 @@ impl<'a> Supervisor<'a> {
         if self.code.is_none() {
             match self.child.try_wait() {
                 Ok(status) => self.code = status.map(code_of),
-                // Somebody else has waited for it.
+                // Another part of this process has waited for the child.
                 Err(error) if error.raw_os_error() == Some(ECHILD) => {
                     output::say(format_args!(
-                        "how the command has ended is unknown: {error}"
+                        "the command's exit code is unknown: {error}"
                     ));
                     self.code = Some(FAILED);
                 }
                 Err(error) => {
-                    self.end(&format!("whether the command runs is unknown: {error}"));
+                    self.end(&format!("the command's state is unknown: {error}"));
                     self.code = self.killed.then_some(FAILED);
                 }
             }
         }
-        // After a loss, the rest of the group has the same time as its leader.
+        // After a loss, the rest of the group has the same grace period as its leader.
         let waits_for_group = self.ending && self.options.process_group && !self.killed;
         self.code
             .filter(|_| !waits_for_group || self.is_group_empty())
     }
 
-    /// Asked often enough, for the number of an empty group is given out anew only after all others.
+    /// Returns whether the group has no process any more. The checks are frequent enough: the number of an empty group
+    /// is reused only after all other numbers.
     fn is_group_empty(&self) -> bool {
         let group = self.pid();
-        // Where this is process 1, orphans of the group are its children.
+        // If this is process 1, orphans of the group are its children.
         let orphan = unistd::Pid::from_raw(-group.as_raw_pid());
         while waitpid(orphan, Some(WaitPidFlag::WNOHANG)).is_ok_and(|status| status.pid().is_some())
         {
@@ -181,7 +183,7 @@ impl<'a> Supervisor<'a> {
     }
 
     fn send(&self, number: i32) {
-        // A group outlives its leader; the number of a process that has been waited for may be another's.
+        // A group can outlive its leader. The number of a process that was waited for can belong to another process.
         if self.code.is_some() && !self.options.process_group {
             return;
         }
@@ -241,7 +243,7 @@ mod tests {
         process::{self, Stdio},
     };
 
-    /// As by a panic.
+    /// Drops the supervisor as a panic does.
     #[test]
     fn a_supervisor_that_is_dropped_ends_its_command() {
         for trap in ["", "trap '' TERM; "] {
@@ -260,7 +262,7 @@ mod tests {
             let mut stdout = BufReader::new(child.stdout.take().unwrap());
             stdout.read_line(&mut String::new()).unwrap();
             drop(Supervisor::new(child, &options));
-            // The end of all that had it.
+            // The pipe ends when all processes that had it have ended.
             assert_eq!(stdout.read_line(&mut String::new()).unwrap(), 0);
         }
     }

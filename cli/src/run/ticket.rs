@@ -1,4 +1,4 @@
-//! Gets the ticket, or leaves at once when told to or when time is up.
+//! Acquires the ticket, or ends the request at once after a signal or at the limit.
 
 use super::{Event, asking::Asking, stop};
 use crate::{database::Database, fault::Fault, options::Run};
@@ -15,18 +15,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a signal may take to end the tool, less what its own end takes.
+/// How long the tool may take to end after a signal, without the time of its own end.
 const LEAVING: Duration = Duration::from_millis(150);
 
-/// How often a wait is cancelled until it has ended.
+/// The interval at which a cancellation is repeated until the wait has ended.
 const CANCEL_INTERVAL: Duration = Duration::from_millis(3);
 
-/// How much longer than its limit a request waits for the server's answer, which says more than that time is up.
+/// How much longer than its limit a request waits for the server's answer, because the answer has the reason.
 const ANSWERING: Duration = Duration::from_millis(250);
 
 pub(super) enum Outcome {
     Granted(SemaphoreTicket<PgConnection>),
-    /// With the reason.
+    /// The reason.
     Busy(String),
     Interrupted(i32),
 }
@@ -38,13 +38,13 @@ pub(super) fn acquire(
     events: &Receiver<Event>,
 ) -> Result<Outcome, Fault> {
     let limit = Limit::new(database, options);
-    // A thread of its own, because it blocks: only the server can wake it.
+    // In a thread of its own, because the call blocks until the server answers.
     let token = Arc::new(CancellationToken::new());
     Asking::new(database, options, tell, &token)
         .start()
         .map_err(Fault::thread)?;
     let leave = |is_connected| {
-        // Otherwise there is no place in the queue.
+        // Otherwise the request is not in the queue.
         if is_connected && limit.waits {
             leave(database, &token, events);
         }
@@ -59,7 +59,7 @@ pub(super) fn acquire(
             }
             Ok(Event::Signal(signal)) => match signal.number {
                 SIGCHLD | SIGCONT => {}
-                // A file of ours has become too large.
+                // A file of this tool has reached its maximum size.
                 SIGXFSZ if signal.from_kernel => {}
                 SIGTSTP => stop(),
                 number => {
@@ -71,7 +71,7 @@ pub(super) fn acquire(
             Ok(Event::Deaf) | Err(RecvTimeoutError::Disconnected) => {
                 leave(is_connected);
                 return Err(Fault::new(
-                    "can't wait for a ticket: no signal can be heard any longer",
+                    "can't wait for a ticket: signals can't be received any longer",
                 ));
             }
             Err(RecvTimeoutError::Timeout) => {
@@ -82,13 +82,14 @@ pub(super) fn acquire(
     }
 }
 
-/// Until when a request may take, by our clock: the server's may stand still, or the server be silent.
+/// The time limits of a request, by the clock of this process: the server's clock may stand still, or the server may
+/// not answer.
 struct Limit {
-    /// Whether the request stands in the queue if too few tickets are available.
+    /// Whether the request joins the queue if too few tickets are available.
     waits: bool,
-    /// `None` for a request that doesn't wait for a ticket.
+    /// `None` for a request that does not wait for a ticket.
     wait: Option<Duration>,
-    /// `None` for ever.
+    /// `None` for no limit.
     end: Option<Instant>,
 }
 
@@ -140,8 +141,7 @@ impl Limit {
     }
 }
 
-/// Leaves the queue, for the server would look only each second whether we are still there. If this takes too long, the
-/// server does so all the same.
+/// Leaves the queue at once. If this takes too long, the server, which checks its client each second, ends the wait.
 fn leave(database: &Database, token: &Arc<CancellationToken>, events: &Receiver<Event>) {
     let end = Instant::now() + LEAVING;
     let answered = Arc::new(AtomicBool::new(false));
@@ -164,7 +164,7 @@ fn leave(database: &Database, token: &Arc<CancellationToken>, events: &Receiver<
     }
 }
 
-/// Cancels our wait again and again: PostgreSQL may miss a cancel.
+/// Cancels the wait repeatedly, because PostgreSQL may miss a cancellation.
 fn cancel_until(answered: &AtomicBool, database: &Database, token: &CancellationToken) {
     let Ok(mut conn) = database.connect() else {
         return;
@@ -174,7 +174,7 @@ fn cancel_until(answered: &AtomicBool, database: &Database, token: &Cancellation
     }
 }
 
-/// Releases a ticket that was granted at the last moment. The end of this process does so, if this takes too long.
+/// Releases a ticket that was acquired at the last moment. If this takes too long, the end of this process releases it.
 fn release(ticket: SemaphoreTicket<PgConnection>, end: Instant) {
     let (released, is_released) = mpsc::channel();
     let releasing = thread::Builder::new().spawn(move || {

@@ -1,4 +1,4 @@
-//! What `top` draws.
+//! Draws the screen of `top`.
 
 use super::Seen;
 use crate::{
@@ -17,7 +17,7 @@ const BAR: usize = 20;
 
 pub(super) struct Screen {
     seen: Seen,
-    /// What went wrong at the last look; what was seen before stays.
+    /// The error of the last query. The screen then keeps the earlier results.
     fault: Option<Fault>,
     table: TableState,
 }
@@ -38,7 +38,7 @@ impl Screen {
         Some(usage.name.clone())
     }
 
-    /// Up or down the list, and no further.
+    /// Moves up or down the list, and stops at its ends.
     pub(super) fn go(&mut self, rows: isize) {
         let last = self.seen.usages.len().saturating_sub(1);
         let row = self.table.selected().unwrap_or(0);
@@ -63,7 +63,7 @@ impl Screen {
 
     pub(super) fn draw(&mut self, frame: &mut Frame<'_>) {
         let rows = u16::try_from(self.seen.usages.len()).unwrap_or(u16::MAX);
-        // However many there are, half is for who holds and waits.
+        // Half of the screen is for holders and waiters, however many semaphores there are.
         let rows = rows.saturating_add(2).min(frame.area().height / 2);
         let [top, middle, bottom, last] = Layout::vertical([
             Constraint::Length(rows),
@@ -75,7 +75,7 @@ impl Screen {
         self.draw_semaphores(frame, top);
         let selected = self.selected();
         let (holders, waiters) = &self.seen.people;
-        // Those of another semaphore, until the next look.
+        // Holders and waiters of another semaphore are unknown until the next query.
         if selected.is_some() && self.seen.selected == selected {
             let name = selected.unwrap_or_default();
             let title = format!(" {name}: {} held ", holders.len());
@@ -154,7 +154,7 @@ fn draw_people<T, const N: usize>(
     row: impl Fn(&T) -> [String; N],
 ) {
     let rows: Vec<[String; N]> = people.iter().map(row).collect();
-    // As wide as what is in it.
+    // A column is as wide as its widest cell.
     let widths = (0..N).map(|column| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         let width = cells.chain([head[column].len()]).max().unwrap_or(0);
@@ -176,10 +176,10 @@ fn right(text: &str) -> String {
     format!("{text:>8}")
 }
 
-/// How full it is.
+/// Draws how much of a semaphore is in use.
 fn bar(usage: &UsageView) -> String {
     let share = usage.in_use as usize * BAR;
-    // One in use shows, however many there are.
+    // One ticket in use is visible, however many tickets there are.
     let full = share.div_ceil(usage.tickets.max(1) as usize).min(BAR);
     format!("{}{}", "█".repeat(full), "░".repeat(BAR - full))
 }

@@ -9,7 +9,7 @@ SERVER = $(if $(PG),DBSEMAPHORE_TEST_POSTGRES=$$(scripts/fetch-postgres $(PG)))
 demo: setup
 	@cargo run --quiet --example demo -- $(ARGS)
 
-# A small web application, until Ctrl-C: open the address that it prints. LISTEN=127.0.0.1:0 takes a free port.
+# A small web application, until Ctrl-C: open the address that it prints. LISTEN=127.0.0.1:0 takes any available port.
 web: setup
 	@cargo build --quiet --package web $(ARGS)
 	@$(SERVER) cargo run --quiet --package stand -- \
@@ -89,7 +89,7 @@ checks: setup
 	scripts/api --check
 	scripts/semver
 
-# Lists the public API anew.
+# Writes the list of the public API.
 api: setup
 	@scripts/api
 

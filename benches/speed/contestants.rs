@@ -1,4 +1,4 @@
-//! Ways to have something for a moment. Each takes it, does the work and gives it back; or says that there is none free.
+//! Ways to hold something for a moment. Each acquires it, does the work and releases it, or reports that none is available.
 
 use crate::kit::Client;
 use diesel::{
@@ -247,7 +247,7 @@ fn try_advisory(client: &mut Client, work: &mut dyn FnMut()) -> bool {
 
 fn one_advisory(client: &mut Client, work: &mut dyn FnMut()) -> bool {
     begin(&mut client.conn);
-    // Its key is none of those above. Waits until it is free.
+    // Its key is none of those above. Waits until the lock is available.
     diesel::select(pg_advisory_xact_lock(-1))
         .execute(&mut client.conn)
         .unwrap();

@@ -1,10 +1,10 @@
-//! How long a ticket takes from hand to hand, and what a long line costs.
+//! Measures how long it takes until the next waiter has a released ticket, and what a long queue costs.
 //!
 //! One ticket, one who waits: from when `release` is called, so that its round trip is in it, to the return of the waiter's
 //! acquire; and the same from `kill -9` of the holder's process. Beside it the least that PostgreSQL can do, one session
 //! that is blocked by the row lock of another. Then the server's CPU while 200 wait and nothing happens.
 //!
-//! The next one in line is ready and has nothing else to do, and two processors are idle: under load, the system's
+//! The head of the queue is ready and has nothing else to do, and two processors are idle: under load, the system's
 //! scheduling comes on top.
 
 use crate::{

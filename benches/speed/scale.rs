@@ -1,6 +1,6 @@
-//! Does finding a free ticket cost more when there are many tickets, many of them held, or many semaphores?
+//! Measures whether finding an available ticket costs more with many tickets, many held ones, or many semaphores.
 //!
-//! `scale`: a guard's acquire and release, by one client, beside the same with 3 free tickets. Held are a block of
+//! `scale`: a guard's acquire and release, by one client, beside the same with 3 available tickets. Held are a block of
 //! neighbours or tickets at random; where all are, what is measured is the refusal. One session for everything, whose
 //! statement was prepared when each semaphore had 3 tickets, with nobody else at work. The largest semaphores don't fit
 //! into a processor's cache, but do into the server's memory: no disk is in this, and no checkpoint, after which the first
@@ -90,7 +90,7 @@ fn tickets(options: &Options, report: &mut Report) {
         turn(name, false, options.slice / 20);
     }
 
-    // By another session: no plan of the first is made anew.
+    // By another session: the first session keeps its plans.
     let mut other = stage.database.connect();
     for (case, name) in cases.iter().zip(&names) {
         sem::make(&mut other, name, case.tickets).unwrap();

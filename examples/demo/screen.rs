@@ -58,7 +58,7 @@ impl Screen {
                     let job: String = job.chars().take(48).collect();
                     println!("  ticket {ticket:<3} worker {worker:<8} {job}");
                 }
-                None => println!("  ticket free"),
+                None => println!("  ticket available"),
             }
         }
         let full = (done * 40).checked_div(jobs).unwrap_or(40);

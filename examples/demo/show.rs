@@ -258,9 +258,9 @@ impl Show<'_> {
             (right != self.jobs, "a job is missing"),
             (self.phases.iter().any(too_many), "too many holders at once"),
             (self.doubles > 0, "one ticket, two holders"),
-            (back.is_none(), "a ticket did not come back"),
+            (back.is_none(), "a ticket was not released"),
             (tickets != i64::from(last), "the semaphore has another size"),
-            (tickets != free, "a ticket is not free"),
+            (tickets != free, "a ticket is not available"),
         ]
         .into_iter()
         .filter_map(|(is_wrong, what)| is_wrong.then_some(what))

@@ -29,7 +29,7 @@ pub(crate) fn run(task: &Task) -> Fallible<()> {
     Ok(())
 }
 
-/// If this process dies on the way, the job is free again, as the ticket is, and for the same reason.
+/// If this process dies meanwhile, PostgreSQL releases the job as it releases the ticket.
 fn do_one(conn: &mut PgConnection, task: &Task, witness: &Reporter) -> Fallible<bool> {
     conn.transaction(|conn| {
         let Some((id, path)) = jobs::take(conn)? else {

@@ -6,7 +6,7 @@ use diesel::{Connection, PgConnection, connection::SimpleConnection};
 use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket};
 use stand::Database;
 
-/// The low level, in a transaction that has to survive, and the guard.
+/// The errors of a request in the caller's transaction, which has to survive, and of a guard.
 fn both(conn: &mut PgConnection, request: Request<'_>) -> [Error; 2] {
     let low_level = conn
         .transaction::<_, Error, _>(|c| {

@@ -205,7 +205,7 @@ fn child() {
     }
 }
 
-/// Takes and gives back tickets in a tight loop for a while, and tells the witness.
+/// Acquires and releases tickets in a tight loop for a while, and tells the witness.
 fn hammer(conn: &mut PgConnection) {
     let witness = Reporter::new(Path::new(&env::var(WITNESS).unwrap())).unwrap();
     let me = std::process::id();

@@ -48,8 +48,8 @@ fn two_hundred_threads_on_five_tickets() {
     assert_eq!(free(&database), 5);
 }
 
-/// Ten tickets are free at any time: 80 of 100 are held for good, and ten threads take one each at most. Waiting workers
-/// that pass through the line must not be a reason to refuse those who don't wait.
+/// Ten tickets are available at any time: 80 of 100 are held for good, and ten threads acquire one each at most. Waiting
+/// workers that pass through the queue must not be a reason to refuse requests that do not wait.
 #[test]
 fn who_does_not_wait_is_not_refused_because_others_pass() {
     let database = database_with(100);

@@ -85,7 +85,7 @@ fn rise_across_a_crash_of_the_server() {
         server.restart(how);
         tokens.push(token_of_a_guard(&mut database.connect()));
     }
-    // One backend that is killed takes all others with it; the postmaster starts anew by itself.
+    // If one server process is killed, the postmaster ends all others, and restarts by itself.
     let mut conn = database.connect();
     let pid = backend_pid(&mut conn).try_into().unwrap();
     let mut lost = SemaphoreTicket::require(conn, "x").unwrap();

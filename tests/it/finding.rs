@@ -1,4 +1,4 @@
-//! Finding a free ticket among held ones: exact where it is promised, and never the same one twice.
+//! Finding an available ticket among held ones: exact where it is promised, and never the same one twice.
 
 use crate::tools::{database_with, eventually, free, in_transaction, number, until_waiting_for};
 use diesel::{Connection, PgConnection, connection::SimpleConnection};
@@ -25,8 +25,8 @@ fn finds_the_last_free_ticket_of_many() {
     });
 }
 
-/// A look that finds ticket 1 held and then loses the free ticket 0 to somebody, after ticket 1 came back, has not seen
-/// that none was free. A row-level policy stops it between the two.
+/// A search that finds ticket 1 held, and then finds ticket 0 held, after ticket 1 was released, has not seen that none
+/// was available. A row-level policy stops it between the two.
 #[test]
 fn refuses_only_if_all_were_held_at_one_instant() {
     let mut database = database_with(2);
@@ -77,7 +77,7 @@ fn refuses_only_if_all_were_held_at_one_instant() {
         });
         until_waiting_for(&database, "advisory");
         drop(second);
-        eventually("ticket 1 is back", || free(&database) == 2);
+        eventually("ticket 1 is released", || free(&database) == 2);
         let _first = take(0);
         owner
             .batch_execute("SELECT pg_advisory_unlock(42)")

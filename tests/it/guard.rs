@@ -221,7 +221,7 @@ fn with_ticket_reports_a_loss_unless_the_work_failed() {
              WHERE datname = current_database() AND state = 'idle in transaction'",
         )
         .unwrap();
-        crate::tools::eventually("the ticket is back", || free(&database) == 1);
+        crate::tools::eventually("the ticket is released", || free(&database) == 1);
     };
     let lost = sem::with_ticket(&pool, "x", |_| {
         lose();

@@ -224,7 +224,7 @@ fn an_unknown_name_is_an_error() {
     assert!(matches!(sem::usage(conn), Err(Error::NotMigrated)));
 }
 
-/// On a server where nothing else goes on, the numbers of those who are at it are newer than any that has ended.
+/// On a server where nothing else runs, the numbers of running transactions are newer than each that has ended.
 #[test]
 fn a_ticket_that_is_locked_by_other_means_is_seen_on_a_quiet_server() {
     let server = Server::start();

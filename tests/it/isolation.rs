@@ -104,7 +104,7 @@ fn a_shrink_after_the_snapshot_is_a_serialization_error() {
     }
 }
 
-/// It would count tickets that another resize has since added or retired.
+/// It would count tickets that another resize has since added or deleted.
 #[test]
 fn a_resize_with_an_old_snapshot_fails() {
     for level in OLD_SNAPSHOTS {

@@ -1,5 +1,5 @@
-//! Each way out of the line, at its head and behind it: nothing stays locked, who is behind moves up, and a connection that
-//! lives can wait again.
+//! Each way out of the queue, at its head and behind it: no lock remains, the next waiters move up, and a connection that is
+//! not broken can wait again.
 
 use crate::tools::{
     assert_line_is_gone, backend_pid, database_with, eventually, free, rounds, terminate,
@@ -19,7 +19,7 @@ use std::{
 };
 
 const LONG: Duration = Duration::from_secs(60);
-/// Long enough for the others to join the line.
+/// Long enough for the others to join the queue.
 const SHORT: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug, PartialEq)]

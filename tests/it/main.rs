@@ -5,7 +5,6 @@
 mod bad_input;
 mod cancel;
 mod children;
-mod comes_back;
 mod crowd;
 mod deadlock;
 mod diesel_cli;
@@ -28,6 +27,7 @@ mod pool;
 mod pooler;
 mod queue;
 mod readme;
+mod release;
 mod rights;
 mod round_trips;
 mod row_security;

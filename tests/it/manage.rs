@@ -122,9 +122,13 @@ fn shrinking_waits_only_for_what_is_missing() {
             done.send(()).unwrap();
         });
         until_waiting_for(&database, "transactionid");
-        assert_eq!(free(&database), 0, "what it has retired can't be acquired");
+        assert_eq!(
+            free(&database),
+            0,
+            "nobody can acquire what a shrink has so far"
+        );
         assert!(is_done.try_recv().is_err());
-        // One is missing, so any one that comes back is enough.
+        // One is missing, so the release of any one is enough.
         drop(holders.pop());
         is_done.recv().unwrap();
     });

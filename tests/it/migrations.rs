@@ -97,7 +97,7 @@ fn neither_side_disturbs_the_other() {
     let ours = number(conn, OURS);
     assert!(ours > 0);
 
-    // We go, and come back.
+    // Removed and created again.
     sem::revert_migrations(conn).unwrap();
     assert_eq!(number(conn, THEIRS), 2);
     assert_eq!(number(conn, "SELECT count(*) FROM users"), 0);

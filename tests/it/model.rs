@@ -28,7 +28,7 @@ const SESSIONS: usize = 4;
 const STUCK: Duration = Duration::from_secs(15);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Patience {
+enum WaitLimit {
     None,
     Short,
     Forever,
@@ -36,8 +36,8 @@ enum Patience {
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Acquire(usize, u32, Patience),
-    Guard(usize, u32, Patience),
+    Acquire(usize, u32, WaitLimit),
+    Guard(usize, u32, WaitLimit),
     Savepoint(usize),
     RollBackToSavepoint(usize),
     ReleaseSavepoint(usize),
@@ -51,12 +51,12 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let session = 0..SESSIONS;
-    let patience = prop_oneof![
-        4 => Just(Patience::None), 1 => Just(Patience::Short), 4 => Just(Patience::Forever)];
-    let request = (session.clone(), 1..4u32, patience);
+    let limit = prop_oneof![
+        4 => Just(WaitLimit::None), 1 => Just(WaitLimit::Short), 4 => Just(WaitLimit::Forever)];
+    let request = (session.clone(), 1..4u32, limit);
     prop_oneof![
-        8 => request.clone().prop_map(|(session, tickets, patience)| Step::Acquire(session, tickets, patience)),
-        4 => request.prop_map(|(session, tickets, patience)| Step::Guard(session, tickets, patience)),
+        8 => request.clone().prop_map(|(session, tickets, limit)| Step::Acquire(session, tickets, limit)),
+        4 => request.prop_map(|(session, tickets, limit)| Step::Guard(session, tickets, limit)),
         2 => session.clone().prop_map(Step::Savepoint),
         2 => session.clone().prop_map(Step::RollBackToSavepoint),
         1 => session.clone().prop_map(Step::ReleaseSavepoint),
@@ -92,12 +92,12 @@ impl From<sem::Result<Option<Ticket>>> for Outcome {
     }
 }
 
-fn request(tickets: u32, patience: Patience) -> Request<'static> {
+fn request(tickets: u32, limit: WaitLimit) -> Request<'static> {
     let request = Request::new("x").tickets(tickets);
-    match patience {
-        Patience::None => request,
-        Patience::Short => request.wait(Duration::from_millis(15)),
-        Patience::Forever => request.wait_forever(),
+    match limit {
+        WaitLimit::None => request,
+        WaitLimit::Short => request.wait(Duration::from_millis(15)),
+        WaitLimit::Forever => request.wait_forever(),
     }
 }
 
@@ -110,14 +110,14 @@ fn session(database: &Database, steps: &Receiver<Step>, tell: &Sender<Outcome>) 
             .ok()?;
         loop {
             let outcome = match steps.recv().ok()? {
-                Step::Acquire(_, tickets, patience) => {
+                Step::Acquire(_, tickets, limit) => {
                     if transaction_depth(&mut conn) == Ok(None) {
                         Transactions::begin_transaction(&mut conn).unwrap();
                     }
-                    sem::acquire(&mut conn, request(tickets, patience)).into()
+                    sem::acquire(&mut conn, request(tickets, limit)).into()
                 }
-                Step::Guard(_, tickets, patience) => {
-                    match SemaphoreTicket::acquire(&mut conn, request(tickets, patience)) {
+                Step::Guard(_, tickets, limit) => {
+                    match SemaphoreTicket::acquire(&mut conn, request(tickets, limit)) {
                         Ok(Some(guard)) => {
                             tell.send(Outcome::Granted(guard.ticket().clone())).ok()?;
                             // Whatever comes next ends it.
@@ -186,7 +186,7 @@ impl Actor {
     }
 }
 
-/// A place in line. The manager, who resizes, has the last number.
+/// A position in the queue. The manager, who resizes, has the last number.
 #[derive(Clone, Copy)]
 struct Waiter {
     actor: usize,
@@ -243,19 +243,19 @@ impl<'a> World<'a> {
 
     fn carry_out(&mut self, step: Step) -> Result<(), TestCaseError> {
         match step {
-            Step::Acquire(actor, tickets, patience)
+            Step::Acquire(actor, tickets, limit)
                 if !self.waits(actor) && !self.actors[actor].guards =>
             {
                 if self.actors[actor].before.is_empty() {
                     self.actors[actor].before.push(BTreeSet::new());
                 }
-                self.ask(step, actor, tickets, patience)?;
+                self.ask(step, actor, tickets, limit)?;
             }
-            Step::Guard(actor, tickets, patience)
+            Step::Guard(actor, tickets, limit)
                 if !self.waits(actor) && self.actors[actor].is_free() =>
             {
                 self.actors[actor].guards = true;
-                self.ask(step, actor, tickets, patience)?;
+                self.ask(step, actor, tickets, limit)?;
                 if !self.waits(actor) && self.actors[actor].holds.is_empty() {
                     self.actors[actor].guards = false;
                 }
@@ -346,13 +346,13 @@ impl<'a> World<'a> {
         step: Step,
         actor: usize,
         tickets: u32,
-        patience: Patience,
+        limit: WaitLimit,
     ) -> Result<(), TestCaseError> {
         let missing = tickets.saturating_sub(self.actors[actor].holds.len() as u32);
         let granted = self.size.is_some()
             && (missing == 0 || (self.line.is_empty() && missing <= self.free()));
         let too_many = self.size.is_some_and(|size| 0 < size && size < tickets);
-        if !granted && !too_many && self.size.is_some() && patience == Patience::Forever {
+        if !granted && !too_many && self.size.is_some() && limit == WaitLimit::Forever {
             self.actors[actor].steps.send(step).unwrap();
             self.line.push_back(Waiter {
                 actor,
@@ -426,7 +426,7 @@ impl<'a> World<'a> {
         };
     }
 
-    /// Until as many stand in line as the model says, and the head has looked.
+    /// Waits until as many are in the queue as the model says, and the head has searched.
     fn settle(&mut self) -> Result<(), TestCaseError> {
         let expected = (self.line.len() as i64, i64::from(!self.line.is_empty()));
         let end = Instant::now() + STUCK;
@@ -440,7 +440,7 @@ impl<'a> World<'a> {
             }
             prop_assert!(
                 Instant::now() < end,
-                "in line and at its head: {:?}, not {:?}",
+                "in the queue and at its head: {:?}, not {:?}",
                 standing,
                 expected
             );
@@ -448,7 +448,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Whoever is at the head of the line gets what there is, until one has to wait; then everybody else sleeps.
+    /// The head of the queue acquires what is available. If it has to wait, all others sleep.
     fn serve(&mut self) -> Result<(), TestCaseError> {
         while let Some(&Waiter {
             actor,

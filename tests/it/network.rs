@@ -56,10 +56,10 @@ fn a_host_that_vanishes_gives_back_what_it_holds_and_its_place_in_line() {
         assert!(cut.elapsed() < HOST_TIMEOUT + SLACK, "{:?}", cut.elapsed());
         let left = cut.elapsed();
         let cut = holder.cut();
-        eventually("the ticket is back", || free(&database) == 1);
+        eventually("the ticket is released", || free(&database) == 1);
         assert!(cut.elapsed() < HOST_TIMEOUT + SLACK, "{:?}", cut.elapsed());
         eprintln!(
-            "round {round}: left the line after {left:?}, the ticket was back after {:?}",
+            "round {round}: left the queue after {left:?}, the ticket was released after {:?}",
             cut.elapsed()
         );
         assert_line_is_gone(&database);
@@ -78,6 +78,6 @@ fn a_host_that_vanishes_gives_back_what_it_holds_and_its_place_in_line() {
             "round {round}: the holder knew after {told:?}, and was rid of it after {:?}",
             cut.elapsed()
         );
-        eventually("the ticket is back", || free(&database) == 1);
+        eventually("the ticket is released", || free(&database) == 1);
     }
 }

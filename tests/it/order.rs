@@ -197,7 +197,7 @@ fn a_rearranged_queue_for_a_table_leaves_the_order_alone() {
     assert_eq!(order, ["head", "waiter", "after work"]);
 }
 
-/// See "What it doesn't promise" in `waiting`. If this ever fails, it can be promised.
+/// See "Limits" in docs/guide/waiting.md. If this ever fails, the limit can be removed.
 #[test]
 fn postgresql_rearranges_the_queue_to_resolve_a_deadlock_over_a_table() {
     let order = served_around_an_altered_table(LATE, SOON);

@@ -44,13 +44,13 @@ fn a_forgotten_guard_ends_with_its_connection() {
         std::mem::forget(SemaphoreTicket::require(&mut conn, "x").unwrap());
         assert_eq!(free(&database), 0);
     }
-    crate::tools::eventually("the ticket is back", || free(&database) == 1);
+    crate::tools::eventually("the ticket is released", || free(&database) == 1);
     drop(sem::SemaphoreTicket::require(pool.get().unwrap(), "x").unwrap());
 
     let mut conn = database.connect();
     std::mem::forget(SemaphoreTicket::require(&mut conn, "x").unwrap());
     drop(conn);
-    crate::tools::eventually("the ticket is back", || free(&database) == 1);
+    crate::tools::eventually("the ticket is released", || free(&database) == 1);
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn a_panic_gives_back_the_ticket_and_the_pool_survives() {
                 .join()
         });
         assert!(panicked.is_err());
-        crate::tools::eventually("the ticket is back", || free(&database) == 1);
+        crate::tools::eventually("the ticket is released", || free(&database) == 1);
         diesel::sql_query("SELECT 1")
             .execute(&mut pool.get().unwrap())
             .unwrap();

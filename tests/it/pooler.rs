@@ -158,7 +158,7 @@ fn a_killed_client_gives_back_its_ticket_and_its_place() {
     assert_line_is_gone(&pooled.database);
     assert_eq!(free(&pooled.database), 0);
     holder.kill();
-    eventually("the ticket is back", || free(&pooled.database) == 1);
+    eventually("the ticket is released", || free(&pooled.database) == 1);
 }
 
 #[test]
@@ -180,5 +180,5 @@ fn a_restart_of_the_pooler_is_a_loss() {
     let mut guard = SemaphoreTicket::require(pooled.connect(), "x").unwrap();
     pooled.bouncer.restart();
     assert!(matches!(guard.check(), Err(Error::TicketLost { .. })));
-    eventually("the ticket is back", || free(&pooled.database) == 1);
+    eventually("the ticket is released", || free(&pooled.database) == 1);
 }

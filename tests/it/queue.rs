@@ -100,7 +100,7 @@ fn first_come_first_served() {
         let order: Vec<i64> = order.iter().map(|(number, _)| number).collect();
         assert_eq!(order.len(), 50);
         // Whoever is served later may report earlier, but only while the other one still holds: so whoever reports leaves
-        // behind at most as many unreported ones before it in the line as there are other tickets.
+        // behind at most as many unreported ones before it in the queue as there are other tickets.
         for (place, number) in order.iter().enumerate() {
             let late = order[place..].iter().filter(|later| *later < number);
             assert!(
@@ -140,7 +140,7 @@ fn who_does_not_wait_does_not_overtake() {
     assert_line_is_gone(&database);
 }
 
-/// The ticket that just came back is meant for the head, whether or not that one is awake yet.
+/// A released ticket is for the head of the queue, whether or not the head is awake yet.
 #[test]
 fn who_released_does_not_overtake_the_head_either() {
     let database = database_with(1);
@@ -442,7 +442,9 @@ fn a_large_request_is_served_among_many_small_ones() {
                 }
             });
         }
-        eventually("they are at it", || served.load(Relaxed) > 100);
+        eventually("tickets are acquired all the time", || {
+            served.load(Relaxed) > 100
+        });
         let conn = database.connect();
         let before = served.load(Relaxed);
         let large = Request::new("x").tickets(3).wait(LONG);
@@ -450,7 +452,7 @@ fn a_large_request_is_served_among_many_small_ones() {
         let meanwhile = served.load(Relaxed) - before;
         drop(guard);
         stop.store(true, Relaxed);
-        // All 20 may be before it in the line, and some connect while it does.
+        // All 20 may be before it in the queue, and some connect while it does.
         assert!(meanwhile < 200, "{meanwhile} were served before it");
     });
     assert_eq!(free(&database), 3);

@@ -1,4 +1,4 @@
-//! Exactly which statements go over the wire, and which of them are prepared anew.
+//! Exactly which statements go over the wire, and which of them are prepared.
 
 use crate::tools::database_with;
 use diesel::{

@@ -1,4 +1,4 @@
-//! A savepoint that is rolled back gives back what was taken after it, and the library knows.
+//! A rollback to a savepoint releases the tickets acquired after it, and the library knows.
 
 use crate::tools::{database_with, free};
 use diesel::{Connection, PgConnection, result::Error as DieselError};
@@ -32,8 +32,8 @@ fn a_rollback_to_a_savepoint_frees_at_once() {
             assert!(sem::acquire(c, "x")?.is_none());
             Ok(())
         })?;
-        let anew = sem::require(c, "x")?;
-        assert_eq!(sem::require(c, "x")?, anew);
+        let again = sem::require(c, "x")?;
+        assert_eq!(sem::require(c, "x")?, again);
         assert_eq!(free(&database), 0);
         Ok(())
     })

@@ -145,7 +145,7 @@ fn an_operator_can_operate() {
     let pid = sem::holders(conn, "x").unwrap()[0].session.pid.unwrap();
     conn.batch_execute(&format!("SELECT pg_terminate_backend({pid})"))
         .unwrap();
-    eventually("the ticket is back", || free(&database) == 1);
+    eventually("the ticket is released", || free(&database) == 1);
     assert!(held.check().is_err());
     let superuser = backend_pid(&mut keeper);
     conn.batch_execute(&format!("SELECT pg_terminate_backend({superuser})"))

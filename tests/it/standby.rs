@@ -1,4 +1,4 @@
-//! On a standby there are no tickets; when it is promoted, all are free, and their tokens go on rising.
+//! A standby has no tickets. After its promotion all are available, and their tokens still increase.
 
 use crate::tools::{eventually, number};
 use diesel::{Connection, PgConnection};

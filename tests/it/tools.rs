@@ -77,7 +77,7 @@ pub(crate) fn until_waiting_for(database: &Database, locktype: &str) {
     });
 }
 
-/// Waits until so many stand in line for tickets of this database, the head among them.
+/// Waits until so many are in queues of this database, heads included.
 pub(crate) fn until_in_line(database: &Database, waiters: i64) {
     until_advisory(database, "dbsq", waiters);
 }
@@ -122,13 +122,13 @@ pub(crate) fn terminate(database: &Database, pid: i64) {
     });
 }
 
-/// Nothing of the line is left in the server.
+/// Checks that no lock of a queue is left in the server.
 pub(crate) fn assert_line_is_gone(database: &Database) {
     let mut conn = database.connect();
     let locks = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database \
         WHERE d.datname = current_database() AND locktype = 'advisory' \
           AND classid IN (x'64627371'::int, x'6462736f'::int, x'64627377'::int, x'64627363'::int)";
-    eventually("no place in line is left", || number(&mut conn, locks) == 0);
+    eventually("nobody is in the queue", || number(&mut conn, locks) == 0);
 }
 
 /// How often a test of chances repeats itself: `DBSEMAPHORE_TEST_ROUNDS`, or as often as a run of the suite can afford.

@@ -148,7 +148,7 @@ fn upgrade(database: &Database) {
         [AtomicUsize::new(0), AtomicUsize::new(0)],
     );
     thread::scope(|scope| {
-        // Two acquire and give back, all the time, each in one session. Nothing they do may fail.
+        // Two acquire and release, all the time, each in one session. Nothing they do may fail.
         let (stop, rounds) = (&stop, &rounds);
         // A panic anywhere has to end all the others.
         let _stop = StopAtEnd(stop);
@@ -167,7 +167,7 @@ fn upgrade(database: &Database) {
                 }
             });
         }
-        // One waits in line.
+        // One waits in the queue.
         let waiter = waits.then(|| {
             let mut conn = database.connect();
             let waiter = scope.spawn(move || {

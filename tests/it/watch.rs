@@ -88,7 +88,7 @@ fn release_tells_of_a_loss_before_the_first_interval_is_over() {
     assert!(matches!(ticket.release(), Err(Error::TicketLost { .. })));
 }
 
-/// Its backend is stopped, so the check never comes back.
+/// The server process is stopped, so the check never returns.
 #[test]
 fn no_answer_is_a_loss_after_the_time_that_is_documented() {
     let server = Server::start();
@@ -122,13 +122,13 @@ fn no_answer_is_a_loss_after_the_time_that_is_documented() {
             &format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}"),
         ) == 0
     });
-    let mut anew = pool.get().unwrap();
+    let mut next = pool.get().unwrap();
     assert_ne!(
-        backend_pid(&mut anew),
+        backend_pid(&mut next),
         pid,
-        "it never goes back to the pool"
+        "the pool never reuses the connection"
     );
-    drop(SemaphoreTicket::require(anew, "x").unwrap());
+    drop(SemaphoreTicket::require(next, "x").unwrap());
 }
 
 /// As with Ctrl-Z and `fg`. While it is stopped, nothing is done that could be done by two.
@@ -200,7 +200,7 @@ fn a_thousand_watched_and_unwatched_guards_leave_a_healthy_pool() {
             });
         }
     });
-    crate::tools::eventually("all are back", || free(&database) == 4);
+    crate::tools::eventually("all tickets are released", || free(&database) == 4);
     let mut all: Vec<_> = (0..4).map(|_| pool.get().unwrap()).collect();
     for conn in &mut all {
         conn.batch_execute("SELECT 1").unwrap();

@@ -39,7 +39,7 @@ pub(crate) fn rate(
             .map(|client| scope.spawn(|| rate_of_one(client, start, time, turn)))
             .collect();
         // By this thread: where it runs and where its session does is a matter of chance, which one that works alone
-        // should not throw anew each time.
+        // should be the same each time.
         let rate = rate_of_one(first, start, time, turn);
         let rates = others.into_iter().map(|client| client.join().unwrap());
         rate + rates.sum::<f64>()

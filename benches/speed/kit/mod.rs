@@ -14,7 +14,7 @@ pub(crate) use report::{Report, Row, Section};
 pub(crate) use rounds::{interleave, rates};
 pub(crate) use stage::{Stage, number};
 
-/// Starts another process of this program, even if the file has been built anew since this one was started. On Linux only.
+/// Starts another process of this program, even if the file has been rebuilt since this one was started. On Linux only.
 pub(crate) fn this_program() -> std::process::Command {
     std::process::Command::new("/proc/self/exe")
 }

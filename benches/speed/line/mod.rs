@@ -1,8 +1,8 @@
-//! Waiting in line beside trying again every 10 ms: W workers share N tickets; each takes one, holds it for about H
-//! milliseconds (half to one and a half), and comes back for the next.
+//! Compares waiting in the queue with trying again every 10 ms. W workers share N tickets. Each acquires one, holds it for about
+//! H milliseconds (half to one and a half), and requests the next one.
 //!
-//! For each: the share of time that tickets were in use; the p99 of waits beside that of a simulated perfect line
-//! with the same hold times, in which a ticket is with the next one 1 ms after it came back; Jain's index of turns per
+//! For each: the share of time that tickets were in use; the p99 of waits beside that of a simulated perfect queue
+//! with the same hold times, in which the next waiter has a ticket 1 ms after its release; Jain's index of turns per
 //! worker (1 is perfectly fair); the CPU time of the server's sessions, in per cent of one core. Workers are threads or
 //! processes, with a connection each on which everything is prepared before the clock starts; all of them come at once.
 //!
@@ -81,7 +81,7 @@ pub(crate) fn run(options: &Options, report: &mut Report) {
     });
     let rows = rows.collect();
     let title = format!(
-        "Waiting in line beside polling every 10 ms; {} rounds of {} s",
+        "Waiting in the queue beside polling every 10 ms; {} rounds of {} s",
         options.rounds.min(ROUNDS),
         options.time.as_secs()
     );

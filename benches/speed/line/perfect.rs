@@ -2,7 +2,7 @@ use super::Load;
 use crate::kit::Dice;
 use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
 
-/// The waits of a line in which a ticket that comes back is with the next in line 1 ms later.
+/// Returns the waits of a queue in which the next waiter has a ticket 1 ms after its release.
 pub(crate) fn perfect(load: Load, time: Duration) -> Vec<Duration> {
     let hand_off = Duration::from_millis(1);
     let mut free: BinaryHeap<Reverse<Duration>> =

@@ -10,8 +10,8 @@
 //! * For one ticket, `pg_advisory_xact_lock`, which waits: the least that PostgreSQL can do.
 //!
 //! `peers`: acquire and release when there are enough for all. `peers_line`: workers that share tickets, as in the topic
-//! `line`. `peers_many`: one of many, and how fast each says that none is free; held are those with the lowest ids, as
-//! they are where everybody takes the first free one. None of the others has a guard that survives time-outs, a number of
+//! `line`. `peers_many`: one of many, and how fast each refuses if none is available; held are those with the lowest ids, as
+//! they are where everybody acquires the first available one. None of the others has a guard that survives timeouts, a number of
 //! tickets that can be changed while they are in use, fencing, or several tickets at once: what is compared is speed.
 
 mod python;
@@ -192,7 +192,7 @@ fn line(options: &Options, stage: &Stage, python: Option<&Python<'_>>, report: &
         rows.extend(contend(stage, options, load, crews));
     }
     let title = format!(
-        "Workers that share tickets; who doesn't wait in line tries again each 10 ms; {} s a round",
+        "Workers that share tickets; those that do not wait in the queue try again each 10 ms; {} s a round",
         options.time.as_secs()
     );
     let name = "peers_line";

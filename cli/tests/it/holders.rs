@@ -223,7 +223,7 @@ impl Stage {
     }
 }
 
-/// Acquires, stays, and gives back, in one of the ways. Whoever doesn't wait may get none.
+/// Acquires, waits for a while, and releases, in one of the ways. A request that does not wait may be refused.
 fn hold_once(conn: &mut PgConnection, kind: Kind, stay: impl FnOnce(&Ticket)) {
     let waits = REQUEST.wait_forever();
     match kind {

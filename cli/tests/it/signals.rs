@@ -24,7 +24,7 @@ fn they_end_it_at_once_and_nobody_is_left_in_line() {
     let mut left_at_once = 0;
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         for place in 1..=3 {
-            // The head of the line sleeps on something else than those behind it.
+            // The head of the queue sleeps on another lock than the waiters behind it.
             let mut line: Vec<Running> = (1..=place)
                 .map(|place| {
                     let mut tool = tool(&database);

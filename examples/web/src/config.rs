@@ -14,8 +14,8 @@ pub(crate) struct Config {
     pub(crate) ticket_connections: u32,
     /// `WORK_CONNECTIONS`: for everything else. Half of them may write reports.
     pub(crate) work_connections: u32,
-    /// `PATIENCE_MS`: how long a request waits for its turn with the carrier.
-    pub(crate) patience: Duration,
+    /// `WAIT_LIMIT_MS`: how long a request waits for its turn with the carrier.
+    pub(crate) wait_limit: Duration,
     /// `CARRIER_MS`, `REPORT_MS`: how long the simulated work takes, on the average.
     pub(crate) carrier_time: Duration,
     pub(crate) report_time: Duration,
@@ -33,7 +33,7 @@ impl Config {
             report_tickets: setting("REPORT_TICKETS", 2)?,
             ticket_connections: setting("TICKET_CONNECTIONS", 8)?,
             work_connections: setting("WORK_CONNECTIONS", 10)?,
-            patience: milliseconds("PATIENCE_MS", 1000)?,
+            wait_limit: milliseconds("WAIT_LIMIT_MS", 1000)?,
             carrier_time: milliseconds("CARRIER_MS", 35)?,
             report_time: milliseconds("REPORT_MS", 20)?,
         };

@@ -15,7 +15,7 @@
 //! # Guard, or a call in your own transaction?
 //!
 //! [`reports`] has a transaction anyway, and what the ticket guards happens in it. So it calls `sem::require` there: one
-//! more statement, no more connections, and the ticket goes back with the commit. The price is that the ticket lives and
+//! more statement, no more connections, and the commit releases the ticket. The price is that the ticket lives and
 //! dies with that transaction: an error in a later statement aborts it, and a ticket that is waited for keeps a
 //! connection and a snapshot of the application's. So it doesn't wait.
 //!
@@ -34,14 +34,14 @@
 //!
 //! A request that waits keeps a thread of `web::block`. There are 512 of them, divided by the number of workers, and what
 //! comes when all are taken queues before them without any limit, the quick requests behind the slow. A pool is no better:
-//! threads that wait for a connection stand in no line, and each is gone for up to the pool's `connection_timeout`.
+//! threads that wait for a connection are in no queue, and each is blocked for up to the pool's `connection_timeout`.
 //! Therefore:
 //!
 //! * each guarded section has a [`door`], which lets in as many requests as its pool has connections for, and tells the
 //!   others at once that we are busy, before they take a thread;
-//! * the ticket pool has as many connections as may hold tickets, and some for those that wait: they stand in line in the
+//! * the ticket pool has as many connections as may hold tickets, and some for waiters: these are in the queue in the
 //!   database, first come, first served, with all other machines;
-//! * the wait is bounded, to less than a client's or proxy's patience: a wait that nobody waits for any more goes on;
+//! * the wait is bounded, to less than the timeout of a client or proxy: a wait that nobody waits for any more goes on;
 //! * `connection_timeout` is a second instead of 30, which is what a request waits when the database is gone;
 //! * each worker has as many threads as both pools have connections, and so one for everybody who has been let in.
 //!

@@ -27,12 +27,12 @@ pub(crate) async fn post(shop: web::Data<Shop>, parcel: web::Path<i32>) -> Resul
 fn ask_and_keep(shop: &Shop, parcel: i32) -> Result<i32, Error> {
     let label = format!("quote for parcel {parcel}");
     let request = Request::new(CARRIER)
-        .wait(shop.config.patience)
+        .wait(shop.config.wait_limit)
         .label(&label);
     let cents = sem::with_ticket(&shop.pools.tickets, request, |_ticket| {
         Ok::<_, Error>(shop.carrier.price(parcel)?)
     })?;
-    // The ticket is back: it is for the carrier, and others wait for it.
+    // The ticket is released before this: it is for the carrier only, and others wait for it.
     diesel::insert_into(quote::table)
         .values((quote::parcel.eq(parcel), quote::cents.eq(cents)))
         .execute(&mut shop.pools.work.get()?)?;

@@ -64,7 +64,7 @@ async fn serve(shop: web::Data<Shop>) -> Fallible<()> {
 async fn stop_when_told(signals: [Signal; 2], server: ServerHandle, shop: web::Data<Shop>) {
     any_of(signals).await;
     server.pause().await;
-    let longest = shop.config.patience
+    let longest = shop.config.wait_limit
         + 2 * shop.config.carrier_time
         + shop.config.report_time
         + Duration::from_secs(5);

@@ -118,7 +118,7 @@ impl Fleet {
         }
     }
 
-    /// Starts anew what has died. Returns those that still run.
+    /// Restarts processes that have died. Returns those that still run.
     pub(crate) fn look_after(&self, restart: bool) -> Vec<Name> {
         let mut processes = self.processes.lock().unwrap();
         for process in processes.iter_mut() {

@@ -4,12 +4,12 @@
 //!
 //! 1. the holds of each ticket can be put one after another, each beginning at some time of its call and ending at some
 //!    time of its release;
-//! 2. for each refusal there is a time during its call at which too few were free.
+//! 2. for each refusal there is a time during its call at which too few were available.
 //!
 //! For the second, take each hold as long as it can have been. Where the longest hold of a ticket and its next one
 //! overlap, the ticket changes hands at one instant, which can be chosen so that no refusal happens just then; so one and
-//! the same choice serves all refusals. A refusal is also right while somebody waits in line, while tickets are
-//! collected that are then given back, and while the outcome of a call is unknown.
+//! the same choice serves all refusals. A refusal is also right while somebody waits in the queue, while tickets are
+//! collected that are then released, and while the outcome of a call is unknown.
 
 use crate::{
     fleet::{Name, Pause},
@@ -29,7 +29,7 @@ const TAIL: Duration = Duration::from_secs(10);
 pub(crate) enum End {
     /// Was told at the end that it had held it all along.
     Released,
-    /// Gave it back, and was told nothing.
+    /// Released it, and was told nothing.
     Left,
     Told,
     Died,
@@ -268,7 +268,7 @@ impl History {
                     Outcome::Unknown => (operation.answered + TAIL, size),
                 };
                 let count = i64::try_from(count).unwrap_or(i64::MAX);
-                // While it waits, it stands in line.
+                // While it waits, it is in the queue.
                 let early = if operation.waits { size as i64 } else { 0 };
                 changes.push((operation.called, count.max(early)));
                 if early > count {
@@ -330,7 +330,7 @@ impl History {
                 .any(|fault| Self::explains(fault, operation, hold))
             {
                 found.push(format!(
-                    "{:?} lost {:?} of {} for no reason, at {:?} (low-level: {})",
+                    "{:?} lost {:?} of {} for no reason, at {:?} (in its own transaction: {})",
                     operation.name, hold.ids, operation.semaphore, hold.ended, operation.low_level
                 ));
             }
@@ -351,7 +351,7 @@ impl History {
                 });
             if overtakes {
                 found.push(format!(
-                    "{:?} overtook the head of the line of {} at {:?}",
+                    "{:?} overtook the head of the queue of {} at {:?}",
                     operation.name, operation.semaphore, operation.called
                 ));
             }

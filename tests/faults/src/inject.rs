@@ -1,4 +1,4 @@
-//! How each fault is done, and how long the server takes to give back what its target had.
+//! How each fault is done, and how long the server takes to release what its target had.
 
 use crate::{
     arena::{Arena, Place, SEMAPHORES, until_up},
@@ -254,7 +254,7 @@ impl Injector<'_> {
         if !self.fleet.cut(name) {
             return None;
         }
-        // Connects each time anew: the server may be restarted meanwhile, and then the session is gone, too.
+        // Connects each time: the server may be restarted meanwhile, and then the session is gone, too.
         self.await_end(
             &mut fault,
             &session,

@@ -41,11 +41,11 @@ pub(crate) enum Event {
     Confirmed(Time),
     /// Knows that the tickets are lost.
     Told,
-    /// Is about to give them back.
+    /// Is about to release them.
     Leaving,
-    /// Has given them back, and was told that it had had them all along.
+    /// Has released them, and had held them all along.
     Released,
-    /// Has given them back, and was told nothing.
+    /// Has released them, and was told nothing.
     Left,
     /// Does this by itself: `panic` or `crash`.
     Does(String),

@@ -142,7 +142,7 @@ fn run(time: Duration, seed: u64, mut kinds: Vec<Kind>, sabotage: Option<Sabotag
         }
         for name in running {
             let log = log::read(&name.log(folder));
-            let text = format!("{name:?} never came back from {:?}", log.last());
+            let text = format!("{name:?} never returned from {:?}", log.last());
             violations.lock().unwrap().push(text);
         }
         all_over.store(true, SeqCst);

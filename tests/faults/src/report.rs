@@ -13,7 +13,7 @@ pub(crate) struct Own {
 pub(crate) fn print(history: &History, own: &[Own], violations: &[String]) {
     println!(
         "{:44} {:>6} {:>32} {:>21}",
-        "", "", "ticket free, ms", "holder knew, ms"
+        "", "", "ticket available, ms", "holder knew, ms"
     );
     println!(
         "{:44} {:>6} {:>10} {:>10} {:>10} {:>10} {:>10}",

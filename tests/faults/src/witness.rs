@@ -1,4 +1,4 @@
-//! Looks at the server, some hundred times a second, without the library: who stands in line, and which tickets are held.
+//! Looks at the server, some hundred times a second, without the library: who waits in the queue, and which tickets are held.
 
 use crate::{
     arena::Urls,
@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-/// So long nobody may wait while all tickets are free.
+/// For at most this time, a waiter may wait while all tickets are available.
 const IDLE: Duration = Duration::from_secs(2);
 
 /// So long a session may be at the head after the server has answered: when a second cancel keeps the server from releasing
@@ -166,7 +166,7 @@ impl Sight {
             if from.saturating_sub(since) > CLEAN_UP {
                 let (semaphore, pid, call) = &key;
                 self.violations.push(format!(
-                    "backend {pid} is still at the head of the line of {semaphore}, after its call ({call}) at {to:?}"
+                    "backend {pid} is still at the head of the queue of {semaphore}, after its call ({call}) at {to:?}"
                 ));
                 since = to;
             }
@@ -208,7 +208,7 @@ impl Sight {
                 let since = *memory.idle_since.entry(row.semaphore).or_insert(from);
                 if to - since > IDLE {
                     self.violations.push(format!(
-                        "{name}: all tickets free, and somebody waits, for {IDLE:?}"
+                        "{name}: all tickets available, and somebody waits, for {IDLE:?}"
                     ));
                     memory.idle_since.remove(&row.semaphore);
                 }

@@ -104,7 +104,7 @@ impl Bouncer {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// Ends it at once, with all its connections, and starts it anew.
+    /// Ends it at once, with all its connections, and starts it again.
     pub fn restart(&mut self) {
         let _ = self.process.0.kill();
         let _ = self.process.0.wait();

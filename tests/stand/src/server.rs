@@ -57,7 +57,7 @@ impl Server {
         Self::start_with(&WITHOUT_DURABILITY)
     }
 
-    /// Likewise, from the installed programs, whatever version the other servers here have: only these come with
+    /// [`start`](Self::start) with the installed programs, whatever version the other servers here have: only these come with
     /// `pg_dump` and `pg_upgrade`.
     pub fn start_installed() -> Self {
         Self::initialized(programs::installed(), &WITHOUT_DURABILITY)

@@ -50,10 +50,10 @@ impl Witness {
     }
 
     /// The next report, or none within that time.
-    pub fn next(&mut self, patience: Duration) -> Option<Event> {
-        let patience = patience.max(Duration::from_millis(1));
+    pub fn next(&mut self, limit: Duration) -> Option<Event> {
+        let limit = limit.max(Duration::from_millis(1));
         self.socket
-            .set_read_timeout(Some(patience))
+            .set_read_timeout(Some(limit))
             .expect("a time limit");
         let mut report = [0; 4096];
         let length = match self.socket.recv(&mut report) {

@@ -88,7 +88,7 @@ fn waiters(f: &mut Formatter<'_>, waiters: &[Waiter]) -> fmt::Result {
     if waiters.is_empty() {
         return Ok(());
     }
-    head(f, "In line", ["place", "waited"])?;
+    head(f, "In the queue", ["place", "waited"])?;
     for waiter in waiters.iter().take(WAITERS_AT_MOST) {
         let several = waiter.tickets.filter(|&tickets| tickets != 1);
         let waited = waiter.waited.map(Age);

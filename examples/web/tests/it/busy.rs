@@ -12,7 +12,7 @@ use std::{thread, time::Duration};
 fn a_closed_semaphore_is_503_and_an_open_one_200() {
     let database = Database::create();
     let mut conn = database.connect();
-    let app = App::start(&database.url(), &[("PATIENCE_MS", "300")]);
+    let app = App::start(&database.url(), &[("WAIT_LIMIT_MS", "300")]);
 
     for (semaphore, path) in [("carrier", "/quotes/17"), ("reports", "/reports")] {
         sem::make(&mut conn, semaphore, 0).unwrap();
@@ -29,7 +29,7 @@ fn a_closed_semaphore_is_503_and_an_open_one_200() {
 #[test]
 fn no_more_than_three_are_at_the_carrier_and_everybody_gets_there() {
     let database = Database::create();
-    let settings = [("TICKET_CONNECTIONS", "24"), ("PATIENCE_MS", "30000")];
+    let settings = [("TICKET_CONNECTIONS", "24"), ("WAIT_LIMIT_MS", "30000")];
     let app = App::start(&database.url(), &settings);
 
     let answers = app.post_many("/quotes/17", 24);
@@ -67,7 +67,7 @@ fn no_more_than_two_reports_are_written_at_once() {
 fn who_finds_no_place_to_wait_is_told_at_once_and_the_rest_goes_on() {
     let database = Database::create();
     let mut conn = database.connect();
-    let settings = [("TICKET_CONNECTIONS", "2"), ("PATIENCE_MS", "30000")];
+    let settings = [("TICKET_CONNECTIONS", "2"), ("WAIT_LIMIT_MS", "30000")];
     let app = App::start(&database.url(), &settings);
 
     let all = Request::new("carrier").tickets(3);
@@ -89,7 +89,7 @@ fn who_finds_no_place_to_wait_is_told_at_once_and_the_rest_goes_on() {
 fn who_hangs_up_takes_a_place_until_the_wait_is_over() {
     let database = Database::create();
     let mut conn = database.connect();
-    let settings = [("TICKET_CONNECTIONS", "1"), ("PATIENCE_MS", "30000")];
+    let settings = [("TICKET_CONNECTIONS", "1"), ("WAIT_LIMIT_MS", "30000")];
     let app = App::start(&database.url(), &settings);
 
     let all = Request::new("carrier").tickets(3);

@@ -9,13 +9,13 @@ use diesel_dbsemaphore::{self as sem, Request, SemaphoreTicket};
 use stand::Database;
 use std::{thread, time::Duration};
 
-const PATIENT: [(&str, &str); 1] = [("PATIENCE_MS", "30000")];
+const LONG_WAIT: [(&str, &str); 1] = [("WAIT_LIMIT_MS", "30000")];
 
 #[test]
 fn it_shows_who_holds_and_who_waits() {
     let database = Database::create();
     let mut conn = database.connect();
-    let app = App::start(&database.url(), &PATIENT);
+    let app = App::start(&database.url(), &LONG_WAIT);
 
     let request = Request::new("carrier").tickets(3).label("three for Ada");
     let guard = SemaphoreTicket::require(database.connect(), request).unwrap();
@@ -43,7 +43,7 @@ fn it_shows_who_holds_and_who_waits() {
 fn nothing_of_what_others_say_becomes_html() {
     let database = Database::create();
     let mut conn = database.connect();
-    let app = App::start(&database.url(), &PATIENT);
+    let app = App::start(&database.url(), &LONG_WAIT);
 
     let name = "<script>alert('name')</script>";
     sem::make(&mut conn, name, 1).unwrap();

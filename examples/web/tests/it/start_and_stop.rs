@@ -12,8 +12,8 @@ fn what_is_missing_is_said_in_one_line() {
     for (settings, culprit) in [
         (vec![], "DATABASE_URL"),
         (
-            vec![("DATABASE_URL", ""), ("PATIENCE_MS", "soon")],
-            "PATIENCE_MS",
+            vec![("DATABASE_URL", ""), ("WAIT_LIMIT_MS", "soon")],
+            "WAIT_LIMIT_MS",
         ),
     ] {
         let refused = Command::new(env!("CARGO_BIN_EXE_web"))
@@ -35,7 +35,7 @@ fn many_can_start_at_once_on_an_empty_database() {
     thread::scope(|scope| {
         for _ in 0..6 {
             scope.spawn(|| {
-                let app = App::start(&database.url(), &[("PATIENCE_MS", "30000")]);
+                let app = App::start(&database.url(), &[("WAIT_LIMIT_MS", "30000")]);
                 assert_eq!(app.post("/quotes/17").status, 200);
             });
         }
@@ -47,7 +47,7 @@ fn who_is_inside_is_answered_before_it_stops() {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let database = Database::create();
         let mut conn = database.connect();
-        let mut app = App::start(&database.url(), &[("PATIENCE_MS", "30000")]);
+        let mut app = App::start(&database.url(), &[("WAIT_LIMIT_MS", "30000")]);
         let all = Request::new("carrier").tickets(3);
         let all = SemaphoreTicket::require(database.connect(), all).unwrap();
         let waits = app.send("POST", "/quotes/17");

@@ -164,7 +164,7 @@ fn a_session_that_connects_during_a_look_has_not_overtaken() {
     look_while_first_joins(false);
 }
 
-/// PostgreSQL rearranges the queue itself, to resolve a deadlock: see "What it doesn't promise" in `waiting`.
+/// PostgreSQL rearranges the queue itself, to resolve a deadlock: see "Limits" in docs/guide/waiting.md.
 #[test]
 fn a_queue_that_postgresql_rearranges_is_found() {
     let server = Server::start_with(&["fsync=off", "log_lock_waits=on"]);
@@ -172,26 +172,32 @@ fn a_queue_that_postgresql_rearranges_is_found() {
     let mut looking = Looking::at(&database);
     let mut other = database.connect();
     other.batch_execute("CREATE TABLE app ()").unwrap();
-    let patient = "SET deadlock_timeout = '20s'";
+    let long_timeout = "SET deadlock_timeout = '20s'";
     let (first, second) = thread::scope(|scope| {
         // The head comes to the table when the cycle is to be closed.
         let mut key = database.connect();
         key.batch_execute("SELECT pg_advisory_lock(8)").unwrap();
         let then_reads = "SELECT pg_advisory_lock(8); SELECT FROM app";
-        let mut head = Queuer::start(scope, &database, database.connect(), patient, then_reads);
+        let mut head = Queuer::start(
+            scope,
+            &database,
+            database.connect(),
+            long_timeout,
+            then_reads,
+        );
         head.until_in_queue();
         // The first of those who wait to look for a deadlock, though it isn't part of it.
         let looks = "SET deadlock_timeout = '5s'";
         let mut first = Queuer::start(scope, &database, database.connect(), looks, "");
         first.until_in_queue();
         looking.look();
-        let has_read = format!("{patient}; SELECT FROM app");
+        let has_read = format!("{long_timeout}; SELECT FROM app");
         let mut second = Queuer::start(scope, &database, database.connect(), &has_read, "");
         second.until_in_queue();
         let alter = scope.spawn(|| {
             let mut conn = database.connect();
             conn.batch_execute(&format!(
-                "{patient}; LOCK TABLE app IN ACCESS EXCLUSIVE MODE"
+                "{long_timeout}; LOCK TABLE app IN ACCESS EXCLUSIVE MODE"
             ))
         });
         let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'relation'";

@@ -1,4 +1,4 @@
-//! However a holder ends, its ticket comes back.
+//! However a holder ends, its ticket is released.
 
 use crate::{
     children::Process,
@@ -58,7 +58,7 @@ fn after_a_panic_on_a_connection_without_a_pool() {
             holder.join()
         });
         assert!(panicked.is_err());
-        eventually("the ticket is back", || free(&database) == 1);
+        eventually("the ticket is released", || free(&database) == 1);
     }
 }
 
@@ -87,7 +87,7 @@ fn after_kill_9() {
         process.says();
         assert_eq!(free(&database), 0);
         process.kill();
-        eventually("the ticket is back", || free(&database) == 1);
+        eventually("the ticket is released", || free(&database) == 1);
     }
 }
 

@@ -59,6 +59,7 @@ impl CancellationToken {
     /// Cancels the waits of this token; returns `true` if the server has cancelled one.
     ///
     /// A request of this token that has not begun to wait is refused with [`Error::Cancelled`](crate::Error::Cancelled), too.
+    /// If the wait ends by itself at the instant of the cancellation, that may meet the next statement of the waiter's session.
     /// PostgreSQL may miss a cancel that comes at the instant of a time-out: where the wait has to end, call this again until
     /// the call that waits has returned. A request that was granted at that instant keeps its ticket.
     ///

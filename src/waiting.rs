@@ -64,7 +64,8 @@
 //!   before it did. With `log_lock_waits` on, PostgreSQL logs "avoided deadlock .. by rearranging queue order". To avoid
 //!   it, acquire the ticket before you use tables, or use a guard.
 //! * **The place of a deadlock's victim.** PostgreSQL may choose a waiter as the victim of a deadlock between others. If
-//!   this waiter holds no ticket in its transaction, it joins the queue again, at the end.
+//!   this waiter holds no ticket in its transaction, it joins the queue again, at the end. A guard does so each time. In your
+//!   transaction, which may have caused the deadlock by another lock, the second one is an error.
 //! * **A fresh view** under `REPEATABLE READ` and `SERIALIZABLE`: a wait that is a transaction's first statement takes the
 //!   snapshot when it joins the queue, so what the transaction then reads is older than what the last holder wrote. Use a
 //!   guard.

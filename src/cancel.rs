@@ -61,7 +61,8 @@ impl CancellationToken {
     /// A request with this token that begins to wait later fails with [`Error::Cancelled`](crate::Error::Cancelled),
     /// too. A request that acquires its ticket at the instant of the call keeps it.
     ///
-    /// Limitation: PostgreSQL may ignore a cancellation at the instant of a timeout. If the wait has to end, repeat
+    /// Limitation: if the wait ends by itself at the instant of the call, the cancellation may meet the next statement of
+    /// the waiter's session. PostgreSQL may ignore a cancellation at the instant of a timeout. If the wait has to end, repeat
     /// this call until the waiting call has returned.
     ///
     /// Takes one round trip for each running wait. `conn` has to be another connection than the one that waits, of the

@@ -1,22 +1,22 @@
--- A ticket is a row, and to hold a ticket is to hold the lock of its row. No column says who holds what: PostgreSQL releases
--- the lock when the transaction of its holder ends, in whatever way. The functions are in sql/postgres.
+-- Each ticket is a row. A transaction holds a ticket while it holds the lock of the row. No column says who holds what:
+-- PostgreSQL releases the lock when the transaction ends, by commit, rollback or crash. The functions are in sql/postgres.
 
 CREATE TABLE dbsemaphore.semaphore (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     -- "C": names are equal if their bytes are, whatever collation the database has or gets by an upgrade.
     name text COLLATE "C" NOT NULL UNIQUE CHECK (char_length(name) BETWEEN 1 AND 255),
-    -- Each `make` writes this. Under REPEATABLE READ, a resize that did not see the one before it so fails with a
-    -- serialization error, instead of counting rows that it can't see.
+    -- Each `make` writes this. Under REPEATABLE READ, a resize that does not see an earlier one then fails with a serialization
+    -- error, instead of counting rows that it can't see.
     resized_at timestamptz NOT NULL DEFAULT now(),
-    -- From this slot on there may be deleted tickets that VACUUM has not removed yet: a search stops here.
+    -- One more than the highest slot. A search stops here: above, there may be deleted tickets that VACUUM has not removed.
     slot_bound integer NOT NULL DEFAULT 0 CHECK (slot_bound >= 0),
     -- PostgreSQL increases its timeline when a standby is promoted, but a new cluster, filled by pg_upgrade or from a
     -- dump, begins with timeline 1 again. These columns move with a semaphore: the cluster and timeline where it was last
     -- seen, and the high bits of its fencing tokens there.
     system_identifier bigint NOT NULL,
     timeline integer NOT NULL,
-    -- The name of the first WAL file of the next timeline begins with this. To compare names costs less than to compute a
-    -- timeline from one.
+    -- The name of the first WAL file of the next timeline begins with this. Comparing names is cheaper than computing
+    -- a timeline.
     next_timeline text COLLATE "C" NOT NULL GENERATED ALWAYS AS (upper(lpad(to_hex(timeline + 1), 8, '0'))) STORED,
     epoch integer NOT NULL CHECK (epoch > 0)
 );
@@ -24,7 +24,7 @@ CREATE TABLE dbsemaphore.semaphore (
 CREATE TABLE dbsemaphore.ticket (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     semaphore_id bigint NOT NULL REFERENCES dbsemaphore.semaphore (id),
-    -- Numbers the tickets of a semaphore from 0, nearly without gaps.
+    -- Numbers the tickets of a semaphore from 0. A shrink may leave gaps, which a growth fills first.
     slot integer NOT NULL CHECK (slot >= 0),
     -- The bits of the slot in reverse. Neighbours in this order are far apart as slots, and however many slots there are,
     -- their keys are spread evenly from 0 to 2^31. So a range of keys holds a known number of tickets, and an available one
@@ -43,7 +43,7 @@ CREATE TABLE dbsemaphore.function_version (
     checksum text COLLATE "C" NOT NULL
 );
 
--- What follows becomes the documentation of the Rust module `schema`.
+-- The Rust module `schema` has its documentation from these comments.
 COMMENT ON TABLE dbsemaphore.semaphore IS 'Counting semaphores. Create and resize them with this crate only.';
 COMMENT ON COLUMN dbsemaphore.semaphore.id IS 'What `ticket.semaphore_id` refers to.';
 COMMENT ON COLUMN dbsemaphore.semaphore.name IS 'The name, 1 to 255 characters.';

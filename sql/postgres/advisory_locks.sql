@@ -1,9 +1,10 @@
--- The advisory locks of this library, by kind:
---   q, queue head: its holder is the head of the queue of a semaphore, the others of the queue wait for it;
+-- The advisory locks of the queues, by kind:
+--   q, queue head: the head of the queue of a semaphore holds it, and the other waiters wait for it;
 --   o, no overtaking: the head holds it while it has too few tickets, and nobody else acquires one;
---   w, waits: a waiter shows by a shared one how many tickets it waits for;
---   c, cancellation: a waiter shows by a shared one under which number its wait can be cancelled.
--- Nobody ever waits for the last two. They are locks because a lock ends with its session.
+--   w, waits: each waiter holds a shared one, whose number says how many tickets it waits for;
+--   c, cancellation: each waiter holds a shared one, under whose number its wait can be cancelled.
+-- No session ever waits for w or c. PostgreSQL releases both when the session ends. By another kind of advisory lock, holders
+-- publish their tickets: see `_holder_key`.
 
 -- The key of a lock. The upper half is "dbs" in ASCII and the kind, the lower half is the number: the id of the semaphore
 -- (q, o), how many tickets (w), or the number of the cancellation (c).
@@ -20,6 +21,8 @@ AS $$
     SELECT chr((l.classid::bigint & 255)::integer), l.objid::bigint, l.pid, l.mode, l.granted, l.waitstart
     FROM pg_locks l
     WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.classid::bigint >> 8 = x'646273'::bigint
+      -- The letters of the kinds: c, o, q, w.
+      AND l.classid::bigint & 255 IN (99, 111, 113, 119)
       AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
 $$;
 
@@ -32,11 +35,14 @@ RETURN CASE WHEN pg_try_advisory_lock_shared(dbsemaphore._advisory_key('o', sema
 
 -- Releases each lock of these kinds that this session holds, after an error in the queue. A cancellation that arrives when
 -- PostgreSQL grants a lock leaves the lock granted, though the statement that asked for it failed. A cancellation that
--- arrives here is ignored: the statement ends at once anyway, and a stopped client could not release the locks later.
-CREATE OR REPLACE FUNCTION dbsemaphore._release_queue_locks() RETURNS void
+-- arrives here does not end this function, because a stopped client could not release the locks later. Returns whether there
+-- was one: a caller that goes on has to raise it.
+CREATE OR REPLACE FUNCTION dbsemaphore._release_queue_locks() RETURNS boolean
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    was_cancelled boolean := false;
 BEGIN
     LOOP
         BEGIN
@@ -44,8 +50,9 @@ BEGIN
                     ELSE pg_advisory_unlock(dbsemaphore._advisory_key(l.kind, l.number)) END
             FROM dbsemaphore.advisory_locks() AS l
             WHERE l.granted AND l.pid = pg_backend_pid();
-            RETURN;
+            RETURN was_cancelled;
         EXCEPTION WHEN query_canceled THEN
+            was_cancelled := true;
         END;
     END LOOP;
 END

@@ -1,6 +1,6 @@
 -- Fencing tokens: in the high bits an epoch, below it the clock in microseconds. A token is made while the row locks are
--- held, so that it is higher than that of any earlier holder. A sequence would not do: a crash loses the numbers it has given
--- out, because a transaction that is rolled back flushes nothing.
+-- held, so that it is higher than that of any earlier holder, unless the clock was set back on the same timeline. A sequence
+-- would not do: after a crash it repeats numbers, because a transaction that is rolled back flushes nothing.
 --
 -- The epoch increases with each promotion of a standby, and with each recorded move of a semaphore to another cluster.
 
@@ -19,13 +19,16 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    RETURN CASE WHEN has_function_privilege('pg_control_system()', 'EXECUTE')
-        THEN (SELECT c.system_identifier FROM pg_control_system() AS c) ELSE 0 END;
+    -- In one expression, PostgreSQL would check the right to call the function in any case.
+    IF has_function_privilege('pg_control_system()', 'EXECUTE') THEN
+        RETURN (SELECT c.system_identifier FROM pg_control_system() AS c);
+    END IF;
+    RETURN 0;
 END
 $$;
 
 -- The next token of a semaphore with these columns. While the timeline is the recorded one, this function does not compute
--- its number: that would cost half as much again.
+-- its number, which would cost half as much again as all of a token.
 CREATE OR REPLACE FUNCTION dbsemaphore._next_fencing_token(timeline integer, next_timeline text, epoch integer)
 RETURNS bigint
 LANGUAGE sql
@@ -63,10 +66,12 @@ DECLARE
 BEGIN
     UPDATE dbsemaphore.semaphore s
     SET epoch = s.epoch + CASE
-            WHEN s.system_identifier IN (current_system, 0) AND s.timeline <= current_timeline
-            THEN current_timeline - s.timeline ELSE 16 END,
+            WHEN s.timeline <= current_timeline AND (current_system = 0 OR s.system_identifier IN (current_system, 0))
+            THEN current_timeline - s.timeline
+            -- A higher timeline has increased tokens before this.
+            ELSE 16 + greatest(0, current_timeline - s.timeline) END,
         timeline = current_timeline,
-        system_identifier = current_system
+        system_identifier = CASE WHEN current_system = 0 THEN s.system_identifier ELSE current_system END
     FROM (SELECT o.id FROM dbsemaphore.semaphore o WHERE o.id = ANY (semaphore_ids) FOR NO KEY UPDATE SKIP LOCKED) AS moved
     WHERE s.id = moved.id
       AND (s.timeline <> current_timeline OR s.system_identifier <> current_system AND current_system <> 0);

@@ -2,7 +2,7 @@
 
 -- The setting `dbsemaphore.held_tickets` has ' {semaphore_id,token,ticket_id,ticket_id}' for each semaphore. A setting made
 -- with SET LOCAL follows transactions and savepoints as row locks do.
-CREATE OR REPLACE FUNCTION dbsemaphore._get_held_tickets(semaphore_id bigint, OUT ticket_ids bigint[], OUT token bigint)
+CREATE OR REPLACE FUNCTION dbsemaphore._get_own_tickets(semaphore_id bigint, OUT ticket_ids bigint[], OUT token bigint)
 LANGUAGE plpgsql AS $$
 DECLARE
     recorded bigint[] := (regexp_match(
@@ -14,7 +14,7 @@ END
 $$;
 
 -- Records that these are the tickets of the semaphore that the transaction holds, and returns their fencing token.
-CREATE OR REPLACE FUNCTION dbsemaphore._record_held_tickets(semaphore_id bigint, ticket_ids bigint[]) RETURNS bigint
+CREATE OR REPLACE FUNCTION dbsemaphore._record_own_tickets(semaphore_id bigint, ticket_ids bigint[]) RETURNS bigint
 LANGUAGE plpgsql AS $$
 #variable_conflict use_variable
 DECLARE

@@ -44,7 +44,7 @@ END
 $$;
 
 -- What `_publish_held_tickets` has published in this database: the low 26 bits of the ticket's id, and since when it is held,
--- null if that time lies ahead. A prepared transaction has a number, `prepared`, and no process.
+-- null if that time is in the future. A prepared transaction has a number, `prepared`, and no process.
 CREATE OR REPLACE FUNCTION dbsemaphore._published_tickets()
 RETURNS TABLE (ticket_id_bits bigint, pid integer, prepared xid, held_since timestamptz)
 LANGUAGE sql STABLE
@@ -53,7 +53,7 @@ AS $$
     SELECT ((l.classid::bigint & x'ffffff'::bigint) << 2) | (l.objid::bigint >> 30),
         l.pid,
         x.transactionid,
-        -- Half of what 30 bits can tell, 194 days, is for times that lie ahead: then the clock was set back.
+        -- Half of what 30 bits can tell, 194 days, is for times in the future: then the clock was set back.
         CASE WHEN age.ticks < 536870912 THEN clock_timestamp() - age.ticks / 32.0 * interval '1 s' END
     FROM pg_locks l
         LEFT JOIN pg_locks x ON l.pid IS NULL AND x.pid IS NULL AND x.virtualtransaction = l.virtualtransaction
@@ -72,21 +72,22 @@ LANGUAGE plpgsql STABLE AS $$
 BEGIN
     RETURN EXISTS (
         SELECT FROM pg_trigger t
-        WHERE t.tgrelid = 'dbsemaphore.ticket'::regclass AND t.tgconstrrelid <> 'dbsemaphore.semaphore'::regclass);
+        WHERE t.tgrelid = 'dbsemaphore.ticket'::regclass
+          AND t.tgconstrrelid NOT IN (0, 'dbsemaphore.semaphore'::regclass));
 END
 $$;
 
--- The held tickets of one semaphore, or of all if null: by which session or prepared transaction, and since when. First come
--- those that are published. Without foreign keys, those follow whose row was locked by a running transaction. If that
--- transaction has published another ticket, it holds more than 64 tickets. Otherwise the ticket was locked without this
--- library, and its holder is null.
-CREATE OR REPLACE FUNCTION dbsemaphore._held_tickets(only_semaphore_id bigint)
+-- The held tickets of one semaphore, or of all if null: by which session or prepared transaction, and since when. Returns the
+-- published tickets and, if no foreign key refers to tickets, each other ticket whose locker is running. If that locker
+-- has published another ticket, it holds more than 64 tickets. Otherwise the ticket was locked without this library, and its
+-- holder is null.
+CREATE OR REPLACE FUNCTION dbsemaphore._all_held_tickets(only_semaphore_id bigint)
 RETURNS TABLE (semaphore_id bigint, ticket_id bigint, pid integer, prepared xid, held_since timestamptz)
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
     WITH published AS MATERIALIZED (
-        -- If two publish the same ticket: the one that has locked its row, otherwise the later one, because the earlier one
+        -- If two transactions publish one ticket, the one that has locked its row, otherwise the later one: the earlier one
         -- is just about to end.
         SELECT DISTINCT ON (t.id) t.semaphore_id, t.id, p.pid, p.prepared, p.held_since, t.xmax
         FROM dbsemaphore._published_tickets() AS p
@@ -115,7 +116,7 @@ $$;
 
 -- The waiters in the queue of one semaphore, or of all if null. Position 1 is the head.
 CREATE OR REPLACE FUNCTION dbsemaphore._queue(only_semaphore_id bigint)
-RETURNS TABLE (semaphore_id bigint, queue_position bigint, pid integer, requested integer, waiting_since timestamptz)
+RETURNS TABLE (semaphore_id bigint, queue_position bigint, pid integer, needed integer, waiting_since timestamptz)
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -137,36 +138,37 @@ LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     -- A statement of its own: if row level security hides a whole table, PostgreSQL does not evaluate a part of the next one.
-    SELECT dbsemaphore._check_row_security(false);
+    -- PostgreSQL otherwise keeps what it has read of sessions until the transaction ends.
+    SELECT dbsemaphore._check_row_security(false), pg_stat_clear_snapshot();
     SELECT h.ticket_id, h.pid, coalesce(pg_get_userbyid(a.usesysid), x.owner)::text, n.application_name, n.label, a.client_addr,
         h.held_since, coalesce(a.xact_start, x.prepared), x.gid
     FROM dbsemaphore.semaphore s
-        CROSS JOIN LATERAL dbsemaphore._held_tickets(s.id) AS h
+        CROSS JOIN LATERAL dbsemaphore._all_held_tickets(s.id) AS h
         -- Read after the locks, by process: behind a pooler, a session changes its name.
         LEFT JOIN LATERAL pg_stat_get_activity(h.pid) AS a ON h.pid IS NOT NULL
         LEFT JOIN pg_prepared_xacts x ON x.transaction = h.prepared
         LEFT JOIN LATERAL dbsemaphore._parse_application_name(a.application_name) AS n ON true
-    WHERE s.name = semaphore_name AND dbsemaphore._check_primary()
+    WHERE s.name = semaphore_name COLLATE "C" AND dbsemaphore._check_primary()
     ORDER BY h.ticket_id
 $$;
 
--- The waiters in the queue of one semaphore. The head of the queue waits for another lock by now: there, `waiting_since` is
--- the start of its statement.
+-- The waiters in the queue of one semaphore. `waiting_since` is the start of the waiter's statement, or of its wait for the queue
+-- head lock where the role may not see that.
 CREATE OR REPLACE FUNCTION dbsemaphore.waiters(semaphore_name text)
 RETURNS TABLE (
-    queue_position bigint, requested integer, pid integer, usename text, application_name text, label text, client_addr inet,
+    queue_position bigint, needed integer, pid integer, usename text, application_name text, label text, client_addr inet,
     waiting_since timestamptz)
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
-    SELECT dbsemaphore._check_row_security(false);
-    SELECT q.queue_position, q.requested, q.pid, a.usename::text, n.application_name, n.label, a.client_addr,
+    SELECT dbsemaphore._check_row_security(false), pg_stat_clear_snapshot();
+    SELECT q.queue_position, q.needed, q.pid, pg_get_userbyid(a.usesysid)::text, n.application_name, n.label, a.client_addr,
         coalesce(a.query_start, q.waiting_since)
     FROM dbsemaphore.semaphore s
         CROSS JOIN LATERAL dbsemaphore._queue(s.id) AS q
-        LEFT JOIN pg_stat_activity a ON a.pid = q.pid
+        LEFT JOIN LATERAL pg_stat_get_activity(q.pid) AS a ON true
         LEFT JOIN LATERAL dbsemaphore._parse_application_name(a.application_name) AS n ON true
-    WHERE s.name = semaphore_name AND dbsemaphore._check_primary()
+    WHERE s.name = semaphore_name COLLATE "C" AND dbsemaphore._check_primary()
     ORDER BY q.queue_position
 $$;
 
@@ -181,7 +183,7 @@ AS $$
     FROM dbsemaphore.semaphore s
         LEFT JOIN (SELECT t.semaphore_id, count(*) AS size FROM dbsemaphore.ticket t GROUP BY 1) AS t
             ON t.semaphore_id = s.id
-        LEFT JOIN (SELECT h.semaphore_id, count(*) AS in_use FROM dbsemaphore._held_tickets(NULL) AS h GROUP BY 1) AS h
+        LEFT JOIN (SELECT h.semaphore_id, count(*) AS in_use FROM dbsemaphore._all_held_tickets(NULL) AS h GROUP BY 1) AS h
             ON h.semaphore_id = s.id
         LEFT JOIN (SELECT q.semaphore_id, count(*) AS waiting FROM dbsemaphore._queue(NULL) AS q GROUP BY 1) AS q
             ON q.semaphore_id = s.id
@@ -189,7 +191,7 @@ AS $$
     ORDER BY s.name
 $$;
 
--- The age of a time in milliseconds. Null for a time that lies ahead: then the clock was set back.
+-- The age of a time in milliseconds. Null for a time in the future: then the clock was set back.
 CREATE OR REPLACE FUNCTION dbsemaphore._age_ms(since timestamptz) RETURNS bigint
 LANGUAGE sql STABLE
 RETURN CASE WHEN since <= clock_timestamp() THEN (extract(epoch FROM clock_timestamp() - since) * 1000)::bigint END;

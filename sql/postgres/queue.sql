@@ -1,35 +1,37 @@
--- The queue of a semaphore. PostgreSQL's own lock queue is the queue, and its head has the queue head lock (q), a session-level
--- advisory lock. Only the head searches for tickets, or holds some while it waits for more. A transaction-level lock would not
--- do: it can't be released before the transaction ends. So each way out of the queue has to release the lock, also when that
--- is cancelled itself: see `_release_queue_locks`.
-
--- Sleeps on the row lock of a ticket that somebody holds, for at most `max_wait`. Returns its id if PostgreSQL grants the lock,
--- and null otherwise. If no ticket is held, sleeps only.
+-- The queue of a semaphore. Waiters wait for its queue head lock (q), an advisory lock, in PostgreSQL's order. Only the head,
+-- which holds that lock, searches for tickets, or holds some while it waits for more. The lock is a session-level one, because
+-- a transaction-level lock can't be released before the transaction ends. So each way out of the queue has to release it,
+-- also when that is cancelled itself: see `_release_queue_locks`.
 --
--- Up to 64 slots, the first `attempt` is for the ticket that has been held longest, the next one for the second, and so on,
--- wrapped around. With more, it is for a random ticket.
+-- `_acquire` and `_remove_tickets` fix the planner's settings and search_path for all that they call.
+
+-- Sleeps on the row lock of a ticket for at most `max_wait`. Returns its id as soon as PostgreSQL grants the lock, and null
+-- otherwise. If there is no ticket, sleeps only.
+--
+-- Up to 64 slots, `rotation` 0 is the ticket whose locker has the oldest number, 1 the second, and so on, wrapped around. With
+-- more slots, it is a random ticket.
 CREATE OR REPLACE FUNCTION dbsemaphore._wait_for_ticket(
-    semaphore_id bigint, slot_bound integer, excluded_ids bigint[], attempt integer, max_wait interval)
+    semaphore_id bigint, slot_bound integer, excluded_ids bigint[], rotation integer, max_wait interval)
 RETURNS bigint
 LANGUAGE plpgsql AS $$
 #variable_conflict use_variable
 DECLARE
-    start integer;
+    first_slot integer;
     ticket_id bigint;
 BEGIN
     -- At least 1: 0 would mean for ever.
     PERFORM set_config('lock_timeout', greatest(1, ceil(extract(epoch FROM max_wait) * 1000))::bigint::text, true);
     IF slot_bound <= 64 THEN
         SELECT t.id INTO ticket_id FROM dbsemaphore.ticket t
-        WHERE t.semaphore_id = semaphore_id AND t.slot = (
-            SELECT o.slot FROM dbsemaphore.ticket o
+        WHERE t.id = (
+            SELECT o.id FROM dbsemaphore.ticket o
             WHERE o.semaphore_id = semaphore_id AND o.slot < slot_bound AND o.id <> ALL (excluded_ids)
-            ORDER BY age(o.xmax) DESC OFFSET attempt % greatest(1, slot_bound - cardinality(excluded_ids)) LIMIT 1)
+            ORDER BY age(o.xmax) DESC OFFSET rotation % greatest(1, slot_bound - cardinality(excluded_ids)) LIMIT 1)
         FOR NO KEY UPDATE;
     ELSE
-        start := floor(random() * slot_bound);
+        first_slot := floor(random() * slot_bound);
         SELECT t.id INTO ticket_id FROM dbsemaphore.ticket t
-        WHERE t.semaphore_id = semaphore_id AND t.slot >= start AND t.slot < slot_bound AND t.id <> ALL (excluded_ids)
+        WHERE t.semaphore_id = semaphore_id AND t.slot >= first_slot AND t.slot < slot_bound AND t.id <> ALL (excluded_ids)
         ORDER BY t.slot LIMIT 1 FOR NO KEY UPDATE;
     END IF;
     IF ticket_id IS NULL THEN
@@ -43,7 +45,7 @@ $$;
 
 -- Locks the available tickets that the head still needs.
 CREATE OR REPLACE FUNCTION dbsemaphore._lock_for_head(
-    semaphore_id bigint, slot_bound integer, still_needed integer, excluded_ids bigint[], highest_slot_first boolean)
+    semaphore_id bigint, slot_bound integer, needed integer, excluded_ids bigint[], highest_slot_first boolean)
 RETURNS bigint[]
 LANGUAGE plpgsql AS $$
 #variable_conflict use_variable
@@ -55,10 +57,10 @@ BEGIN
             SELECT t.id FROM dbsemaphore.ticket t
             WHERE t.semaphore_id = semaphore_id AND t.slot < slot_bound AND t.id <> ALL (excluded_ids)
             ORDER BY t.slot DESC
-            LIMIT still_needed
+            LIMIT needed
             FOR NO KEY UPDATE SKIP LOCKED);
     ELSE
-        locked_ids := dbsemaphore._lock_available_tickets(semaphore_id, slot_bound, still_needed, excluded_ids, 1);
+        locked_ids := dbsemaphore._lock_available_tickets(semaphore_id, slot_bound, needed, excluded_ids, 1);
     END IF;
     IF locked_ids <> '{}' THEN
         PERFORM dbsemaphore._publish_held_tickets(locked_ids);
@@ -67,10 +69,10 @@ BEGIN
 END
 $$;
 
--- What the head of the queue does: returns as soon as it has locked `requested` tickets beside those in `held_ids`. Raises
--- DBS00 at `wait_until`, or if the semaphore can't have as many.
+-- What the head of the queue does: returns as soon as it has locked `needed` tickets beside those in `held_ids`. Raises DBS00 at
+-- `wait_until`, or if the semaphore has too few tickets or was destroyed.
 CREATE OR REPLACE FUNCTION dbsemaphore._acquire_as_head(
-    semaphore_id bigint, requested integer, held_ids bigint[], wait_until timestamptz, highest_slot_first boolean)
+    semaphore_id bigint, needed integer, held_ids bigint[], wait_until timestamptz, highest_slot_first boolean)
 RETURNS bigint[]
 LANGUAGE plpgsql AS $$
 #variable_conflict use_variable
@@ -88,9 +90,9 @@ DECLARE
     long_sleep_pause interval := interval '4 s';
     is_long boolean;
     no_overtaking_key bigint := dbsemaphore._advisory_key('o', semaphore_id);
-    blocks_others boolean := false;
-    total integer := requested + cardinality(held_ids);
-    attempt integer := 0;
+    has_no_overtaking_lock boolean := false;
+    total integer := needed + cardinality(held_ids);
+    rotation integer := 0;
     slot_bound integer;
     ticket_id bigint;
     locked_ids bigint[] := '{}';
@@ -100,11 +102,11 @@ BEGIN
         slot_bound := (SELECT s.slot_bound FROM dbsemaphore.semaphore s WHERE s.id = semaphore_id);
         IF slot_bound > 0 THEN
             locked_ids := locked_ids || dbsemaphore._lock_for_head(
-                semaphore_id, slot_bound, requested - cardinality(locked_ids), held_ids || locked_ids, highest_slot_first);
+                semaphore_id, slot_bound, needed - cardinality(locked_ids), held_ids || locked_ids, highest_slot_first);
         END IF;
-        EXIT WHEN cardinality(locked_ids) >= requested;
+        EXIT WHEN cardinality(locked_ids) >= needed;
 
-        -- A semaphore of size 0 is closed, and lets everybody wait. One that was destroyed does not.
+        -- At size 0 the head keeps waiting.
         IF slot_bound IS NULL OR clock_timestamp() >= wait_until
             OR (slot_bound > 0 AND total > 1 AND total > (
                 SELECT count(*) FROM (
@@ -117,20 +119,24 @@ BEGIN
         IF clock_timestamp() >= statement_timeout_at THEN
             RAISE EXCEPTION 'canceling statement due to statement timeout' USING ERRCODE = 'query_canceled';
         END IF;
-        IF NOT blocks_others THEN
+        IF slot_bound = 0 AND current_setting('transaction_isolation') <> 'read committed' THEN
+            RAISE EXCEPTION 'could not serialize access: the semaphore has no tickets in the snapshot of this transaction'
+                USING ERRCODE = 'serialization_failure';
+        END IF;
+        IF NOT has_no_overtaking_lock THEN
             PERFORM pg_advisory_lock(no_overtaking_key);
-            blocks_others := true;
+            has_no_overtaking_lock := true;
         END IF;
 
-        -- With several tickets, any of them may be released. So the head changes the ticket that it sleeps on, the less often
-        -- the longer it waits.
+        -- With several tickets, any of them may be released. So the head changes the ticket after each sleep. Sleeps grow from
+        -- 2 ms to 0.4 s.
         --
-        -- With one ticket there is nothing to change to. PostgreSQL looks for a deadlock when a sleep has lasted for
+        -- With one ticket the head sleeps on it all the time. PostgreSQL looks for a deadlock when a sleep has lasted for
         -- deadlock_timeout, and finds it if all others in the cycle sleep at that time. So the first sleep is a long one: the
         -- last to join the cycle finds the others in short sleeps, between which they are awake for some milliseconds. If it
         -- misses one of them, a later long sleep finds the cycle.
         is_long := slot_bound = 1 AND clock_timestamp() >= long_sleep_at;
-        ticket_id := dbsemaphore._wait_for_ticket(semaphore_id, slot_bound, held_ids || locked_ids, attempt, least(
+        ticket_id := dbsemaphore._wait_for_ticket(semaphore_id, slot_bound, held_ids || locked_ids, rotation, least(
             wait_until - clock_timestamp(),
             CASE WHEN is_long THEN deadlock_timeout + interval '0.4 s'
                  WHEN slot_bound = 1 THEN short_sleep
@@ -139,34 +145,37 @@ BEGIN
             long_sleep_at := clock_timestamp() + long_sleep_pause;
             long_sleep_pause := least(long_sleep_pause * 2, interval '60 s');
         END IF;
-        attempt := attempt + 1;
+        rotation := rotation + 1;
         IF ticket_id IS NOT NULL THEN
             locked_ids := locked_ids || ticket_id;
             PERFORM dbsemaphore._publish_held_tickets(ARRAY[ticket_id]);
+            EXIT WHEN cardinality(locked_ids) >= needed;
         END IF;
     END LOOP;
-    IF blocks_others THEN
+    IF has_no_overtaking_lock THEN
         PERFORM pg_advisory_unlock(no_overtaking_key);
     END IF;
     RETURN locked_ids;
 END
 $$;
 
--- Waits in the queue until it has locked `requested` tickets beside those in `held_ids`, and returns their ids. Returns null, and
--- nothing is locked, at `deadline`, or if the semaphore can't have as many. Raises lock_not_available at `lock_timeout_at`, which
--- is that of the caller's lock_timeout. Either may be null, for no limit. `cancellation`: see `_cancel_wait`.
+-- Waits in the queue until it has locked `needed` tickets beside those in `held_ids`, and returns their ids. Returns null, and
+-- nothing is locked, at `deadline`, or if the semaphore has too few tickets or was destroyed. Raises lock_not_available at
+-- `lock_timeout_at`, which is that of the caller's lock_timeout. Either time may be null, for no limit. A guard, whose
+-- transaction holds nothing else, joins the queue again if it is the victim of a deadlock. `cancellation`: see `_cancel_wait`.
 CREATE OR REPLACE FUNCTION dbsemaphore._wait_in_queue(
-    semaphore_id bigint, requested integer, held_ids bigint[], deadline timestamptz, lock_timeout_at timestamptz,
-    highest_slot_first boolean, cancellation bigint)
+    semaphore_id bigint, needed integer, held_ids bigint[], deadline timestamptz, lock_timeout_at timestamptz,
+    highest_slot_first boolean, is_guard boolean, cancellation bigint)
 RETURNS bigint[]
 LANGUAGE plpgsql AS $$
 #variable_conflict use_variable
 DECLARE
     queue_head_key bigint := dbsemaphore._advisory_key('q', semaphore_id);
-    waits_key bigint := dbsemaphore._advisory_key('w', requested);
+    waits_key bigint := dbsemaphore._advisory_key('w', needed);
     cancellation_key bigint := dbsemaphore._advisory_key('c', cancellation);
     saved_lock_timeout text := current_setting('lock_timeout');
     wait_until timestamptz := least(deadline, lock_timeout_at);
+    may_join_again boolean := true;
     locked_ids bigint[];
 BEGIN
     LOOP
@@ -177,7 +186,7 @@ BEGIN
             END IF;
             PERFORM pg_advisory_lock_shared(waits_key), pg_advisory_lock_shared(cancellation_key);
             PERFORM pg_advisory_lock(queue_head_key);
-            locked_ids := dbsemaphore._acquire_as_head(semaphore_id, requested, held_ids, wait_until, highest_slot_first);
+            locked_ids := dbsemaphore._acquire_as_head(semaphore_id, needed, held_ids, wait_until, highest_slot_first);
             IF current_setting('lock_timeout') <> saved_lock_timeout THEN
                 PERFORM set_config('lock_timeout', saved_lock_timeout, true);
             END IF;
@@ -193,15 +202,20 @@ BEGIN
                 END IF;
                 RETURN NULL;
             WHEN deadlock_detected THEN
-                PERFORM dbsemaphore._release_queue_locks();
-                -- PostgreSQL chose its victim among all in the cycle. A transaction that holds no ticket did not cause it.
-                IF current_setting('dbsemaphore.held_tickets', true) <> '' THEN
+                IF dbsemaphore._release_queue_locks() THEN
+                    RAISE EXCEPTION USING ERRCODE = 'query_canceled', MESSAGE = 'canceling statement due to user request';
+                END IF;
+                -- PostgreSQL chooses its victim among all in the cycle. A guard holds nothing that could have caused it but
+                -- its place in the queue. Another transaction without tickets may have caused it by another lock: then there
+                -- is a second deadlock.
+                IF NOT may_join_again OR current_setting('dbsemaphore.held_tickets', true) <> '' THEN
                     RAISE;
                 END IF;
+                may_join_again := is_guard;
             WHEN query_canceled THEN
                 PERFORM dbsemaphore._release_queue_locks();
                 RAISE EXCEPTION USING ERRCODE = SQLSTATE, MESSAGE = SQLERRM,
-                    HINT = 'the wait for a ticket was cancelled, by statement_timeout or by another session';
+                    HINT = 'the wait for a ticket was cancelled, by statement_timeout, the client or another session';
             WHEN OTHERS THEN
                 PERFORM dbsemaphore._release_queue_locks();
                 RAISE;
@@ -210,8 +224,8 @@ BEGIN
 END
 $$;
 
--- `_try_acquire`, and if that is refused, a wait in the queue for at most that many milliseconds, or without limit if null.
--- Returns what `_try_acquire` does.
+-- Calls `_try_acquire`. If that is refused, waits in the queue for at most `timeout_ms`, or without limit if null. Returns what
+-- `_try_acquire` does.
 CREATE OR REPLACE FUNCTION dbsemaphore._acquire(
     semaphore_name text, requested integer, host_timeout_s integer, label text, timeout_ms bigint, cancellation bigint)
 RETURNS text
@@ -240,12 +254,13 @@ BEGIN
     IF label IS NOT NULL THEN
         PERFORM dbsemaphore._set_label(label);
     END IF;
-    held_ids := (SELECT h.ticket_ids FROM dbsemaphore._get_held_tickets(semaphore_id) AS h);
+    held_ids := (SELECT h.ticket_ids FROM dbsemaphore._get_own_tickets(semaphore_id) AS h);
     locked_ids := dbsemaphore._wait_in_queue(
-        semaphore_id, requested - cardinality(held_ids), held_ids, deadline, lock_timeout_at, false, cancellation);
+        semaphore_id, requested - cardinality(held_ids), held_ids, deadline, lock_timeout_at, false,
+        host_timeout_s IS NOT NULL, cancellation);
     IF locked_ids IS NOT NULL THEN
         held_ids := held_ids || locked_ids;
-        RETURN dbsemaphore._acquired(dbsemaphore._record_held_tickets(semaphore_id, held_ids), held_ids);
+        RETURN dbsemaphore._acquired(dbsemaphore._record_own_tickets(semaphore_id, held_ids), held_ids);
     END IF;
     -- Meanwhile the semaphore may have been resized or destroyed.
     semaphore_id := (SELECT s.id FROM dbsemaphore.semaphore s WHERE s.name = semaphore_name);
@@ -254,12 +269,13 @@ END
 $$;
 
 -- Cancels the waits with this number, and returns whether there was one. A waiter holds the advisory lock (c) of its number
--- exactly while it waits. So no session is cancelled for what it did before or does afterwards.
+-- exactly while it waits. If the wait ends between the look at the lock and the signal, the cancellation meets what the
+-- session does next.
 CREATE OR REPLACE FUNCTION dbsemaphore._cancel_wait(cancellation bigint) RETURNS boolean
 LANGUAGE sql
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT coalesce(bool_or(pg_cancel_backend(l.pid)), false)
     FROM dbsemaphore.advisory_locks() AS l
-    WHERE l.granted AND l.kind = 'c' AND l.number = cancellation
+    WHERE l.granted AND l.kind = 'c' AND l.number = cancellation & x'ffffffff'::bigint
 $$;

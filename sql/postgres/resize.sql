@@ -1,6 +1,6 @@
--- Deletes `remove_count` tickets. Waits for them in the queue as any waiter does; nobody else can acquire those that it has so
--- far. Tickets that this transaction holds itself are deleted last, and without waiting: the transaction holds them until it
--- ends. Waits for at most the caller's lock_timeout in all. If that is over, no ticket is deleted.
+-- Deletes `remove_count` tickets. Waits for them in the queue as any waiter does. No other transaction can acquire those that it
+-- has locked so far. Tickets that this transaction holds itself are deleted last, and without waiting: the transaction holds
+-- them until it ends. At the caller's lock_timeout, which bounds the whole wait, no ticket is deleted.
 CREATE OR REPLACE FUNCTION dbsemaphore._remove_tickets(semaphore_id bigint, remove_count integer) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -10,7 +10,7 @@ AS $$
 #variable_conflict use_variable
 DECLARE
     lock_timeout_at timestamptz := clock_timestamp() + nullif(current_setting('lock_timeout')::interval, interval '0');
-    held_ids bigint[] := (SELECT h.ticket_ids FROM dbsemaphore._get_held_tickets(semaphore_id) AS h);
+    held_ids bigint[] := (SELECT h.ticket_ids FROM dbsemaphore._get_own_tickets(semaphore_id) AS h);
     other_count integer := (SELECT count(*) FROM (
         SELECT t.id FROM dbsemaphore.ticket t WHERE t.semaphore_id = semaphore_id ORDER BY t.slot) AS t
         WHERE t.id <> ALL (held_ids));
@@ -18,10 +18,11 @@ DECLARE
 BEGIN
     IF other_count > 0 THEN
         removed_ids := dbsemaphore._wait_in_queue(
-            semaphore_id, least(remove_count, other_count), held_ids, NULL, lock_timeout_at, true, NULL);
+            semaphore_id, least(remove_count, other_count), held_ids, NULL, lock_timeout_at, true, false, NULL);
     END IF;
     IF removed_ids IS NULL THEN
-        RAISE EXCEPTION 'tickets of semaphore % have disappeared while it was resized', semaphore_id;
+        RAISE EXCEPTION 'semaphore % can''t be resized: its tickets were deleted meanwhile; try again', semaphore_id
+            USING ERRCODE = 'serialization_failure';
     END IF;
     removed_ids := removed_ids || held_ids[1:remove_count - other_count];
     DELETE FROM dbsemaphore.ticket t WHERE t.id = ANY (removed_ids);

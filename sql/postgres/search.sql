@@ -2,20 +2,23 @@
 -- that refers to a ticket neither waits for its holder nor makes the ticket unavailable. SKIP LOCKED tries held tickets one by
 -- one, so where a search starts decides what it costs.
 --
--- A plan may be used for longer than the size of a table stays the same. One that was made for three tickets would scan the
--- whole table when there are a hundred thousand. So the functions that call these switch off what would make the planner
--- choose anything but the index of the order that a query asks for. They switch off `jit`, too: to the planner, what it has to
--- use although it is off costs more than any compilation.
+-- PostgreSQL may use a plan after the table has grown. A plan that was made for three tickets would scan the whole table when
+-- there are a hundred thousand. So the functions that call these switch off sequential scans, bitmap scans and sorts: what
+-- remains is the index of the order that a query asks for. A query for one slot asks for a range of one, in order, because
+-- for an equal slot the planner would ignore the order. `jit` is off, too: what the planner has to use although it is off
+-- costs so much that PostgreSQL would compile the query.
+--
+-- None of these functions sets search_path: their callers do.
 
--- The slots whose tickets may be available, from `start` on and wrapped around, according to the lockers (`xmax`) that were
--- just read. The other tickets were held when this function began, by transactions that were running: those in the snapshot,
--- and those that are newer than each one that had ended.
+-- The slots whose tickets may be available, from `first_slot` on and wrapped around, according to the lockers (`xmax`) that were
+-- just read. The other tickets were held when this function began: a locker was running if the snapshot lists it, or if its
+-- number is not below the snapshot's xmax.
 --
 -- All slots may be available
 --   if the snapshot is older than what was read, as in REPEATABLE READ;
 --   if the locker may be an old sub-transaction, or a group of lockers (a multixact);
 --   if a foreign key of the application refers to tickets: then a lock may be a weaker one, which holds no ticket.
-CREATE OR REPLACE FUNCTION dbsemaphore._filter_available_slots(slots integer[], lockers xid[], start integer)
+CREATE OR REPLACE FUNCTION dbsemaphore._get_candidate_slots(slots integer[], lockers xid[], first_slot integer)
 RETURNS integer[]
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -29,26 +32,26 @@ BEGIN
         WHERE NOT (lockers_are_holders AND mxid_age(t.locker) <= 0 AND (
             age(t.locker) <= newest_age
             OR t.locker IN (SELECT r.xid8::xid FROM pg_snapshot_xip(snapshot) AS r (xid8))))
-        ORDER BY t.slot < start, t.slot);
+        ORDER BY t.slot < first_slot, t.slot);
 END
 $$;
 
 -- Locks up to `requested` available tickets and returns their ids. Tickets in `excluded_ids` don't count.
 --
 -- Up to 10,000 slots: reads who has locked each ticket, which costs a fraction of an attempt to lock it, and tries those that
--- may be available. Between the two, the only available ticket may change. So fewer than `requested` are returned only if
+-- may be available. Meanwhile another transaction may acquire them, and release others. So fewer than `requested` are returned only if
 -- all others were held at one instant (none may be available, or each has the same locker as in the round before), or if
--- holders changed in each of `attempts` rounds.
+-- holders changed in each of `max_rounds` rounds.
 --
 -- More slots: tries 1,024 random slots, then all of them in order. Fewer than `requested` are returned if each of the others was
 -- held when it was tried.
 CREATE OR REPLACE FUNCTION dbsemaphore._lock_available_tickets(
-    semaphore_id bigint, slot_bound integer, requested integer, excluded_ids bigint[], attempts integer)
+    semaphore_id bigint, slot_bound integer, requested integer, excluded_ids bigint[], max_rounds integer)
 RETURNS bigint[]
 LANGUAGE plpgsql AS $$
 #variable_conflict use_variable
 DECLARE
-    start integer := floor(random() * slot_bound);
+    first_slot integer := floor(random() * slot_bound);
     locked_ids bigint[] := '{}';
     all_slots integer[];
     candidate_slots integer[];
@@ -56,20 +59,22 @@ DECLARE
     current_lockers xid[];
 BEGIN
     IF slot_bound <= 10000 THEN
-        FOR attempt IN 1..attempts LOOP
+        FOR round IN 1..max_rounds LOOP
             SELECT array_agg(t.slot), array_agg(t.xmax) INTO all_slots, current_lockers
             FROM (SELECT o.slot, o.xmax FROM dbsemaphore.ticket o
                   WHERE o.semaphore_id = semaphore_id AND o.slot < slot_bound ORDER BY o.slot) AS t;
             EXIT WHEN current_lockers = previous_lockers;
             previous_lockers := current_lockers;
-            candidate_slots := dbsemaphore._filter_available_slots(all_slots, current_lockers, start);
+            candidate_slots := dbsemaphore._get_candidate_slots(all_slots, current_lockers, first_slot);
             EXIT WHEN candidate_slots = '{}';
             locked_ids := locked_ids || ARRAY(
                 SELECT t.id
                 FROM unnest(candidate_slots) AS c (slot),
                     LATERAL (
                         SELECT t.id FROM dbsemaphore.ticket t
-                        WHERE t.semaphore_id = semaphore_id AND t.slot = c.slot AND t.id <> ALL (excluded_ids || locked_ids)
+                        WHERE t.semaphore_id = semaphore_id AND t.slot BETWEEN c.slot AND c.slot
+                          AND t.id <> ALL (excluded_ids || locked_ids)
+                        ORDER BY t.slot LIMIT 1
                         FOR NO KEY UPDATE SKIP LOCKED) AS t
                 LIMIT requested - cardinality(locked_ids));
             EXIT WHEN cardinality(locked_ids) = requested;
@@ -84,13 +89,14 @@ BEGIN
             FROM (SELECT floor(random() * slot_bound)::integer AS slot FROM generate_series(1, 1024)) AS r,
                 LATERAL (
                     SELECT t.id FROM dbsemaphore.ticket t
-                    WHERE t.semaphore_id = semaphore_id AND t.slot = r.slot AND t.id <> ALL (excluded_ids)
+                    WHERE t.semaphore_id = semaphore_id AND t.slot BETWEEN r.slot AND r.slot AND t.id <> ALL (excluded_ids)
+                    ORDER BY t.slot LIMIT 1
                     FOR NO KEY UPDATE SKIP LOCKED) AS t
             LIMIT requested) AS l);
     IF cardinality(locked_ids) < requested THEN
         locked_ids := locked_ids || ARRAY(
             SELECT t.id FROM dbsemaphore.ticket t
-            WHERE t.semaphore_id = semaphore_id AND t.slot >= start AND t.slot < slot_bound
+            WHERE t.semaphore_id = semaphore_id AND t.slot >= first_slot AND t.slot < slot_bound
               AND t.id <> ALL (excluded_ids || locked_ids)
             ORDER BY t.slot
             LIMIT requested - cardinality(locked_ids)
@@ -99,7 +105,7 @@ BEGIN
     IF cardinality(locked_ids) < requested THEN
         locked_ids := locked_ids || ARRAY(
             SELECT t.id FROM dbsemaphore.ticket t
-            WHERE t.semaphore_id = semaphore_id AND t.slot < start AND t.id <> ALL (excluded_ids || locked_ids)
+            WHERE t.semaphore_id = semaphore_id AND t.slot < first_slot AND t.id <> ALL (excluded_ids || locked_ids)
             ORDER BY t.slot
             LIMIT requested - cardinality(locked_ids)
             FOR NO KEY UPDATE SKIP LOCKED);

@@ -4,8 +4,8 @@
 -- seconds the tickets of a vanished host are released. TCP probes the host after a third of that time; four unanswered
 -- probes take the rest. A Unix socket has no host to probe. Windows has no TCP user timeout: there the probes decide.
 --
--- A timeout that is off is set, too: a configuration that changes later would otherwise switch it on for this transaction.
--- lock_timeout is left alone: a guard that does not wait never waits for a lock.
+-- A timeout that is 0 is set, too, so that a changed configuration can't switch it on for this transaction. lock_timeout is
+-- left alone: a guard that does not wait never waits for a lock, and that of a waiting guard is 0 already.
 CREATE OR REPLACE FUNCTION dbsemaphore._apply_guard_settings(host_timeout_s integer) RETURNS text
 LANGUAGE sql
 RETURN concat(
@@ -20,7 +20,7 @@ RETURN concat(
         set_config('tcp_user_timeout', (host_timeout_s * 1000)::text, true)) END);
 
 -- The server then checks each second whether the client of a waiter is connected, so that a dead client leaves the queue. In
--- force from the next statement on. A server on Windows can't check, and refuses the setting.
+-- force from the next statement on. Servers on some systems can't check, and refuse the setting.
 --
 -- With log_lock_waits, each check makes PostgreSQL log the wait once more. There it checks as often as the server's own
 -- setting says, or each minute.
@@ -29,9 +29,10 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    RETURN CASE WHEN version() ~* 'mingw|msvc|visual c' THEN ''
-                ELSE set_config('client_connection_check_interval', CASE WHEN current_setting('log_lock_waits') = 'off' THEN '1s'
-                    ELSE coalesce(nullif(current_setting('client_connection_check_interval'), '0'), '60s') END, true) END;
+    RETURN set_config('client_connection_check_interval', CASE WHEN current_setting('log_lock_waits') = 'off' THEN '1s'
+        ELSE coalesce(nullif(current_setting('client_connection_check_interval'), '0'), '60s') END, true);
+EXCEPTION WHEN invalid_parameter_value THEN
+    RETURN '';
 END
 $$;
 

@@ -1,6 +1,6 @@
--- Where `_try_acquire` looks first: at the tickets from a random key to `_search_width` below, then to as much above. These are all
--- tickets of a semaphore with up to 31 slots, some 64 of one with up to 10,000, and some 256 of a larger one, in which it
--- costs more to read who has locked each.
+-- `_try_acquire` first looks at the tickets from a random key to `_search_width` below, then at those to as much above: all
+-- tickets of a semaphore with up to 31 slots, some 64 of one with up to 10,000, and some 256 of a larger one, in which it costs
+-- more to read who has locked each.
 CREATE OR REPLACE FUNCTION dbsemaphore._random_search_key() RETURNS integer
 LANGUAGE sql
 RETURN (random() * 2147483647)::integer;
@@ -23,10 +23,10 @@ RETURN requested = 1 AND label IS NULL AND coalesce(current_setting('dbsemaphore
 -- With a `host_timeout_s` the transaction is that of a guard: see `_apply_guard_settings`. The transaction has the label for as
 -- long as it holds the tickets.
 --
--- Nearly always, there is an available ticket near a random key. Nearly each call is
--- the first of its transaction, and PostgreSQL initializes each expression of a PL/pgSQL function once in each transaction,
--- which costs as much as its evaluation. So there are few of them, and names are qualified: to set search_path would cost
--- more. Functions in SQL whose body is RETURN and an expression are inlined, unless an argument that they use twice is a call.
+-- Most calls find an available ticket near a random key, and are the first of their transaction. PostgreSQL initializes each
+-- expression of a PL/pgSQL function once in each transaction, which costs as much as its evaluation. So this function has few
+-- expressions, and qualifies each name instead of setting search_path. PostgreSQL inlines a function in SQL whose body is RETURN
+-- and an expression, unless an argument that the function uses twice is a call.
 --
 -- PostgreSQL reads this text under the settings of the caller. So no string has a backslash, which
 -- standard_conforming_strings = off would take for an escape.
@@ -39,7 +39,7 @@ AS $$
 #variable_conflict use_variable
 DECLARE
     semaphore_id bigint;
-    start bigint;
+    start_key bigint;
     width bigint;
     timeline integer;
     next_timeline pg_catalog.text;
@@ -57,7 +57,7 @@ BEGIN
     SELECT s.id, dbsemaphore._random_search_key(), dbsemaphore._search_width(s.slot_bound),
         s.timeline, s.next_timeline, s.epoch,
         dbsemaphore._is_simple(requested, label) AND NOT dbsemaphore._has_blocked_waiter(s.id)
-    INTO semaphore_id, start, width, timeline, next_timeline, epoch, is_simple
+    INTO semaphore_id, start_key, width, timeline, next_timeline, epoch, is_simple
     FROM dbsemaphore.semaphore s
     WHERE s.name OPERATOR(pg_catalog.=) semaphore_name;
 
@@ -66,8 +66,8 @@ BEGIN
         SELECT t.id INTO ticket_id
         FROM dbsemaphore.ticket t
         WHERE t.semaphore_id OPERATOR(pg_catalog.=) semaphore_id
-          AND t.search_key OPERATOR(pg_catalog.<=) start
-          AND t.search_key OPERATOR(pg_catalog.>=) (start OPERATOR(pg_catalog.-) width)
+          AND t.search_key OPERATOR(pg_catalog.<=) start_key
+          AND t.search_key OPERATOR(pg_catalog.>=) (start_key OPERATOR(pg_catalog.-) width)
         ORDER BY t.search_key DESC
         LIMIT 1
         FOR NO KEY UPDATE SKIP LOCKED;
@@ -75,8 +75,8 @@ BEGIN
             SELECT t.id INTO ticket_id
             FROM dbsemaphore.ticket t
             WHERE t.semaphore_id OPERATOR(pg_catalog.=) semaphore_id
-              AND t.search_key OPERATOR(pg_catalog.>) start
-              AND t.search_key OPERATOR(pg_catalog.<=) (start OPERATOR(pg_catalog.+) width)
+              AND t.search_key OPERATOR(pg_catalog.>) start_key
+              AND t.search_key OPERATOR(pg_catalog.<=) (start_key OPERATOR(pg_catalog.+) width)
             ORDER BY t.search_key
             LIMIT 1
             FOR NO KEY UPDATE SKIP LOCKED;
@@ -92,13 +92,13 @@ BEGIN
                 THEN pg_catalog.concat('acquired ', token, ' ', ticket_id) END;
         END IF;
     END IF;
-    RETURN dbsemaphore._try_acquire_by_all_means(semaphore_id, requested, label);
+    RETURN dbsemaphore._try_acquire_any(semaphore_id, requested, label);
 END
 $$;
 
 -- The rest of `_try_acquire`: for several tickets, for a transaction that holds some already or has a label, and if no
 -- ticket was found near a random key. `semaphore_id` is null if there is no such semaphore.
-CREATE OR REPLACE FUNCTION dbsemaphore._try_acquire_by_all_means(semaphore_id bigint, requested integer, label text)
+CREATE OR REPLACE FUNCTION dbsemaphore._try_acquire_any(semaphore_id bigint, requested integer, label text)
 RETURNS text
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -116,9 +116,12 @@ BEGIN
         PERFORM dbsemaphore._check_row_security(true);
         RETURN 'unknown';
     END IF;
-    SELECT h.ticket_ids, h.token INTO held_ids, token FROM dbsemaphore._get_held_tickets(semaphore_id) AS h;
+    SELECT h.ticket_ids, h.token INTO held_ids, token FROM dbsemaphore._get_own_tickets(semaphore_id) AS h;
     IF cardinality(held_ids) < requested THEN
         SELECT s.slot_bound INTO slot_bound FROM dbsemaphore.semaphore s WHERE s.id = semaphore_id;
+        IF slot_bound IS NULL THEN
+            RETURN 'unknown';
+        END IF;
         IF slot_bound > 0 AND NOT dbsemaphore._has_blocked_waiter(semaphore_id) THEN
             locked_ids := dbsemaphore._lock_all_or_none(
                 semaphore_id, slot_bound, requested - cardinality(held_ids), held_ids);
@@ -132,7 +135,7 @@ BEGIN
             PERFORM dbsemaphore._set_label(label);
         END IF;
         held_ids := held_ids || locked_ids;
-        token := dbsemaphore._record_held_tickets(semaphore_id, held_ids);
+        token := dbsemaphore._record_own_tickets(semaphore_id, held_ids);
     END IF;
     RETURN dbsemaphore._acquired(token, held_ids);
 END
@@ -143,7 +146,7 @@ CREATE OR REPLACE FUNCTION dbsemaphore._acquired(token bigint, ticket_ids bigint
 LANGUAGE sql STABLE
 RETURN concat('acquired ', token, ' ', array_to_string(ticket_ids, ','));
 
--- The answer that too few tickets are available. A semaphore of size 0 is closed, and refuses everybody alike.
+-- The answer that too few tickets are available. At size 0, a semaphore is closed: it is never too small.
 CREATE OR REPLACE FUNCTION dbsemaphore._refusal(semaphore_id bigint, requested integer) RETURNS text
 LANGUAGE plpgsql AS $$
 #variable_conflict use_variable

@@ -63,7 +63,7 @@ const HOLDERS: &str = "SELECT h.ticket_id AS ticket, h.pid, h.usename AS role, h
      dbsemaphore._age_ms(h.transaction_start) AS transaction_for, h.prepared_transaction \
      FROM dbsemaphore.holders($1) AS h";
 
-const WAITERS: &str = "SELECT w.queue_position AS place, w.requested AS tickets, w.pid, w.usename AS role, \
+const WAITERS: &str = "SELECT w.queue_position AS place, w.needed AS tickets, w.pid, w.usename AS role, \
      w.application_name AS application, w.label, pg_catalog.host(w.client_addr) AS client_address, \
      dbsemaphore._age_ms(w.waiting_since) AS waited \
      FROM dbsemaphore.waiters($1) AS w";

@@ -1,6 +1,6 @@
 //! Deadlocks through the queue of a semaphore of one ticket, whatever order they come about in.
 
-use crate::tools::{assert_line_is_gone, database_with, eventually, free};
+use crate::tools::{assert_line_is_gone, database_with, eventually, free, number};
 use diesel::{Connection, connection::SimpleConnection};
 use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket};
 use std::{sync::Barrier, thread, time::Duration};
@@ -82,4 +82,43 @@ fn a_deadlock_is_found_by_the_last_to_join() {
             scope.spawn(move || run(last));
         }
     });
+}
+
+/// A transaction without tickets causes a deadlock by a lock of its own: the holder of the ticket waits for it, and has looked
+/// for deadlocks already.
+#[test]
+fn a_waiter_that_causes_deadlocks_by_another_lock_fails() {
+    let database = &database_with(1);
+    let lock = "SELECT pg_advisory_xact_lock(42)";
+    let mut waiter = database.connect();
+    let held = &Barrier::new(2);
+    thread::scope(|scope| {
+        let holder = scope.spawn(move || {
+            database.connect().transaction::<_, Error, _>(|c| {
+                sem::require(c, "x")?;
+                held.wait();
+                Ok(c.batch_execute(lock)?)
+            })
+        });
+        let failed = waiter.transaction::<_, Error, _>(|c| {
+            c.batch_execute(lock)?;
+            held.wait();
+            eventually(
+                "the holder has waited for longer than deadlock_timeout",
+                || {
+                    number(
+                        &mut database.connect(),
+                        "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory' \
+                         AND waitstart < now() - 2 * current_setting('deadlock_timeout')::interval",
+                    ) > 0
+                },
+            );
+            sem::require(c, Request::new("x").wait(LONG)).map(drop)
+        });
+        let failed = failed.unwrap_err();
+        assert!(failed.to_string().contains("deadlock"), "{failed}");
+        holder.join().unwrap().unwrap();
+    });
+    assert_eq!(free(database), 1);
+    assert_line_is_gone(database);
 }

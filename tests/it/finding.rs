@@ -138,3 +138,36 @@ fn finds_those_that_a_shrink_left_behind() {
     sem::make(&mut conn, "x", 100).unwrap();
     drop(SemaphoreTicket::require(&mut conn, Request::new("x").tickets(100)).unwrap());
 }
+
+/// A plan made for one ticket reads each of ten thousand a few times at most.
+#[test]
+fn plans_do_not_depend_on_statistics() {
+    let database = database_with(1);
+    let mut conn = database.connect();
+    conn.batch_execute(
+        "ALTER TABLE dbsemaphore.ticket SET (autovacuum_enabled = off); \
+         ALTER TABLE dbsemaphore.semaphore SET (autovacuum_enabled = off); \
+         ANALYZE dbsemaphore.ticket, dbsemaphore.semaphore",
+    )
+    .unwrap();
+    sem::make(&mut conn, "x", 10_000).unwrap();
+    let mut holder = database.connect();
+    in_transaction(&mut holder, |holder| {
+        sem::require(holder, Request::new("x").tickets(9_000))?;
+        for request in [
+            Request::new("x"),
+            Request::new("x").tickets(100),
+            Request::new("x").label("a"),
+        ] {
+            in_transaction(&mut conn, |c| {
+                sem::require(c, request)?;
+                let read = "SELECT idx_tup_fetch FROM pg_stat_xact_all_tables \
+                    WHERE relid = 'dbsemaphore.ticket'::regclass";
+                let read = number(c, read);
+                assert!(read <= 50_000, "{request:?} has read {read}");
+                Ok(())
+            });
+        }
+        Ok(())
+    });
+}

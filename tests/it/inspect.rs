@@ -337,3 +337,30 @@ fn a_time_that_lies_ahead_is_unknown() {
     assert_eq!(seen.len(), 1);
     assert_eq!(seen[0].held_for, None);
 }
+
+#[test]
+fn a_transaction_that_looks_twice_sees_the_present_names() {
+    let database = database_with(2);
+    let (mut observer, mut conn) = (database.connect(), database.connect());
+    observer.begin_test_transaction().unwrap();
+    assert_eq!(sem::holders(&mut observer, "x").unwrap(), []);
+    conn.batch_execute("SET application_name = 'renamed'")
+        .unwrap();
+    let _guard = SemaphoreTicket::require(conn, "x").unwrap();
+    let seen = sem::holders(&mut observer, "x").unwrap();
+    assert_eq!(seen[0].session.application.as_deref(), Some("renamed"));
+}
+
+/// An application's trigger is no foreign key.
+#[test]
+fn triggers_on_tickets_hide_no_ticket() {
+    let database = database_with(100);
+    let mut conn = database.connect();
+    conn.batch_execute(
+        "CREATE TRIGGER x BEFORE UPDATE ON dbsemaphore.ticket \
+         FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+    )
+    .unwrap();
+    let _guard = SemaphoreTicket::require(conn, Request::new("x").tickets(100)).unwrap();
+    assert_eq!(usage(&database).in_use, 100);
+}

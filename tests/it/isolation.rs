@@ -136,3 +136,17 @@ fn management_and_guards_do_not_depend_on_defaults() {
     guard.release().unwrap();
     assert!(sem::destroy(&mut conn, "x").unwrap());
 }
+
+/// The head of the queue could never see the tickets of a semaphore that is opened later.
+#[test]
+fn a_wait_on_a_closed_semaphore_with_an_old_snapshot_fails() {
+    for level in OLD_SNAPSHOTS {
+        let database = database_with(0);
+        let waited = at_level(&mut database.connect(), level, |c| {
+            sem::require(c, Request::new("x").wait_forever())
+        });
+        assert!(is_serialization_failure(&waited), "{level}: {waited:?}");
+        sem::make(&mut database.connect(), "x", 1).unwrap();
+        assert_eq!(free(&database), 1);
+    }
+}

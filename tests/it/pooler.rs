@@ -2,12 +2,9 @@
 
 use crate::{
     children::Process,
-    tools::{assert_line_is_gone, eventually, free, until_in_line},
+    tools::{assert_line_is_gone, eventually, free, number, until_in_line},
 };
-use diesel::{
-    Connection, PgConnection,
-    connection::{CacheSize, SimpleConnection},
-};
+use diesel::{Connection, PgConnection, connection::CacheSize};
 use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket};
 use stand::{Bouncer, Database, Server};
 use std::{sync::mpsc, thread, time::Duration};
@@ -134,10 +131,11 @@ fn leaving_the_line_leaves_nothing() {
                 assert!(refused.is_err());
             });
             until_in_line(&pooled.database, 1);
-            for _ in 0..times {
-                let cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query ~ 'dbsemaphore.wait' \
-                    AND pid <> pg_backend_pid()";
-                pooled.database.connect().batch_execute(cancel).unwrap();
+            for cancelled in 0..times {
+                let cancel = "SELECT count(*) FROM pg_stat_activity \
+                    WHERE query ~ 'dbsemaphore[.]_acquire' AND pid <> pg_backend_pid() AND pg_cancel_backend(pid)";
+                let sessions = number(&mut pooled.database.connect(), cancel);
+                assert!(sessions == 1 || cancelled > 0, "{sessions} waited");
             }
             waiter.join().unwrap();
         });

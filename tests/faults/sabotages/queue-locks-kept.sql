@@ -1,3 +1,4 @@
 -- A waiter whose wait fails stays at the head of the queue.
-CREATE OR REPLACE FUNCTION dbsemaphore._release_queue_locks() RETURNS void
-LANGUAGE sql AS '';
+CREATE OR REPLACE FUNCTION dbsemaphore._release_queue_locks() RETURNS boolean
+LANGUAGE sql
+RETURN false;

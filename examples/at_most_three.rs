@@ -1,6 +1,9 @@
 //! Five threads, three tickets: `DATABASE_URL=postgres://.. cargo run --example at_most_three`.
 
-use diesel::r2d2::{ConnectionManager, Pool};
+use diesel::{
+    PgConnection,
+    r2d2::{ConnectionManager, Pool},
+};
 use diesel_dbsemaphore::{self as sem, Request};
 use std::{
     env,
@@ -13,7 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let database_url = env::var("DATABASE_URL")?;
     let ticket_pool = Pool::builder()
         .max_size(5)
-        .build(ConnectionManager::new(database_url))?;
+        .build(ConnectionManager::<PgConnection>::new(database_url))?;
     let mut conn = ticket_pool.get()?;
     sem::run_migrations(&mut conn)?;
     sem::make(&mut conn, "third party", 3)?;

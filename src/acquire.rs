@@ -1,11 +1,8 @@
 use crate::{
-    Error, Request, Result, Ticket,
-    deadline::Deadline,
-    events,
-    query::{self, AcquireOutcome, AcquireParams},
-    queue, transaction,
+    Error, Request, Result, Ticket, TicketConnection, TransactionConnection, backend::Backend,
+    deadline::Deadline, events, request::AcquireParams, wait::wait,
 };
-use diesel::PgConnection;
+use diesel::{Connection, result::Error as DieselError};
 
 /// Acquires a ticket in the transaction that the connection is in. Returns `None` if too few tickets are available.
 ///
@@ -50,22 +47,27 @@ use diesel::PgConnection;
 /// })?;                                // the ticket is released
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
-pub fn acquire<'a>(
-    conn: &mut PgConnection,
+pub fn acquire<'a, C: TransactionConnection + ?Sized>(
+    conn: &mut C,
     request: impl Into<Request<'a>>,
 ) -> Result<Option<Ticket>> {
-    let request = request.into();
+    in_transaction(conn.backend().into_backend(), &request.into())
+}
+
+fn in_transaction(backend: &mut dyn Backend, request: &Request<'_>) -> Result<Option<Ticket>> {
     let params = request.validate()?;
-    if !transaction::is_open(conn)? {
+    if !backend.is_in_transaction()? {
         return Err(Error::NotInTransaction);
     }
-    let deadline = Deadline::from_request(&request);
-    let granted = match (try_once(conn, &request, params), deadline) {
-        (Ok(None), Some(deadline)) => queue::wait_in_savepoint(conn, &request, params, deadline),
+    let deadline = Deadline::from_request(request);
+    let granted = match (try_once(backend, request, params), deadline) {
+        (Ok(None), Some(deadline)) => {
+            backend.wait_in_transaction(&mut |backend| wait(backend, request, params, deadline))
+        }
         (granted, _) => granted,
     }
-    .map_err(|error| error.add_hint(conn))?;
-    events::log_acquire_outcome(&request, deadline, granted.as_ref());
+    .map_err(|error| backend.add_hint(error))?;
+    events::log_acquire_outcome(request, deadline, granted.as_ref());
     Ok(granted)
 }
 
@@ -90,7 +92,10 @@ pub fn acquire<'a>(
 /// })?;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
-pub fn require<'a>(conn: &mut PgConnection, request: impl Into<Request<'a>>) -> Result<Ticket> {
+pub fn require<'a, C: TransactionConnection + ?Sized>(
+    conn: &mut C,
+    request: impl Into<Request<'a>>,
+) -> Result<Ticket> {
     let request = request.into();
     or_unavailable(acquire(conn, request)?, &request)
 }
@@ -103,25 +108,52 @@ pub(crate) fn or_unavailable<T>(granted: Option<T>, request: &Request<'_>) -> Re
 
 /// Sends one statement, which does not wait, in the open transaction.
 pub(crate) fn try_once(
-    conn: &mut PgConnection,
+    backend: &mut dyn Backend,
     request: &Request<'_>,
     params: AcquireParams<'_>,
 ) -> Result<Option<Ticket>> {
-    outcome_to_ticket(query::try_acquire(conn, params)?, request)
+    request.ticket(backend.try_acquire(params)?)
 }
 
-/// Makes a ticket, `None` or an error of the server's answer.
-pub(crate) fn outcome_to_ticket(
-    answer: AcquireOutcome,
-    request: &Request<'_>,
-) -> Result<Option<Ticket>> {
-    let name = request.semaphore();
-    match answer {
-        AcquireOutcome::UnknownSemaphore => Err(Error::UnknownSemaphore {
-            name: name.to_owned(),
-        }),
-        AcquireOutcome::TooFew { size } => Err(request.invalid_tickets_error(size)),
-        AcquireOutcome::Unavailable => Ok(None),
-        AcquireOutcome::Acquired { token, tickets } => Ok(Some(Ticket::new(name, tickets, token))),
-    }
+/// Runs `work` in a transaction that holds a ticket of a semaphore until it ends.
+///
+/// Opens a transaction as Diesel's [`Connection::transaction`] does: a savepoint if one is open, so that the ticket is
+/// released when the outermost transaction ends. Acquires the ticket, calls `work`, and commits. If `work` fails, rolls
+/// back. Takes one round trip more than the transaction.
+///
+/// # Errors
+///
+/// * [`Unavailable`](Error::Unavailable): too few tickets are available. `work` is not called.
+/// * The errors of [`acquire`], before `work` is called.
+/// * The error of `work`, and those of Diesel's transaction.
+///
+/// ```
+/// use diesel_dbsemaphore as sem;
+/// # let database = stand::Database::create();
+/// # let mut conn = database.connect();
+/// # sem::run_migrations(&mut conn)?;
+/// # fn write_the_report(_: &mut diesel::PgConnection) -> sem::Result<u32> { Ok(7) }
+/// sem::ensure(&mut conn, "reports", 3)?;
+/// let pages = sem::transaction(&mut conn, "reports", |conn, ticket| {
+///     println!("writing with ticket {ticket}");
+///     write_the_report(conn)
+/// })?;
+/// # assert_eq!(pages, 7);
+/// # Ok::<_, sem::Error>(())
+/// ```
+pub fn transaction<'a, C, T, E>(
+    conn: &mut C,
+    request: impl Into<Request<'a>>,
+    work: impl FnOnce(&mut C, &Ticket) -> Result<T, E>,
+) -> Result<T, E>
+where
+    C: TicketConnection + Connection,
+    E: From<Error> + From<DieselError>,
+{
+    let request = request.into();
+    conn.transaction(|conn| {
+        let acquired = in_transaction(conn.backend().into_backend(), &request)?;
+        let ticket = or_unavailable(acquired, &request)?;
+        work(conn, &ticket)
+    })
 }

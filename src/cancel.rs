@@ -1,5 +1,4 @@
-use crate::{Result, query};
-use diesel::PgConnection;
+use crate::{Result, TicketConnection};
 use std::{
     hash::{BuildHasher, RandomState},
     sync::{
@@ -82,12 +81,13 @@ impl CancellationToken {
     /// assert!(token.is_cancelled());
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
-    pub fn cancel(&self, conn: &mut PgConnection) -> Result<bool> {
+    pub fn cancel<C: TicketConnection + ?Sized>(&self, conn: &mut C) -> Result<bool> {
         self.cancelled.store(true, SeqCst);
         let waits = self.lock().clone();
+        let backend = conn.backend().into_backend();
         let mut found = false;
         for id in waits {
-            found |= query::cancel_wait(conn, id)?;
+            found |= backend.cancel_wait(id)?;
         }
         Ok(found)
     }

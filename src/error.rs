@@ -1,4 +1,4 @@
-use crate::{MAX_TICKETS, Ticket, pg_errors::CONNECTION_LOST};
+use crate::{MAX_TICKETS, Ticket};
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
 /// A `Result` with this crate's [`Error`].
@@ -82,9 +82,7 @@ pub enum Error {
     Cancelled { name: String },
 
     /// The ticket was released while the guard existed. Another request may hold it now.
-    #[error(
-        "ticket {ticket} was lost, and another request may hold it now: stop the guarded work"
-    )]
+    #[error("ticket {ticket} was lost, and another request may hold it now: stop the guarded work")]
     #[allow(missing_docs)]
     TicketLost {
         ticket: Ticket,
@@ -160,6 +158,9 @@ fn invalid_tickets(tickets: u32, limit: u32) -> String {
         ),
     }
 }
+
+const CONNECTION_LOST: &str =
+    "the connection is lost, and with it each ticket that it held: use a new one";
 
 fn with_hint(error: &DieselError) -> String {
     use DatabaseErrorKind::{ClosedConnection, UnableToSendCommand};

@@ -1,6 +1,6 @@
 use crate::{
-    Error, Request, Result, Ticket, TicketConnection, WatchedTicket, acquire, deadline::Deadline,
-    diesel_internals, events, pg_errors::Operation, query, queue, transaction,
+    Error, Request, Result, Ticket, TicketConnection, WatchedTicket, acquire, backend::Operation,
+    deadline::Deadline, events, wait::wait,
 };
 use std::{
     fmt,
@@ -91,13 +91,14 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
     pub fn acquire<'a>(mut conn: C, request: impl Into<Request<'a>>) -> Result<Option<Self>> {
         let request = request.into();
         let params = request.validate_for_guard()?;
-        let pg = conn.pg_connection();
+        let backend = conn.backend().into_backend();
         let deadline = Deadline::from_request(&request);
-        transaction::begin_guard(pg, deadline.is_some())
-            .map_err(|error| error.classify(pg, Operation::Acquire))?;
+        backend
+            .begin_guard(deadline.is_some())
+            .map_err(|error| backend.classify(error, Operation::Acquire))?;
         let granted = match deadline {
-            Some(deadline) => queue::wait(pg, &request, params, deadline),
-            None => acquire::try_once(pg, &request, params),
+            Some(deadline) => wait(backend, &request, params, deadline),
+            None => acquire::try_once(backend, &request, params),
         };
         match granted {
             Ok(Some(ticket)) => {
@@ -110,18 +111,19 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
                 }))
             }
             Ok(None) => {
-                transaction::finish_guard(pg)
-                    .map_err(|error| Error::from(error).classify(pg, Operation::Acquire))?;
+                backend
+                    .finish_guard()
+                    .map_err(|error| backend.classify(error.into(), Operation::Acquire))?;
                 events::log_acquire_outcome(&request, deadline, None);
                 Ok(None)
             }
             Err(error) => {
                 if deadline.is_some() {
-                    transaction::abort_guard(pg);
-                } else if let Err(error) = transaction::finish_guard(pg) {
+                    backend.abort_guard();
+                } else if let Err(error) = backend.finish_guard() {
                     log::debug!("rollback after a failed acquire: {error}");
                 }
-                Err(error.classify(pg, Operation::Acquire))
+                Err(backend.classify(error, Operation::Acquire))
             }
         }
     }
@@ -251,7 +253,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
         };
         // To lock a ticket, the transaction needed a number. Nobody else can end this transaction and begin another
         // one with a number.
-        let held = query::has_transaction_id(conn.pg_connection());
+        let held = conn.backend().into_backend().is_held();
         self.lost = !matches!(&held, Ok(true));
         if self.lost { Err(held.err()) } else { Ok(()) }
     }
@@ -269,7 +271,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
     pub(crate) fn discard(mut self) {
         self.lost = true;
         if let Some(conn) = &mut self.conn {
-            diesel_internals::mark_broken(conn.pg_connection());
+            conn.backend().into_backend().mark_broken();
         }
     }
 
@@ -280,7 +282,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
     /// Ends the guard, for `release` and `drop`. `None` if the guard has ended before.
     fn end(&mut self) -> Option<Result<C>> {
         let mut conn = self.conn.take()?;
-        let ended = transaction::finish_guard(conn.pg_connection());
+        let ended = conn.backend().into_backend().finish_guard();
         match &ended {
             _ if self.lost => {}
             Ok(()) => {

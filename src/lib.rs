@@ -6,7 +6,7 @@
 //! ticket. So there is no counter to correct, no lease to guess and nothing to clean up after a crash.
 //!
 //! ```
-//! use diesel::r2d2::{ConnectionManager, Pool};
+//! use diesel::{PgConnection, r2d2::{ConnectionManager, Pool}};
 //! use diesel_dbsemaphore::{self as sem, Request};
 //! use std::time::Duration;
 //! # fn call_third_party() -> sem::Result<()> { Ok(()) }
@@ -14,7 +14,7 @@
 //! # let database_url = database.url();
 //!
 //! // A pool for tickets alone. Its size bounds how many tickets this process holds and waits for.
-//! let ticket_pool = Pool::builder().max_size(5).build(ConnectionManager::new(database_url))?;
+//! let ticket_pool = Pool::builder().max_size(5).build(ConnectionManager::<PgConnection>::new(database_url))?;
 //! let mut conn = ticket_pool.get()?;
 //! sem::run_migrations(&mut conn)?;                // when the application starts, in every process
 //! sem::ensure(&mut conn, "third party", 3)?;      // creates the semaphore with 3 tickets, unless it exists
@@ -93,42 +93,46 @@
 mod acquire;
 #[cfg(feature = "r2d2")]
 mod alarm;
+mod backend;
 mod cancel;
 mod connection;
 mod deadline;
-mod diesel_internals;
 mod error;
 pub mod events;
 mod guard;
 pub mod guide;
+mod holder;
 mod inspect;
 mod limits;
 mod manage;
-mod migrations;
-mod pg_errors;
+mod migrate;
 #[cfg(feature = "r2d2")]
 mod pool;
-mod query;
-mod queue;
 mod request;
+#[cfg(feature = "postgres")]
 #[allow(missing_docs)]
 pub mod schema;
+#[cfg(feature = "postgres")]
+mod semaphore;
 mod ticket;
-mod transaction;
+mod wait;
 mod watch;
 
 #[cfg(feature = "r2d2")]
 pub use crate::pool::with_ticket;
+#[cfg(feature = "postgres")]
+pub use crate::semaphore::Semaphore;
 pub use crate::{
-    acquire::{acquire, require},
+    acquire::{acquire, require, transaction},
     cancel::CancellationToken,
-    connection::TicketConnection,
+    connection::{BackendConnection, TicketConnection, TransactionConnection},
     error::{Error, Result},
     guard::SemaphoreTicket,
-    inspect::{Holder, Session, Usage, Waiter, holders, usage, waiters},
+    holder::{Holder, Session, Usage, Waiter},
+    inspect::{holders, usage, waiters},
     limits::{MAX_LABEL_CHARS, MAX_NAME_CHARS, MAX_TICKETS},
-    manage::{Semaphore, destroy, ensure, list, make},
-    migrations::{pending_sql, revert_migrations, run_migrations},
+    manage::{destroy, ensure, list, make},
+    migrate::{pending_sql, revert_migrations, run_migrations},
     request::Request,
     ticket::Ticket,
     watch::{WATCH_GRACE, WatchedTicket},

@@ -1,37 +1,9 @@
 use crate::{
-    Result, events, limits, pg_errors::Operation, query, queue, schema::dbsemaphore::semaphore,
-    transaction,
+    Result, TicketConnection,
+    backend::{Operation, SizeChange},
+    events, limits,
 };
-use diesel::{PgConnection, prelude::*};
 use std::collections::BTreeMap;
-
-/// A row of the table of semaphores, for applications that join on it. The rows of its tickets are in
-/// [`schema::dbsemaphore::ticket`](crate::schema::dbsemaphore::ticket), and their number is the size of the semaphore.
-///
-/// The columns `semaphore.id`, `semaphore.name`, `ticket.id` and `ticket.semaphore_id` are stable. The others are
-/// internal, and may change with any release.
-///
-/// ```
-/// use diesel::prelude::*;
-/// use diesel_dbsemaphore::{self as sem, Semaphore, schema::dbsemaphore::semaphore};
-/// # let database = stand::Database::create();
-/// # let mut conn = database.connect();
-/// # sem::run_migrations(&mut conn)?;
-///
-/// sem::ensure(&mut conn, "reports", 3)?;
-/// let row = semaphore::table.select(Semaphore::as_select()).first(&mut conn)?;
-/// assert_eq!(row.name, "reports");
-/// # Ok::<_, Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Identifiable, Queryable, Selectable)]
-#[diesel(table_name = semaphore, check_for_backend(diesel::pg::Pg))]
-#[non_exhaustive]
-pub struct Semaphore {
-    /// The id, to which `ticket.semaphore_id` refers.
-    pub id: i64,
-    /// The name.
-    pub name: String,
-}
 
 /// Creates a semaphore of `tickets` tickets unless `name` exists. Never changes its size. Returns `true` if it was
 /// created.
@@ -56,18 +28,17 @@ pub struct Semaphore {
 /// assert_eq!(sem::list(&mut conn)?["reports"], 3);
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
-pub fn ensure(conn: &mut PgConnection, name: &str, tickets: u32) -> Result<bool> {
+pub fn ensure<C: TicketConnection + ?Sized>(
+    conn: &mut C,
+    name: &str,
+    tickets: u32,
+) -> Result<bool> {
     limits::check_name(name)?;
     let size = limits::check_tickets(name, tickets)?;
-    let ensured = transaction::in_read_scope(conn, |conn| Ok(query::semaphore_id(conn, name)?))
-        .and_then(|existing| match existing {
-            Some(_) => Ok(false),
-            None => transaction::in_write_transaction(conn, |conn| {
-                query::check_row_security(conn, true)?;
-                create(conn, name, size)
-            }),
-        });
-    let created = ensured.map_err(|error| error.classify(conn, Operation::Manage))?;
+    let backend = conn.backend().into_backend();
+    let created = backend
+        .ensure(name, size)
+        .map_err(|error| backend.classify(error, Operation::Manage))?;
     if created {
         events::log_created(name, tickets);
     }
@@ -100,23 +71,14 @@ pub fn ensure(conn: &mut PgConnection, name: &str, tickets: u32) -> Result<bool>
 /// assert_eq!(sem::list(&mut conn)?["reports"], 5);
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
-pub fn make(conn: &mut PgConnection, name: &str, tickets: u32) -> Result<()> {
+pub fn make<C: TicketConnection + ?Sized>(conn: &mut C, name: &str, tickets: u32) -> Result<()> {
     limits::check_name(name)?;
     let size = limits::check_tickets(name, tickets)?;
-    let made = transaction::in_write_transaction(conn, |conn| {
-        query::check_row_security(conn, true)?;
-        loop {
-            if let Some(id) = query::lock_semaphore(conn, name)? {
-                query::record_move(conn, &[id])?;
-                return Ok(resize(conn, id, size)?.then_some(SizeChange::Resized));
-            }
-            if create(conn, name, size)? {
-                return Ok(Some(SizeChange::Created));
-            }
-            // Somebody else has created it between the two; under a snapshot that can't see it, PostgreSQL raises.
-        }
-    });
-    match made.map_err(|error| error.classify(conn, Operation::Manage))? {
+    let backend = conn.backend().into_backend();
+    let change = backend
+        .make(name, size)
+        .map_err(|error| backend.classify(error, Operation::Manage))?;
+    match change {
         Some(SizeChange::Created) => events::log_created(name, tickets),
         Some(SizeChange::Resized) => events::log_resized(name, tickets),
         None => {}
@@ -125,11 +87,6 @@ pub fn make(conn: &mut PgConnection, name: &str, tickets: u32) -> Result<()> {
 }
 
 /// What `make` has done.
-enum SizeChange {
-    Created,
-    Resized,
-}
-
 /// Deletes a semaphore as soon as all its tickets are released. Returns `true` if it existed.
 ///
 /// Waits for held tickets as [`make`] to size 0 does. Meanwhile all requests are refused. If the call fails, the
@@ -151,18 +108,12 @@ enum SizeChange {
 /// assert!(!sem::destroy(&mut conn, "reports")?);
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
-pub fn destroy(conn: &mut PgConnection, name: &str) -> Result<bool> {
+pub fn destroy<C: TicketConnection + ?Sized>(conn: &mut C, name: &str) -> Result<bool> {
     limits::check_name(name)?;
-    let destroyed = transaction::in_write_transaction(conn, |conn| {
-        query::check_row_security(conn, true)?;
-        let Some(id) = query::lock_semaphore(conn, name)? else {
-            return Ok(false);
-        };
-        resize(conn, id, 0)?;
-        query::delete_semaphore(conn, id)?;
-        Ok(true)
-    });
-    let destroyed = destroyed.map_err(|error| error.classify(conn, Operation::Manage))?;
+    let backend = conn.backend().into_backend();
+    let destroyed = backend
+        .destroy(name)
+        .map_err(|error| backend.classify(error, Operation::Manage))?;
     if destroyed {
         events::log_destroyed(name);
     }
@@ -186,35 +137,13 @@ pub fn destroy(conn: &mut PgConnection, name: &str) -> Result<bool> {
 /// assert_eq!(all, [("imports".to_owned(), 1), ("reports".to_owned(), 3)]);
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
-pub fn list(conn: &mut PgConnection) -> Result<BTreeMap<String, u32>> {
-    let sizes = transaction::in_read_scope(conn, |conn| {
-        query::check_row_security(conn, false)?;
-        Ok(query::load_sizes(conn)?)
-    })
-    .map_err(|error| error.classify(conn, Operation::Inspect))?;
+pub fn list<C: TicketConnection + ?Sized>(conn: &mut C) -> Result<BTreeMap<String, u32>> {
+    let backend = conn.backend().into_backend();
+    let sizes = backend
+        .list()
+        .map_err(|error| backend.classify(error, Operation::Inspect))?;
     Ok(sizes
         .into_iter()
         .map(|(name, size)| (name, u32::try_from(size).unwrap_or(u32::MAX)))
         .collect())
-}
-
-fn create(conn: &mut PgConnection, name: &str, size: i32) -> Result<bool> {
-    let Some(id) = query::create_semaphore(conn, name, size)? else {
-        return Ok(false);
-    };
-    query::add_tickets(conn, id, size, size.into())?;
-    Ok(true)
-}
-
-/// Returns whether the size was another one. The semaphore is locked, so its size does not change meanwhile.
-fn resize(conn: &mut PgConnection, id: i64, size: i32) -> Result<bool> {
-    let missing = i64::from(size) - query::count_tickets(conn, id)?;
-    if missing > 0 {
-        query::add_tickets(conn, id, size, missing)?;
-    } else if missing < 0 {
-        let surplus = i32::try_from(-missing).unwrap_or(i32::MAX);
-        queue::remove_tickets(conn, id, surplus)?;
-    }
-    query::update_slot_bound(conn, id)?;
-    Ok(missing != 0)
 }

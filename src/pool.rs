@@ -2,10 +2,7 @@ use crate::{
     CancellationToken, Error, Request, Result, SemaphoreTicket, TicketConnection, acquire,
     alarm::Alarm, deadline::Deadline,
 };
-use diesel::{
-    PgConnection,
-    r2d2::{ConnectionManager, Pool, PoolError, PooledConnection},
-};
+use diesel::r2d2::{ManageConnection, Pool, PoolError, PooledConnection};
 use std::{
     sync::{Arc, Weak},
     thread,
@@ -20,15 +17,6 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 
 /// How much longer than its limit a wait may last before this process cancels it.
 const OVERDUE: Duration = Duration::from_secs(1);
-
-type PgPool = Pool<ConnectionManager<PgConnection>>;
-type Pooled = PooledConnection<ConnectionManager<PgConnection>>;
-
-impl TicketConnection for Pooled {
-    fn pg_connection(&mut self) -> &mut PgConnection {
-        self
-    }
-}
 
 /// Runs `work` with a ticket, held on a connection of the pool. When `work` returns or panics, the ticket is released
 /// and the connection is returned to the pool.
@@ -59,10 +47,10 @@ impl TicketConnection for Pooled {
 ///
 /// ```
 /// use diesel_dbsemaphore as sem;
-/// # use diesel::r2d2::{ConnectionManager, Pool};
+/// # use diesel::{PgConnection, r2d2::{ConnectionManager, Pool}};
 /// # fn call_third_party() -> sem::Result<u16> { Ok(200) }
 /// # let database = stand::Database::create();
-/// # let ticket_pool = Pool::builder().max_size(2).build(ConnectionManager::new(database.url()))?;
+/// # let ticket_pool = Pool::builder().max_size(2).build(ConnectionManager::<PgConnection>::new(database.url()))?;
 /// # sem::run_migrations(&mut *ticket_pool.get()?)?;
 /// # sem::ensure(&mut *ticket_pool.get()?, "third party", 1)?;
 ///
@@ -74,11 +62,11 @@ impl TicketConnection for Pooled {
 /// With an error type of your own:
 ///
 /// ```
-/// # use diesel::r2d2::{ConnectionManager, Pool};
+/// # use diesel::{PgConnection, r2d2::{ConnectionManager, Pool}};
 /// # use diesel_dbsemaphore as sem;
 /// # fn call_third_party() -> Result<(), AppError> { Ok(()) }
 /// # let database = stand::Database::create();
-/// # let ticket_pool = Pool::builder().max_size(2).build(ConnectionManager::new(database.url()))?;
+/// # let ticket_pool = Pool::builder().max_size(2).build(ConnectionManager::<PgConnection>::new(database.url()))?;
 /// # sem::run_migrations(&mut *ticket_pool.get()?)?;
 /// # sem::ensure(&mut *ticket_pool.get()?, "third party", 1)?;
 /// #[derive(Debug, thiserror::Error)]
@@ -97,11 +85,16 @@ impl TicketConnection for Pooled {
 /// # assert_eq!(status, 200);
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
-pub fn with_ticket<'a, T, E: From<Error>>(
-    pool: &Pool<ConnectionManager<PgConnection>>,
+pub fn with_ticket<'a, M, T, E>(
+    pool: &Pool<M>,
     request: impl Into<Request<'a>>,
-    work: impl FnOnce(&mut SemaphoreTicket<Pooled>) -> Result<T, E>,
-) -> Result<T, E> {
+    work: impl FnOnce(&mut SemaphoreTicket<PooledConnection<M>>) -> Result<T, E>,
+) -> Result<T, E>
+where
+    M: ManageConnection,
+    M::Connection: TicketConnection,
+    E: From<Error>,
+{
     let request = request.into();
     request.validate()?;
     let deadline = Deadline::from_request(&request);
@@ -116,7 +109,10 @@ pub fn with_ticket<'a, T, E: From<Error>>(
 }
 
 /// Checks out a connection, for at most as long as the request waits.
-fn check_out(pool: &PgPool, deadline: Option<Deadline>) -> Result<Pooled, PoolError> {
+fn check_out<M: ManageConnection>(
+    pool: &Pool<M>,
+    deadline: Option<Deadline>,
+) -> Result<PooledConnection<M>, PoolError> {
     let limit = match deadline {
         Some(deadline) => deadline.remaining().unwrap_or(pool.connection_timeout()),
         None => {
@@ -136,12 +132,16 @@ fn check_out(pool: &PgPool, deadline: Option<Deadline>) -> Result<Pooled, PoolEr
 
 /// Acquires a ticket, and ends the wait when its time is over by the clock of this process. The server's timers follow
 /// the server's clock, and stop if that is set back.
-fn acquire_in_time(
-    pool: &PgPool,
-    conn: Pooled,
+fn acquire_in_time<M>(
+    pool: &Pool<M>,
+    conn: PooledConnection<M>,
     request: Request<'_>,
     remaining: Duration,
-) -> Result<SemaphoreTicket<Pooled>> {
+) -> Result<SemaphoreTicket<PooledConnection<M>>>
+where
+    M: ManageConnection,
+    M::Connection: TicketConnection,
+{
     let token = Arc::new(CancellationToken::new());
     let time = Instant::now().checked_add(remaining.saturating_add(OVERDUE));
     let alarm = time.map(|time| {
@@ -161,7 +161,11 @@ fn acquire_in_time(
 }
 
 /// Repeats the cancellation of this token's wait until the waiting call has returned.
-fn cancel(pool: &PgPool, token: &Weak<CancellationToken>) {
+fn cancel<M>(pool: &Pool<M>, token: &Weak<CancellationToken>)
+where
+    M: ManageConnection,
+    M::Connection: TicketConnection,
+{
     while let Some(token) = token.upgrade() {
         let cancelled = pool
             .get_timeout(OVERDUE)

@@ -242,7 +242,7 @@ fn no_error_prints_its_source_twice() {
         .unwrap_err();
     let no_server = diesel::r2d2::Pool::builder()
         .connection_timeout(std::time::Duration::from_millis(50))
-        .build_unchecked(diesel::r2d2::ConnectionManager::new(
+        .build_unchecked(diesel::r2d2::ConnectionManager::<PgConnection>::new(
             "postgres://127.0.0.1:1/x",
         ));
     let no_connection = sem::with_ticket(&no_server, "x", |_| sem::Result::Ok(())).unwrap_err();

@@ -139,9 +139,9 @@ fn neither_side_disturbs_the_other_in_any_order() {
 /// The first so many of its migrations are applied, and the tool sees nothing of ours.
 fn assert_theirs(application: &Application, conn: &mut PgConnection, applied: usize) {
     let versions = "SELECT count(*) FROM public.__diesel_schema_migrations";
-    assert_eq!(number(conn, versions), applied.try_into().unwrap());
+    assert_eq!(number(conn, versions), i64::try_from(applied).unwrap());
     let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public' AND tablename IN ('users', 'posts')";
-    assert_eq!(number(conn, tables), applied.try_into().unwrap());
+    assert_eq!(number(conn, tables), i64::try_from(applied).unwrap());
     let schema = application.schema();
     for (place, table) in TABLES.iter().enumerate() {
         let shown = schema.contains(&format!("{table} (id)"));

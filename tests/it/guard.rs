@@ -133,11 +133,11 @@ impl Meddled {
 }
 
 impl sem::TicketConnection for Meddled {
-    fn pg_connection(&mut self) -> &mut PgConnection {
+    fn backend(&mut self) -> sem::BackendConnection<'_> {
         if let Some(statement) = self.0.borrow_mut().take() {
             let _ = self.1.batch_execute(&statement);
         }
-        &mut self.1
+        self.1.backend()
     }
 }
 

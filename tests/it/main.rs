@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bad_input;
+mod call_forms;
 mod cancel;
 mod children;
+mod compile_errors;
 mod crowd;
 mod deadlock;
 mod diesel_cli;

@@ -24,7 +24,7 @@ struct Application(tempfile::TempDir);
 impl Application {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let ours = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations"))
+        let ours = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/postgres"))
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .min()

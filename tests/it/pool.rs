@@ -1,6 +1,7 @@
 //! Guards and pools.
 
 use crate::tools::{assert_line_is_gone, database_with, free, number, pool};
+use diesel::PgConnection;
 use diesel::{
     Connection, RunQueryDsl,
     connection::SimpleConnection,
@@ -91,7 +92,7 @@ fn a_request_that_does_not_wait_does_not_wait_for_a_connection() {
     let pool = Pool::builder()
         .max_size(1)
         .connection_timeout(Duration::from_secs(3600))
-        .build(ConnectionManager::new(database.url()))
+        .build(ConnectionManager::<PgConnection>::new(database.url()))
         .unwrap();
     let nested = |request: Request<'_>| {
         sem::with_ticket(&pool, "x", |_| {
@@ -114,7 +115,9 @@ fn a_pool_that_cannot_connect_is_not_busy() {
         .max_size(1)
         .connection_timeout(Duration::from_secs(3600))
         .error_handler(Box::new(diesel::r2d2::NopErrorHandler))
-        .build_unchecked(ConnectionManager::new("postgres://127.0.0.1:1/nowhere"));
+        .build_unchecked(ConnectionManager::<PgConnection>::new(
+            "postgres://127.0.0.1:1/nowhere",
+        ));
     let failed = sem::with_ticket(&pool, "x", |_| sem::Result::Ok(())).unwrap_err();
     assert!(matches!(failed, Error::Pool(_)), "{failed:?}");
     assert!(!failed.is_busy(), "{failed}");

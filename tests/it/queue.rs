@@ -212,10 +212,10 @@ fn an_endless_time_is_not_refused() {
     let database = database_with(1);
     let pool = pool(&database, 2);
     let request = Request::new("x").wait(Duration::MAX);
-    sem::with_ticket::<_, Error>(&pool, request, |_| Ok(())).unwrap();
+    sem::with_ticket::<_, _, Error>(&pool, request, |_| Ok(())).unwrap();
     let holder = hold(&database, 1);
     thread::scope(|scope| {
-        let waiter = scope.spawn(|| sem::with_ticket::<_, Error>(&pool, request, |_| Ok(())));
+        let waiter = scope.spawn(|| sem::with_ticket::<_, _, Error>(&pool, request, |_| Ok(())));
         until_in_line(&database, 1);
         drop(holder);
         waiter.join().unwrap().unwrap();

@@ -271,10 +271,10 @@ fn what_is_called_from_outside_fixes_its_search_path() {
         check(shown);
     }
     let sources = concat!(
-        include_str!("../../src/query/acquire.rs"),
-        include_str!("../../src/query/manage.rs"),
-        include_str!("../../src/query/inspect.rs"),
-        include_str!("../../src/transaction.rs"),
+        include_str!("../../src/backend/postgres/acquire.rs"),
+        include_str!("../../src/backend/postgres/manage.rs"),
+        include_str!("../../src/backend/postgres/inspect.rs"),
+        include_str!("../../src/backend/postgres/transaction.rs"),
     );
     let code: String = sources
         .lines()

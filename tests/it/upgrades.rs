@@ -21,7 +21,7 @@ const LONG: Duration = Duration::from_secs(120);
 
 /// Our migrations, in their order.
 pub(crate) fn folders() -> Vec<PathBuf> {
-    let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+    let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/postgres");
     let mut folders: Vec<_> = fs::read_dir(all)
         .unwrap()
         .map(|entry| entry.unwrap().path())

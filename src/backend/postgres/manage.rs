@@ -1,6 +1,11 @@
 //! The statements that create, resize, destroy and list semaphores.
 
-use crate::schema::dbsemaphore::{semaphore, ticket};
+use super::{queue, server, transaction::in_write_transaction};
+use crate::{
+    Result,
+    backend::{SizeChange, transaction::in_read_scope},
+    schema::dbsemaphore::{semaphore, ticket},
+};
 use diesel::{
     prelude::*,
     sql_types::{BigInt, Bool, Integer, Nullable},
@@ -25,13 +30,13 @@ extern "SQL" {
 }
 
 /// Fails if row level security may hide rows from this role.
-pub(crate) fn check_row_security(conn: &mut PgConnection, to_lock: bool) -> QueryResult<()> {
+pub(super) fn check_row_security(conn: &mut PgConnection, to_lock: bool) -> QueryResult<()> {
     diesel::select(check_row_security_function(to_lock))
         .execute(conn)
         .map(drop)
 }
 
-pub(crate) fn semaphore_id(conn: &mut PgConnection, name: &str) -> QueryResult<Option<i64>> {
+pub(super) fn semaphore_id(conn: &mut PgConnection, name: &str) -> QueryResult<Option<i64>> {
     semaphore::table
         .filter(semaphore::name.eq(name))
         .select(semaphore::id)
@@ -40,11 +45,7 @@ pub(crate) fn semaphore_id(conn: &mut PgConnection, name: &str) -> QueryResult<O
 }
 
 /// Creates a semaphore without tickets. Returns `None` if another transaction has just created it.
-pub(crate) fn create_semaphore(
-    conn: &mut PgConnection,
-    name: &str,
-    size: i32,
-) -> QueryResult<Option<i64>> {
+fn create_semaphore(conn: &mut PgConnection, name: &str, size: i32) -> QueryResult<Option<i64>> {
     diesel::insert_into(semaphore::table)
         .values((
             semaphore::name.eq(name),
@@ -62,7 +63,7 @@ pub(crate) fn create_semaphore(
 
 /// Delays other resizes of this semaphore until the transaction ends, and nothing else. An update instead of a lock, so
 /// that a resize fails if its snapshot is older than the last resize.
-pub(crate) fn lock_semaphore(conn: &mut PgConnection, name: &str) -> QueryResult<Option<i64>> {
+fn lock_semaphore(conn: &mut PgConnection, name: &str) -> QueryResult<Option<i64>> {
     diesel::update(semaphore::table.filter(semaphore::name.eq(name)))
         .set(semaphore::resized_at.eq(diesel::dsl::now))
         .returning(semaphore::id)
@@ -70,7 +71,7 @@ pub(crate) fn lock_semaphore(conn: &mut PgConnection, name: &str) -> QueryResult
         .optional()
 }
 
-pub(crate) fn count_tickets(conn: &mut PgConnection, semaphore_id: i64) -> QueryResult<i64> {
+fn count_tickets(conn: &mut PgConnection, semaphore_id: i64) -> QueryResult<i64> {
     ticket::table
         .filter(ticket::semaphore_id.eq(semaphore_id))
         .count()
@@ -78,7 +79,7 @@ pub(crate) fn count_tickets(conn: &mut PgConnection, semaphore_id: i64) -> Query
 }
 
 /// Adds tickets in the lowest unused slots, so that slots remain dense. There are enough unused slots below `size`.
-pub(crate) fn add_tickets(
+fn add_tickets(
     conn: &mut PgConnection,
     semaphore_id: i64,
     size: i32,
@@ -98,7 +99,7 @@ pub(crate) fn add_tickets(
 }
 
 /// Deletes `remove_count` tickets. Waits until as many are available.
-pub(crate) fn remove_tickets(
+pub(super) fn delete_released_tickets(
     conn: &mut PgConnection,
     semaphore_id: i64,
     remove_count: i32,
@@ -109,7 +110,7 @@ pub(crate) fn remove_tickets(
 }
 
 /// Updates `slot_bound` to one more than the highest slot.
-pub(crate) fn update_slot_bound(conn: &mut PgConnection, semaphore_id: i64) -> QueryResult<usize> {
+fn update_slot_bound(conn: &mut PgConnection, semaphore_id: i64) -> QueryResult<usize> {
     let last: Option<i32> = ticket::table
         .filter(ticket::semaphore_id.eq(semaphore_id))
         .select(diesel::dsl::max(ticket::slot))
@@ -119,14 +120,80 @@ pub(crate) fn update_slot_bound(conn: &mut PgConnection, semaphore_id: i64) -> Q
         .execute(conn)
 }
 
-pub(crate) fn delete_semaphore(conn: &mut PgConnection, semaphore_id: i64) -> QueryResult<usize> {
+fn delete_semaphore(conn: &mut PgConnection, semaphore_id: i64) -> QueryResult<usize> {
     diesel::delete(semaphore::table.find(semaphore_id)).execute(conn)
 }
 
-pub(crate) fn load_sizes(conn: &mut PgConnection) -> QueryResult<Vec<(String, i64)>> {
+fn load_sizes(conn: &mut PgConnection) -> QueryResult<Vec<(String, i64)>> {
     semaphore::table
         .left_join(ticket::table)
         .group_by(semaphore::name)
         .select((semaphore::name, count(ticket::id.nullable())))
         .load(conn)
+}
+
+pub(super) fn ensure(conn: &mut PgConnection, name: &str, size: i32) -> Result<bool> {
+    if in_read_scope(conn, |conn| Ok(semaphore_id(conn, name)?))?.is_some() {
+        return Ok(false);
+    }
+    in_write_transaction(conn, |conn| {
+        check_row_security(conn, true)?;
+        create(conn, name, size)
+    })
+}
+
+pub(super) fn make(conn: &mut PgConnection, name: &str, size: i32) -> Result<Option<SizeChange>> {
+    in_write_transaction(conn, |conn| {
+        check_row_security(conn, true)?;
+        loop {
+            if let Some(id) = lock_semaphore(conn, name)? {
+                server::record_move(conn, &[id])?;
+                return Ok(resize(conn, id, size)?.then_some(SizeChange::Resized));
+            }
+            if create(conn, name, size)? {
+                return Ok(Some(SizeChange::Created));
+            }
+            // Another transaction has created it between the two. PostgreSQL raises an error under a snapshot that can't see it.
+        }
+    })
+}
+
+pub(super) fn destroy(conn: &mut PgConnection, name: &str) -> Result<bool> {
+    in_write_transaction(conn, |conn| {
+        check_row_security(conn, true)?;
+        let Some(id) = lock_semaphore(conn, name)? else {
+            return Ok(false);
+        };
+        resize(conn, id, 0)?;
+        delete_semaphore(conn, id)?;
+        Ok(true)
+    })
+}
+
+pub(super) fn list(conn: &mut PgConnection) -> Result<Vec<(String, i64)>> {
+    in_read_scope(conn, |conn| {
+        check_row_security(conn, false)?;
+        Ok(load_sizes(conn)?)
+    })
+}
+
+fn create(conn: &mut PgConnection, name: &str, size: i32) -> Result<bool> {
+    let Some(id) = create_semaphore(conn, name, size)? else {
+        return Ok(false);
+    };
+    add_tickets(conn, id, size, size.into())?;
+    Ok(true)
+}
+
+/// Returns whether the size was another one. The semaphore is locked, so its size does not change meanwhile.
+fn resize(conn: &mut PgConnection, id: i64, size: i32) -> Result<bool> {
+    let missing = i64::from(size) - count_tickets(conn, id)?;
+    if missing > 0 {
+        add_tickets(conn, id, size, missing)?;
+    } else if missing < 0 {
+        let surplus = i32::try_from(-missing).unwrap_or(i32::MAX);
+        queue::remove_tickets(conn, id, surplus)?;
+    }
+    update_slot_bound(conn, id)?;
+    Ok(missing != 0)
 }

@@ -2,12 +2,8 @@
 //! harness finds that list through the search path, by a fixed name, and would otherwise use the list of the
 //! application. So migrations run with our schema as the search path, in one transaction and behind one lock.
 
-mod functions;
-mod sql;
-
-pub use self::sql::pending_sql;
-
-use crate::{Error, Result, pg_errors::Operation, query, transaction};
+use super::{functions, server, transaction::in_write_transaction};
+use crate::{Error, Result, backend::transaction::in_read_scope};
 use diesel::{
     PgConnection,
     connection::SimpleConnection,
@@ -18,7 +14,7 @@ use diesel::{
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use std::collections::BTreeSet;
 
-const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 
 /// The key of the advisory lock that processes take while they migrate: "dbsemaph" as a number.
 const LOCK: i64 = i64::from_be_bytes(*b"dbsemaph");
@@ -32,39 +28,18 @@ diesel::table! {
     }
 }
 
-/// Creates the schema `dbsemaphore` with the tables and functions of this crate, or updates it.
-///
-/// Call it when the application starts. Any number of processes may do so at once: one migrates, and the others wait
-/// for it. All migrations are applied or none. If there is nothing to do, the call takes no lock and needs the [rights
-/// of a holder](crate::guide::security#roles). The application's own migrations and `search_path` remain as they are.
-///
-/// # Errors
-///
-/// * [`Migration`](Error::Migration): a migration failed. If an [event
-///   trigger](crate::guide::migrating#event-triggers) may be the cause, the error names it.
-/// * [`Migration`](Error::Migration): the schema belongs to a role that could use the caller's rights: see
-///   [`security`](crate::guide::security#the-owner-of-the-schema).
-/// * [`Database`](Error::Database): PostgreSQL or Diesel reported an error. The error says which rights are missing.
-///
-/// ```
-/// # let database = stand::Database::create();
-/// # let mut conn = database.connect();
-/// diesel_dbsemaphore::run_migrations(&mut conn)?;
-/// diesel_dbsemaphore::run_migrations(&mut conn)?;     // nothing to do
-/// # Ok::<_, Box<dyn std::error::Error>>(())
-/// ```
-pub fn run_migrations(conn: &mut PgConnection) -> Result<()> {
-    let run = check_owner(conn, false)
-        .and_then(|_| Ok(is_pending(conn)? || functions::are_pending(conn)?))
-        .and_then(|pending| if pending { migrate(conn) } else { Ok(()) })
-        .and_then(|()| record_move(conn));
-    run.map_err(|error| error.classify(conn, Operation::Migrate))
+pub(super) fn run(conn: &mut PgConnection) -> Result<()> {
+    check_owner(conn, false)?;
+    if is_pending(conn)? || functions::are_pending(conn)? {
+        migrate(conn)?;
+    }
+    record_move(conn)
 }
 
 fn migrate(conn: &mut PgConnection) -> Result<()> {
     let mut in_schema_now = false;
-    let migrated = transaction::in_write_transaction(conn, |conn| {
-        query::advisory_lock(conn, LOCK)?;
+    let migrated = in_write_transaction(conn, |conn| {
+        server::advisory_lock(conn, LOCK)?;
         if !check_owner(conn, true)? {
             conn.batch_execute("CREATE SCHEMA dbsemaphore")?;
         }
@@ -87,7 +62,7 @@ fn name_event_triggers(conn: &mut PgConnection, error: Error, was_in_schema: boo
         Error::Migration(cause) if was_in_schema => cause,
         error => return error,
     };
-    let triggers = query::event_triggers_without_path(conn).unwrap_or_default();
+    let triggers = server::event_triggers_without_path(conn).unwrap_or_default();
     if triggers.is_empty() {
         return Error::Migration(cause);
     }
@@ -95,7 +70,7 @@ fn name_event_triggers(conn: &mut PgConnection, error: Error, was_in_schema: boo
         "{cause}; migrations run with search_path = {PATH}, and so do the event triggers of this database: if one of them \
          failed, set the search path of its function:"
     );
-    for query::EventTrigger { name, function } in triggers {
+    for server::EventTrigger { name, function } in triggers {
         text.push_str(&format!(
             " ALTER FUNCTION {function} SET search_path = ... (event trigger {name:?});"
         ));
@@ -104,27 +79,10 @@ fn name_event_triggers(conn: &mut PgConnection, error: Error, was_in_schema: boo
     Error::Migration(text.into())
 }
 
-/// Drops all that [`run_migrations`] created, and deletes all semaphores.
-///
-/// Waits for transactions that hold tickets. While the call waits, all other requests for tickets wait for it. If the
-/// schema does not exist, the call does nothing.
-///
-/// # Errors
-///
-/// [`Migration`](Error::Migration), [`Database`](Error::Database). The call also fails if the schema `dbsemaphore`
-/// has other objects, or if other objects depend on its tables. In each case, nothing is dropped.
-///
-/// ```
-/// # let database = stand::Database::create();
-/// # let mut conn = database.connect();
-/// diesel_dbsemaphore::run_migrations(&mut conn)?;
-/// diesel_dbsemaphore::revert_migrations(&mut conn)?;
-/// # Ok::<_, Box<dyn std::error::Error>>(())
-/// ```
-pub fn revert_migrations(conn: &mut PgConnection) -> Result<()> {
+pub(super) fn revert(conn: &mut PgConnection) -> Result<()> {
     let mut in_schema_now = false;
-    let reverted = transaction::in_write_transaction(conn, |conn| {
-        query::advisory_lock(conn, LOCK)?;
+    let reverted = in_write_transaction(conn, |conn| {
+        server::advisory_lock(conn, LOCK)?;
         if !check_owner(conn, true)? {
             return Ok(());
         }
@@ -138,17 +96,15 @@ pub fn revert_migrations(conn: &mut PgConnection) -> Result<()> {
         )?;
         Ok(())
     });
-    reverted.map_err(|error| {
-        name_event_triggers(conn, error, in_schema_now).classify(conn, Operation::Migrate)
-    })
+    reverted.map_err(|error| name_event_triggers(conn, error, in_schema_now))
 }
 
 /// Returns whether the schema exists. Its owner decides what its functions and triggers do, with the rights of their
 /// callers. So somebody could create the schema first, to gain the rights of a superuser. Therefore a superuser does
 /// nothing in a schema that is not a superuser's, and other roles change nothing in a schema whose owner they are not a
 /// member of.
-fn check_owner(conn: &mut PgConnection, changing: bool) -> Result<bool> {
-    let Some(owner) = query::schema_owner(conn)? else {
+pub(super) fn check_owner(conn: &mut PgConnection, changing: bool) -> Result<bool> {
+    let Some(owner) = server::schema_owner(conn)? else {
         return Ok(false);
     };
     if owner.is_trusted || !(changing || owner.we_are_superuser) {
@@ -174,15 +130,15 @@ fn is_pending(conn: &mut PgConnection) -> Result<bool> {
 }
 
 /// Returns the versions of the applied migrations.
-fn applied(conn: &mut PgConnection) -> Result<BTreeSet<String>> {
-    transaction::in_read_scope(conn, |conn| {
-        if !query::has_table(conn, "__diesel_schema_migrations")? {
+pub(super) fn applied(conn: &mut PgConnection) -> Result<BTreeSet<String>> {
+    in_read_scope(conn, |conn| {
+        if !server::has_table(conn, "__diesel_schema_migrations")? {
             return Ok(BTreeSet::new());
         }
         let versions: Vec<String> = __diesel_schema_migrations::table
             .select(__diesel_schema_migrations::version)
             .load(conn)?;
-        if versions.is_empty() && query::is_filtered(conn, "__diesel_schema_migrations")? {
+        if versions.is_empty() && server::is_filtered(conn, "__diesel_schema_migrations")? {
             return Err(Error::Migration(
                 "row level security hides the rows of dbsemaphore.__diesel_schema_migrations from this role: disable it \
                  for that table, or give the role the attribute BYPASSRLS"
@@ -196,18 +152,18 @@ fn applied(conn: &mut PgConnection) -> Result<BTreeSet<String>> {
 /// Records a move to another cluster, so that fencing tokens still increase. A role without the right to do so logs a
 /// warning.
 fn record_move(conn: &mut PgConnection) -> Result<()> {
-    let moved = transaction::in_read_scope(conn, |conn| Ok(query::moved_semaphores(conn)?))?;
+    let moved = in_read_scope(conn, |conn| Ok(server::moved_semaphores(conn)?))?;
     if moved.is_empty() {
         return Ok(());
     }
-    if !query::may_record_move(conn)? {
+    if !server::may_record_move(conn)? {
         log::warn!(
             "semaphores are in another cluster, or on another timeline, than before, and this role may not record it: call \
              run_migrations once as a role with UPDATE on dbsemaphore.semaphore"
         );
         return Ok(());
     }
-    transaction::in_write_transaction(conn, |conn| Ok(query::record_move(conn, &moved)?))
+    in_write_transaction(conn, |conn| Ok(server::record_move(conn, &moved)?))
 }
 
 fn version(version: MigrationVersion<'_>) -> String {
@@ -218,8 +174,8 @@ fn in_schema(
     conn: &mut PgConnection,
     work: impl FnOnce(&mut PgConnection) -> diesel::migration::Result<()>,
 ) -> Result<()> {
-    let before = query::swap_search_path(conn, PATH)?;
+    let before = server::swap_search_path(conn, PATH)?;
     work(conn).map_err(Error::Migration)?;
-    query::swap_search_path(conn, &before)?;
+    server::swap_search_path(conn, &before)?;
     Ok(())
 }

@@ -1,11 +1,8 @@
 //! The functions in `sql/postgres`. `run_migrations` replaces all of them when their text has changed, so that a
 //! change of a function is a change of its file. Unlike tables, they have no history.
 
-use crate::{
-    Error, Result,
-    query::{self, FunctionVersion},
-    transaction,
-};
+use super::server::{self, FunctionVersion};
+use crate::{Error, Result, backend::transaction::in_read_scope};
 use diesel::{PgConnection, connection::SimpleConnection};
 use std::fmt::Write;
 
@@ -13,7 +10,7 @@ macro_rules! files {
     ($($name:literal)*) => {
         &[$((
             concat!("sql/postgres/", $name, ".sql"),
-            include_str!(concat!("../../sql/postgres/", $name, ".sql")),
+            include_str!(concat!("../../../sql/postgres/", $name, ".sql")),
         )),*]
     };
 }
@@ -63,16 +60,16 @@ fn checksum() -> String {
 
 /// Returns whether functions have to be installed. Those of a newer version of this crate are left as they are.
 pub(super) fn are_pending(conn: &mut PgConnection) -> Result<bool> {
-    transaction::in_read_scope(conn, |conn| {
-        if !query::has_table(conn, "function_version")? {
+    in_read_scope(conn, |conn| {
+        if !server::has_table(conn, "function_version")? {
             return Ok(true);
         }
-        match query::function_version(conn)? {
+        match server::function_version(conn)? {
             Some(FunctionVersion {
                 version: theirs,
                 checksum: installed,
             }) => Ok(theirs <= version() && installed != checksum()),
-            None if query::is_filtered(conn, "function_version")? => Err(Error::Migration(
+            None if server::is_filtered(conn, "function_version")? => Err(Error::Migration(
                 "row level security hides the row of dbsemaphore.function_version from this role: disable it for that table, or \
                  give the role the attribute BYPASSRLS"
                     .into(),
@@ -107,7 +104,7 @@ pub(super) fn drop_all(conn: &mut PgConnection) -> Result<()> {
         .flat_map(|(_, text)| text.lines())
         .filter_map(|line| line.strip_prefix(CREATE)?.split('(').next())
         .collect();
-    let signatures = query::function_signatures(conn, &names)?;
+    let signatures = server::function_signatures(conn, &names)?;
     if !signatures.is_empty() {
         conn.batch_execute(&format!("DROP FUNCTION {}", signatures.join(", ")))?;
     }

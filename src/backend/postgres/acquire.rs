@@ -1,6 +1,7 @@
 //! The statements of acquisitions and of waiting.
 
 use super::server::{current_setting, pg_current_xact_id_if_assigned, set_config};
+use crate::request::{AcquireOutcome, AcquireParams};
 use diesel::{
     pg::Pg,
     prelude::*,
@@ -24,52 +25,24 @@ mod functions {
     }
 }
 
-/// The parameters of a request to the server.
-#[derive(Clone, Copy)]
-pub(crate) struct AcquireParams<'a> {
-    pub(crate) semaphore: &'a str,
-    pub(crate) tickets: i32,
-    /// In seconds. None for the caller's transaction, whose settings remain as they are.
-    pub(crate) host_timeout: Option<i32>,
-    pub(crate) label: Option<&'a str>,
-}
-
-/// The answer of the functions `_try_acquire` and `_acquire`.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum AcquireOutcome {
-    Acquired {
-        token: i64,
-        tickets: Vec<i64>,
-    },
-    /// Too few tickets are available.
-    Unavailable,
-    /// The semaphore has that many tickets, and more were requested.
-    TooFew {
-        size: u32,
-    },
-    UnknownSemaphore,
-}
-
-impl AcquireOutcome {
-    /// Returns `None` for any other answer.
-    fn parse(answer: &str) -> Option<Self> {
-        let words: Vec<&str> = answer.split(' ').collect();
-        Some(match words[..] {
-            ["acquired", token, tickets] => Self::Acquired {
-                token: token.parse().ok()?,
-                tickets: tickets
-                    .split(',')
-                    .map(|id| id.parse().ok())
-                    .collect::<Option<_>>()?,
-            },
-            ["unavailable"] => Self::Unavailable,
-            ["too_few", size] => Self::TooFew {
-                size: size.parse().ok()?,
-            },
-            ["unknown"] => Self::UnknownSemaphore,
-            _ => return None,
-        })
-    }
+/// Parses the answer of the functions `_try_acquire` and `_acquire`. Returns `None` for any other answer.
+fn parse(answer: &str) -> Option<AcquireOutcome> {
+    let words: Vec<&str> = answer.split(' ').collect();
+    Some(match words[..] {
+        ["acquired", token, tickets] => AcquireOutcome::Acquired {
+            token: token.parse().ok()?,
+            tickets: tickets
+                .split(',')
+                .map(|id| id.parse().ok())
+                .collect::<Option<_>>()?,
+        },
+        ["unavailable"] => AcquireOutcome::Unavailable,
+        ["too_few", size] => AcquireOutcome::TooFew {
+            size: size.parse().ok()?,
+        },
+        ["unknown"] => AcquireOutcome::UnknownSemaphore,
+        _ => return None,
+    })
 }
 
 /// A query fragment of its own, because Diesel caches the prepared statement of a fragment, but not that of
@@ -140,7 +113,7 @@ impl RunQueryDsl<PgConnection> for TryAcquire<'_> {}
 impl RunQueryDsl<PgConnection> for Acquire<'_> {}
 
 /// Tries to acquire. Does not block.
-pub(crate) fn try_acquire(
+pub(super) fn try_acquire(
     conn: &mut PgConnection,
     params: AcquireParams<'_>,
 ) -> QueryResult<AcquireOutcome> {
@@ -148,7 +121,7 @@ pub(crate) fn try_acquire(
 }
 
 /// Waits for up to `timeout_ms`, without limit if None.
-pub(crate) fn acquire(
+pub(super) fn acquire(
     conn: &mut PgConnection,
     params: AcquireParams<'_>,
     timeout_ms: Option<i64>,
@@ -163,7 +136,7 @@ pub(crate) fn acquire(
 }
 
 fn outcome(answer: &str) -> QueryResult<AcquireOutcome> {
-    AcquireOutcome::parse(answer).ok_or_else(|| {
+    parse(answer).ok_or_else(|| {
         DieselError::DeserializationError(
             format!("the functions of the schema dbsemaphore do not match this version of the crate: their answer is {answer:?}")
                 .into(),
@@ -172,12 +145,12 @@ fn outcome(answer: &str) -> QueryResult<AcquireOutcome> {
 }
 
 /// Cancels the waits with this number. Returns whether there was one.
-pub(crate) fn cancel_wait(conn: &mut PgConnection, cancellation: u32) -> QueryResult<bool> {
+pub(super) fn cancel_wait(conn: &mut PgConnection, cancellation: u32) -> QueryResult<bool> {
     diesel::select(functions::cancel_wait(i64::from(cancellation))).get_result(conn)
 }
 
 /// Releases the locks of the queue that an error may have left behind.
-pub(crate) fn release_queue_locks(conn: &mut PgConnection) -> QueryResult<()> {
+pub(super) fn release_queue_locks(conn: &mut PgConnection) -> QueryResult<()> {
     diesel::select(functions::release_queue_locks())
         .execute(conn)
         .map(drop)
@@ -185,49 +158,40 @@ pub(crate) fn release_queue_locks(conn: &mut PgConnection) -> QueryResult<()> {
 
 /// Lets the server check whether its client is connected, until the transaction ends. Returns the former value of the
 /// setting.
-pub(crate) fn enable_client_check(conn: &mut PgConnection) -> QueryResult<String> {
+pub(super) fn enable_client_check(conn: &mut PgConnection) -> QueryResult<String> {
     let before = current_setting("client_connection_check_interval", true);
     let (before, _): (Option<String>, String) =
         diesel::select((before, functions::enable_client_check())).get_result(conn)?;
     Ok(before.unwrap_or_default())
 }
 
-pub(crate) fn restore_client_check(conn: &mut PgConnection, before: &str) -> QueryResult<()> {
+pub(super) fn restore_client_check(conn: &mut PgConnection, before: &str) -> QueryResult<()> {
     let restore = set_config("client_connection_check_interval", before, true);
     diesel::select(restore).execute(conn).map(drop)
 }
 
 /// Returns whether a transaction with a number is running: one that has locked or written something.
-pub(crate) fn has_transaction_id(conn: &mut PgConnection) -> QueryResult<bool> {
+pub(super) fn has_transaction_id(conn: &mut PgConnection) -> QueryResult<bool> {
     let number: Option<i64> = diesel::select(pg_current_xact_id_if_assigned()).get_result(conn)?;
     Ok(number.is_some())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::AcquireOutcome;
+    use super::{AcquireOutcome, parse};
 
     #[test]
     fn answers_are_parsed_strictly() {
         assert_eq!(
-            AcquireOutcome::parse("acquired -7 3,4"),
+            parse("acquired -7 3,4"),
             Some(AcquireOutcome::Acquired {
                 token: -7,
                 tickets: vec![3, 4]
             })
         );
-        assert_eq!(
-            AcquireOutcome::parse("unavailable"),
-            Some(AcquireOutcome::Unavailable)
-        );
-        assert_eq!(
-            AcquireOutcome::parse("too_few 3"),
-            Some(AcquireOutcome::TooFew { size: 3 })
-        );
-        assert_eq!(
-            AcquireOutcome::parse("unknown"),
-            Some(AcquireOutcome::UnknownSemaphore)
-        );
+        assert_eq!(parse("unavailable"), Some(AcquireOutcome::Unavailable));
+        assert_eq!(parse("too_few 3"), Some(AcquireOutcome::TooFew { size: 3 }));
+        assert_eq!(parse("unknown"), Some(AcquireOutcome::UnknownSemaphore));
         for wrong in [
             "",
             "acquired",
@@ -240,7 +204,7 @@ mod tests {
             "too_few -1",
             "{1,2,3}",
         ] {
-            assert_eq!(AcquireOutcome::parse(wrong), None, "{wrong:?}");
+            assert_eq!(parse(wrong), None, "{wrong:?}");
         }
     }
 }

@@ -28,16 +28,16 @@ extern "SQL" {
     fn pg_advisory_xact_lock(key: BigInt) -> Bool;
 }
 
-pub(crate) fn is_standby(conn: &mut PgConnection) -> QueryResult<bool> {
+pub(super) fn is_standby(conn: &mut PgConnection) -> QueryResult<bool> {
     diesel::select(pg_is_in_recovery()).get_result(conn)
 }
 
 /// Returns whether the tables exist, by the catalog, which each role may read.
-pub(crate) fn is_migrated(conn: &mut PgConnection) -> QueryResult<bool> {
+pub(super) fn is_migrated(conn: &mut PgConnection) -> QueryResult<bool> {
     has_table(conn, "semaphore")
 }
 
-pub(crate) fn has_table(conn: &mut PgConnection, name: &str) -> QueryResult<bool> {
+pub(super) fn has_table(conn: &mut PgConnection, name: &str) -> QueryResult<bool> {
     diesel::select(diesel::dsl::sql::<Bool>(
         "EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE n.nspname = 'dbsemaphore' AND c.relname = ",
@@ -49,7 +49,7 @@ pub(crate) fn has_table(conn: &mut PgConnection, name: &str) -> QueryResult<bool
 
 /// Returns those of these privileges on tables of our schema that this role lacks, and the missing privileges on schema
 /// and database. Ignores tables that do not exist. For UPDATE, one column is enough.
-pub(crate) fn missing_privileges(
+pub(super) fn missing_privileges(
     conn: &mut PgConnection,
     wanted: &[(&str, &str)],
 ) -> QueryResult<Vec<String>> {
@@ -82,19 +82,19 @@ pub(crate) fn missing_privileges(
 }
 
 /// Returns the semaphores that were last recorded in another cluster, or on another timeline.
-pub(crate) fn moved_semaphores(conn: &mut PgConnection) -> QueryResult<Vec<i64>> {
+pub(super) fn moved_semaphores(conn: &mut PgConnection) -> QueryResult<Vec<i64>> {
     diesel::select(moved_semaphores_function()).load(conn)
 }
 
 /// Records the cluster and timeline of these semaphores, unless another session has just done so.
-pub(crate) fn record_move(conn: &mut PgConnection, semaphores: &[i64]) -> QueryResult<()> {
+pub(super) fn record_move(conn: &mut PgConnection, semaphores: &[i64]) -> QueryResult<()> {
     diesel::select(record_move_function(semaphores))
         .execute(conn)
         .map(drop)
 }
 
 /// Returns whether this role has the right to record a move.
-pub(crate) fn may_record_move(conn: &mut PgConnection) -> QueryResult<bool> {
+pub(super) fn may_record_move(conn: &mut PgConnection) -> QueryResult<bool> {
     diesel::select(diesel::dsl::sql::<Bool>(
         "pg_catalog.has_table_privilege('dbsemaphore.semaphore', 'UPDATE')",
     ))
@@ -103,18 +103,18 @@ pub(crate) fn may_record_move(conn: &mut PgConnection) -> QueryResult<bool> {
 
 /// The owner of the schema.
 #[derive(QueryableByName)]
-pub(crate) struct SchemaOwner {
+pub(super) struct SchemaOwner {
     #[diesel(sql_type = Text)]
-    pub(crate) name: String,
+    pub(super) name: String,
     /// The owner is a superuser, or this role. Or this role is no superuser, and a member of the owner.
     #[diesel(sql_type = Bool)]
-    pub(crate) is_trusted: bool,
+    pub(super) is_trusted: bool,
     #[diesel(sql_type = Bool)]
-    pub(crate) we_are_superuser: bool,
+    pub(super) we_are_superuser: bool,
 }
 
 /// Returns `None` if the schema does not exist.
-pub(crate) fn schema_owner(conn: &mut PgConnection) -> QueryResult<Option<SchemaOwner>> {
+pub(super) fn schema_owner(conn: &mut PgConnection) -> QueryResult<Option<SchemaOwner>> {
     diesel::sql_query(
         "SELECT o.rolname::text AS name, m.rolsuper AS we_are_superuser, \
              o.rolsuper OR o.oid = m.oid OR (NOT m.rolsuper AND pg_catalog.pg_has_role(m.oid, o.oid, 'USAGE')) \
@@ -129,7 +129,7 @@ pub(crate) fn schema_owner(conn: &mut PgConnection) -> QueryResult<Option<Schema
 }
 
 /// Returns whether row level security may hide rows of a table of our schema from this role.
-pub(crate) fn is_filtered(conn: &mut PgConnection, table: &str) -> QueryResult<bool> {
+pub(super) fn is_filtered(conn: &mut PgConnection, table: &str) -> QueryResult<bool> {
     diesel::select(
         diesel::dsl::sql::<Bool>(
             "coalesce(pg_catalog.row_security_active(pg_catalog.to_regclass('dbsemaphore.' || ",
@@ -142,12 +142,12 @@ pub(crate) fn is_filtered(conn: &mut PgConnection, table: &str) -> QueryResult<b
 
 /// The version of the installed functions.
 #[derive(Queryable)]
-pub(crate) struct FunctionVersion {
-    pub(crate) version: i32,
-    pub(crate) checksum: String,
+pub(super) struct FunctionVersion {
+    pub(super) version: i32,
+    pub(super) checksum: String,
 }
 
-pub(crate) fn function_version(conn: &mut PgConnection) -> QueryResult<Option<FunctionVersion>> {
+pub(super) fn function_version(conn: &mut PgConnection) -> QueryResult<Option<FunctionVersion>> {
     function_version::table
         .select((function_version::version, function_version::checksum))
         .first(conn)
@@ -155,7 +155,7 @@ pub(crate) fn function_version(conn: &mut PgConnection) -> QueryResult<Option<Fu
 }
 
 /// Returns the signatures of the functions of our schema with these names, for DROP FUNCTION.
-pub(crate) fn function_signatures(
+pub(super) fn function_signatures(
     conn: &mut PgConnection,
     names: &[&str],
 ) -> QueryResult<Vec<String>> {
@@ -180,16 +180,16 @@ pub(crate) fn function_signatures(
 
 /// An event trigger, and its function.
 #[derive(QueryableByName)]
-pub(crate) struct EventTrigger {
+pub(super) struct EventTrigger {
     #[diesel(sql_type = Text)]
-    pub(crate) name: String,
+    pub(super) name: String,
     /// For ALTER FUNCTION.
     #[diesel(sql_type = Text)]
-    pub(crate) function: String,
+    pub(super) function: String,
 }
 
 /// Returns the enabled event triggers whose functions use the search path of the session.
-pub(crate) fn event_triggers_without_path(
+pub(super) fn event_triggers_without_path(
     conn: &mut PgConnection,
 ) -> QueryResult<Vec<EventTrigger>> {
     diesel::sql_query(
@@ -208,14 +208,14 @@ pub(crate) fn event_triggers_without_path(
 }
 
 /// Takes an advisory lock until the transaction ends.
-pub(crate) fn advisory_lock(conn: &mut PgConnection, key: i64) -> QueryResult<()> {
+pub(super) fn advisory_lock(conn: &mut PgConnection, key: i64) -> QueryResult<()> {
     diesel::select(pg_advisory_xact_lock(key))
         .execute(conn)
         .map(drop)
 }
 
 /// Sets the search path until the transaction ends, and returns the former one.
-pub(crate) fn swap_search_path(conn: &mut PgConnection, path: &str) -> QueryResult<String> {
+pub(super) fn swap_search_path(conn: &mut PgConnection, path: &str) -> QueryResult<String> {
     let before: Option<String> =
         diesel::select(current_setting("search_path", true)).get_result(conn)?;
     diesel::select(set_config("search_path", path, true)).get_result::<String>(conn)?;

@@ -1,0 +1,113 @@
+//! What differs between databases. All that is policy (deadlines, events, the life of a guard, watching) is written once, above
+//! this trait.
+
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "postgres")]
+mod transaction;
+
+use crate::{
+    BackendConnection, Error, Holder, Result, Ticket, Usage, Waiter,
+    request::{AcquireOutcome, AcquireParams},
+};
+use diesel::result::QueryResult;
+
+/// What failed, by the rights that it needs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Acquire,
+    Inspect,
+    Manage,
+    Migrate,
+}
+
+/// How `make` has changed a semaphore.
+#[cfg_attr(not(feature = "postgres"), allow(dead_code))]
+pub(crate) enum SizeChange {
+    Created,
+    Resized,
+}
+
+/// A connection of one database.
+pub(crate) trait Backend {
+    /// Whether Diesel counts an open transaction. Fails if the connection is marked as broken.
+    fn is_in_transaction(&mut self) -> Result<bool>;
+
+    /// Begins the transaction of a guard. Fails if the connection is inside a transaction.
+    fn begin_guard(&mut self, waits: bool) -> Result<()>;
+
+    /// Ends the transaction of a guard, and releases its tickets. Fails if that had ended before.
+    fn finish_guard(&mut self) -> QueryResult<()>;
+
+    /// Ends the transaction of a guard whose wait failed, and makes sure that it has left the queue.
+    fn abort_guard(&mut self);
+
+    /// Marks the connection as broken, so that a pool closes it.
+    fn mark_broken(&mut self);
+
+    /// Acquires tickets for the open transaction. Does not wait.
+    fn try_acquire(&mut self, params: AcquireParams<'_>) -> QueryResult<AcquireOutcome>;
+
+    /// Acquires tickets for the open transaction. Waits for up to `timeout_ms`, without limit if `None`. `cancel_wait` ends a
+    /// wait by its number, `cancellation`. After an error, call `abort_guard`, or call this inside `wait_in_transaction`.
+    fn acquire(
+        &mut self,
+        params: AcquireParams<'_>,
+        timeout_ms: Option<i64>,
+        cancellation: u32,
+    ) -> QueryResult<AcquireOutcome>;
+
+    /// Calls `wait` in the caller's transaction, which a failure leaves as it was.
+    fn wait_in_transaction(
+        &mut self,
+        wait: &mut dyn FnMut(&mut dyn Backend) -> Result<Option<Ticket>>,
+    ) -> Result<Option<Ticket>>;
+
+    /// Cancels the waits with this number. Returns whether there was one.
+    fn cancel_wait(&mut self, cancellation: u32) -> QueryResult<bool>;
+
+    /// Whether the transaction of a guard still holds its tickets.
+    fn is_held(&mut self) -> QueryResult<bool>;
+
+    /// Creates a semaphore unless it exists. Returns whether it did.
+    fn ensure(&mut self, name: &str, size: i32) -> Result<bool>;
+
+    /// Creates or resizes a semaphore.
+    fn make(&mut self, name: &str, size: i32) -> Result<Option<SizeChange>>;
+
+    /// Deletes a semaphore. Returns whether there was one.
+    fn destroy(&mut self, name: &str) -> Result<bool>;
+
+    /// All semaphores and their sizes.
+    fn list(&mut self) -> Result<Vec<(String, i64)>>;
+
+    /// `None` if there is no such semaphore.
+    fn holders(&mut self, name: &str) -> Result<Option<Vec<Holder>>>;
+
+    /// `None` if there is no such semaphore.
+    fn waiters(&mut self, name: &str) -> Result<Option<Vec<Waiter>>>;
+
+    fn usage(&mut self) -> Result<Vec<Usage>>;
+
+    fn run_migrations(&mut self) -> Result<()>;
+
+    fn revert_migrations(&mut self) -> Result<()>;
+
+    fn pending_sql(&mut self) -> Result<String>;
+
+    /// Adds a hint to an error in the caller's transaction, which the error may have aborted.
+    fn add_hint(&mut self, error: Error) -> Error;
+
+    /// Adds a hint, or finds a more specific error, outside of an aborted transaction.
+    fn classify(&mut self, error: Error, operation: Operation) -> Error;
+}
+
+impl<'a> BackendConnection<'a> {
+    pub(crate) fn into_backend(self) -> &'a mut dyn Backend {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(conn) => conn,
+            Self::__Never(never) => match *never {},
+        }
+    }
+}

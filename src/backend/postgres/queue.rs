@@ -1,0 +1,72 @@
+//! The client's side of the queue. The queue itself is on the server: see `sql/postgres/queue.sql`.
+
+use super::acquire::{enable_client_check, release_queue_locks, restore_client_check};
+use super::manage;
+use crate::{
+    Result, Ticket,
+    backend::{Backend, transaction},
+};
+use diesel::PgConnection;
+
+/// Waits in the caller's transaction, inside a savepoint: so the transaction can continue after a failure.
+pub(super) fn wait_in_savepoint(
+    conn: &mut PgConnection,
+    wait: &mut dyn FnMut(&mut dyn Backend) -> Result<Option<Ticket>>,
+) -> Result<Option<Ticket>> {
+    transaction::begin_savepoint(conn)?;
+    let waited = with_client_check(conn, |conn| wait(conn));
+    if let Ok(Some(_)) = waited {
+        transaction::release_savepoint(conn)?;
+        return waited;
+    }
+    // The rollback also restores settings. If the connection is lost, `waited` is an error already.
+    let rolled_back = transaction::roll_back(conn);
+    if waited.is_err() {
+        leave_queue(conn);
+    } else {
+        rolled_back?;
+    }
+    waited
+}
+
+/// Waits in the queue until that many tickets are available, and deletes them.
+pub(super) fn remove_tickets(conn: &mut PgConnection, semaphore_id: i64, count: i32) -> Result<()> {
+    with_client_check(conn, |conn| {
+        manage::delete_released_tickets(conn, semaphore_id, count)?;
+        Ok(Some(()))
+    })
+    .map(drop)
+}
+
+/// Runs `work` while the server checks whether its client is connected, so that a dead client leaves the queue. The
+/// setting has no effect on the statement that makes it, so a separate statement makes it first. After `None`, the
+/// caller rolls back, which restores the setting.
+fn with_client_check<T>(
+    conn: &mut PgConnection,
+    work: impl FnOnce(&mut PgConnection) -> Result<Option<T>>,
+) -> Result<Option<T>> {
+    let before = enable_client_check(conn)?;
+    let done = work(conn)?;
+    if done.is_some() {
+        restore_client_check(conn, &before)?;
+    }
+    Ok(done)
+}
+
+/// Makes sure, after an error, that this session has left the queue. The server does so itself, unless a second
+/// cancellation interrupts it.
+fn leave_queue(conn: &mut PgConnection) {
+    for _ in 0..transaction::MAX_ATTEMPTS {
+        let left = transaction::begin_savepoint(conn)
+            .and_then(|()| Ok(release_queue_locks(conn)?))
+            .and_then(|()| transaction::release_savepoint(conn));
+        match left {
+            Ok(()) => return,
+            Err(error) => log::debug!("the queue can't be left: {error}"),
+        }
+        if transaction::roll_back(conn).is_err() {
+            break;
+        }
+    }
+    transaction::mark_broken(conn);
+}

@@ -1,0 +1,73 @@
+//! What is seen of holders and waiters.
+
+use std::time::Duration;
+
+/// A PostgreSQL session that holds a ticket or waits for one.
+///
+/// Values that the role may not see are `None`: without membership in `pg_read_all_stats`, the client addresses of
+/// other roles.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Session {
+    /// The process ID of the server process, for `pg_terminate_backend`. Behind a pooler, that of the pooler's
+    /// session. `None` if the ticket was locked by other means than this crate, or if a prepared transaction holds it.
+    pub pid: Option<i32>,
+    /// The role that logged in.
+    pub role: Option<String>,
+    /// The `application_name`, without the label.
+    pub application: Option<String>,
+    /// The label of the request: see [`Request::label`](crate::Request::label).
+    pub label: Option<String>,
+    /// The address of the client. `None` on a Unix socket, too.
+    pub client_address: Option<String>,
+}
+
+/// A held ticket and its holder: see [`holders`](crate::holders).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Holder {
+    /// The id of the ticket, as in [`Ticket::ids`](crate::Ticket::ids).
+    pub ticket: i64,
+    /// The session that holds the ticket.
+    pub session: Session,
+    /// For how long the ticket has been held, by the server's clock, in steps of 1/32 s. `None` if the ticket was
+    /// locked by other means than this crate, or if the server's clock was set back since.
+    pub held_for: Option<Duration>,
+    /// The age of the holder's transaction, by the server's clock: for this time, it has held back `VACUUM`. `None`
+    /// if the role may not see it, if the holder's `track_activities` is off, or if the server's clock was set back
+    /// since.
+    pub transaction_for: Option<Duration>,
+    /// The name of the prepared transaction that holds the ticket. Such a transaction has no process, and ends by
+    /// `COMMIT PREPARED` or `ROLLBACK PREPARED`.
+    pub prepared_transaction: Option<String>,
+}
+
+/// A waiter in the queue of a semaphore: see [`waiters`](crate::waiters).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Waiter {
+    /// The position in the queue. The head of the queue has 1.
+    pub place: u32,
+    /// The number of tickets that it waits for, without those that it holds already.
+    pub tickets: Option<u32>,
+    /// The session that waits. Calls of [`make`](crate::make) and [`destroy`](crate::destroy) that wait for held
+    /// tickets are in the queue, too.
+    pub session: Session,
+    /// For how long the waiter has waited, by the server's clock. `None` for the head of the queue if the role may not
+    /// see it, or if the head's `track_activities` is off.
+    pub waited: Option<Duration>,
+}
+
+/// The size of a semaphore and how much of it is in use: see [`usage`](crate::usage).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Usage {
+    /// The name of the semaphore.
+    pub name: String,
+    /// The number of its tickets: its size.
+    pub tickets: u32,
+    /// The number of held tickets.
+    pub in_use: u32,
+    /// The number of sessions that wait in its queue.
+    pub waiting: u32,
+}

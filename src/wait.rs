@@ -1,0 +1,34 @@
+//! Waiting for a ticket, above the backends.
+
+use crate::{
+    Error, Request, Result, Ticket, backend::Backend, cancel, deadline::Deadline,
+    request::AcquireParams,
+};
+use std::time::Duration;
+
+/// Waits in the queue, in a transaction that may be aborted. After an error, the caller has to call `leave_queue` or
+/// `transaction::abort_guard`.
+pub(crate) fn wait(
+    backend: &mut dyn Backend,
+    request: &Request<'_>,
+    params: AcquireParams<'_>,
+    deadline: Deadline,
+) -> Result<Option<Ticket>> {
+    let id = cancel::random_id();
+    // From here on, a cancellation either is seen by the loop, or cancels the statement on the server.
+    let _added: Vec<_> = request.tokens().map(|token| token.add(id)).collect();
+    loop {
+        request.check_cancellation()?;
+        let remaining_ms = deadline.remaining_ms();
+        let answer = backend.acquire(params, remaining_ms, id).or_else(|error| {
+            // If the token was cancelled, the failure is reported as that.
+            request.check_cancellation()?;
+            Err(Error::from(error))
+        })?;
+        let granted = request.ticket(answer)?;
+        // Waits again if the server's clock runs fast or was set, or if the semaphore was created again.
+        if granted.is_some() || deadline.remaining() == Some(Duration::ZERO) {
+            return Ok(granted);
+        }
+    }
+}

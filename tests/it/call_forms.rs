@@ -1,0 +1,128 @@
+//! Each form of connection that the public calls accept.
+
+use crate::tools::{database_with, free, pool};
+use diesel::{Connection, MultiConnection, PgConnection};
+use diesel_dbsemaphore::{
+    self as sem, BackendConnection, Error, SemaphoreTicket, TicketConnection, TransactionConnection,
+};
+
+#[test]
+fn your_transaction_on_each_form_of_connection() {
+    let database = database_with(1);
+    let mut plain = database.connect();
+    plain.transaction(|c| sem::require(c, "x")).unwrap();
+    plain.transaction(|c| sem::acquire(c, "x")).unwrap();
+    let borrowed: &mut PgConnection = &mut plain;
+    borrowed.transaction(|c| sem::require(c, "x")).unwrap();
+    let pool = pool(&database, 1);
+    let mut pooled = pool.get().unwrap();
+    pooled.transaction(|c| sem::require(c, "x")).unwrap();
+    (*pooled).transaction(|c| sem::require(c, "x")).unwrap();
+    let mut boxed = Box::new(plain);
+    boxed.transaction(|c| sem::require(c, "x")).unwrap();
+    assert_eq!(free(&database), 1);
+}
+
+#[test]
+fn a_guard_on_each_form_of_connection_returns_what_it_was_given() {
+    let database = database_with(1);
+    let pool = pool(&database, 1);
+    let pooled = SemaphoreTicket::require(pool.get().unwrap(), "x").unwrap();
+    let mut pooled = pooled.release().unwrap();
+    drop(SemaphoreTicket::require(&mut pooled, "x").unwrap());
+    drop(SemaphoreTicket::require(&mut *pooled, "x").unwrap());
+    let plain: PgConnection = SemaphoreTicket::require(database.connect(), "x")
+        .unwrap()
+        .release()
+        .unwrap();
+    let mut boxed: Box<PgConnection> = SemaphoreTicket::require(Box::new(plain), "x")
+        .unwrap()
+        .release()
+        .unwrap();
+    let mut dynamic: Box<dyn TicketConnection> = Box::new(database.connect());
+    drop(SemaphoreTicket::require(&mut dynamic, "x").unwrap());
+    let borrowed: &mut PgConnection = SemaphoreTicket::require(&mut *boxed, "x")
+        .unwrap()
+        .release()
+        .unwrap();
+    sem::list(borrowed).unwrap();
+}
+
+#[test]
+fn other_calls_on_each_form_of_connection() {
+    let database = database_with(1);
+    let pool = pool(&database, 1);
+    let mut pooled = pool.get().unwrap();
+    sem::run_migrations(&mut pooled).unwrap();
+    sem::ensure(&mut *pooled, "x", 1).unwrap();
+    let mut plain = database.connect();
+    let mut borrowed = &mut plain;
+    sem::make(&mut borrowed, "x", 2).unwrap();
+    sem::make(borrowed, "x", 1).unwrap();
+    let mut boxed: Box<dyn TicketConnection> = Box::new(plain);
+    assert_eq!(sem::usage(&mut boxed).unwrap()[0].tickets, 1);
+    assert_eq!(sem::holders(&mut *boxed, "x").unwrap(), []);
+    assert_eq!(sem::waiters(&mut *boxed, "x").unwrap(), []);
+}
+
+#[derive(MultiConnection)]
+enum AnyConnection {
+    Postgres(PgConnection),
+}
+
+impl TicketConnection for AnyConnection {
+    fn backend(&mut self) -> BackendConnection<'_> {
+        match self {
+            Self::Postgres(conn) => conn.backend(),
+        }
+    }
+}
+
+impl TransactionConnection for AnyConnection {}
+
+#[test]
+fn a_multi_connection_can_all_that_its_connection_can() {
+    let database = database_with(1);
+    let mut conn = AnyConnection::establish(&database.url()).unwrap();
+    sem::run_migrations(&mut conn).unwrap();
+    let guard = SemaphoreTicket::require(&mut conn, "x").unwrap();
+    assert_eq!(free(&database), 0);
+    guard.release().unwrap();
+    let held = sem::transaction::<_, _, Error>(&mut conn, "x", |_, ticket| {
+        assert_eq!(free(&database), 0);
+        Ok(ticket.ids().len())
+    });
+    assert_eq!(held.unwrap(), 1);
+    assert_eq!(free(&database), 1);
+}
+
+#[test]
+fn transaction_holds_the_ticket_and_ends_as_diesel_does() {
+    let database = database_with(1);
+    let mut conn = database.connect();
+    let failed = sem::transaction(&mut conn, "x", |conn, _| {
+        sem::ensure(conn, "y", 1)?;
+        Err::<(), _>(Error::NotMigrated)
+    });
+    assert!(matches!(failed, Err(Error::NotMigrated)));
+    assert!(!sem::list(&mut conn).unwrap().contains_key("y"));
+    sem::transaction(&mut conn, "x", |conn, _| sem::ensure(conn, "y", 1)).unwrap();
+    assert_eq!(sem::list(&mut conn).unwrap()["y"], 1);
+    assert_eq!(free(&database), 1);
+
+    let _guard = SemaphoreTicket::require(database.connect(), "x").unwrap();
+    let busy = sem::transaction(&mut conn, "x", |_, _| -> sem::Result<()> {
+        panic!("without a ticket")
+    });
+    assert!(matches!(busy, Err(Error::Unavailable { .. })), "{busy:?}");
+
+    // Inside a transaction, the ticket is held until that ends.
+    drop(_guard);
+    conn.transaction::<_, Error, _>(|conn| {
+        sem::transaction::<_, _, Error>(conn, "x", |_, _| Ok(()))?;
+        assert_eq!(free(&database), 0);
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(free(&database), 1);
+}

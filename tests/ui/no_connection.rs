@@ -1,0 +1,3 @@
+fn main() {
+    diesel_dbsemaphore::ensure(&mut "postgres://..", "reports", 3).unwrap();
+}

@@ -1,6 +1,9 @@
 use crate::{
-    Error, Request, Result, Ticket, TicketConnection, TransactionConnection, backend::Backend,
-    deadline::Deadline, events, request::AcquireParams, wait::wait,
+    Error, Request, Result, Ticket, TicketConnection, TransactionConnection,
+    backend::{AcquireParams, Backend},
+    deadline::Deadline,
+    events,
+    wait::wait,
 };
 use diesel::{Connection, result::Error as DieselError};
 

@@ -6,10 +6,7 @@ mod postgres;
 #[cfg(feature = "postgres")]
 mod transaction;
 
-use crate::{
-    BackendConnection, Error, Holder, Result, Ticket, Usage, Waiter,
-    request::{AcquireOutcome, AcquireParams},
-};
+use crate::{BackendConnection, Error, Holder, Result, Ticket, Usage, Waiter};
 use diesel::result::QueryResult;
 
 /// What failed, by the rights that it needs.
@@ -19,6 +16,34 @@ pub(crate) enum Operation {
     Inspect,
     Manage,
     Migrate,
+}
+
+/// The parameters of a request to the server.
+#[derive(Clone, Copy)]
+#[cfg_attr(not(feature = "postgres"), allow(dead_code))]
+pub(crate) struct AcquireParams<'a> {
+    pub(crate) semaphore: &'a str,
+    pub(crate) tickets: i32,
+    /// In seconds. None for the caller's transaction, whose settings remain as they are.
+    pub(crate) host_timeout: Option<i32>,
+    pub(crate) label: Option<&'a str>,
+}
+
+/// What a backend answers to a request.
+#[derive(Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "postgres"), allow(dead_code))]
+pub(crate) enum AcquireOutcome {
+    Acquired {
+        token: i64,
+        tickets: Vec<i64>,
+    },
+    /// Too few tickets are available.
+    Unavailable,
+    /// The semaphore has that many tickets, and more were requested.
+    TooFew {
+        size: u32,
+    },
+    UnknownSemaphore,
 }
 
 /// How `make` has changed a semaphore.

@@ -1,11 +1,8 @@
 use crate::{
-    Error, Request, Result, Ticket, TicketConnection, WatchedTicket, acquire, backend::Operation,
+    Error, Request, Result, Ticket, TicketConnection, acquire, backend::Operation,
     deadline::Deadline, events, wait::wait,
 };
-use std::{
-    fmt,
-    time::{Duration, Instant},
-};
+use std::{fmt, time::Instant};
 
 /// Holds a ticket in a transaction of its own, until the guard is dropped or released.
 ///
@@ -218,32 +215,6 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
     /// ```
     pub fn release(mut self) -> Result<C> {
         self.end().unwrap_or_else(|| Err(self.lost_error(None)))
-    }
-
-    /// Checks the ticket in the background at this interval, and reports its loss. The checks also keep poolers and
-    /// firewalls from treating the connection as idle.
-    ///
-    /// Each check is a round trip. The first one is made at once. An interval of some seconds is suitable.
-    ///
-    /// ```
-    /// # use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
-    /// # let database = stand::Database::create();
-    /// # let mut conn = database.connect();
-    /// # sem::run_migrations(&mut conn)?;
-    /// # sem::ensure(&mut conn, "reports", 1)?;
-    /// use std::time::Duration;
-    ///
-    /// let ticket = SemaphoreTicket::require(conn, "reports")?.watch(Duration::from_secs(2));
-    /// // .. long work, which calls ticket.is_lost() now and then ..
-    /// let conn = ticket.release()?;
-    /// # drop(conn);
-    /// # Ok::<_, Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn watch(self, interval: Duration) -> WatchedTicket<C>
-    where
-        C: Send + 'static,
-    {
-        WatchedTicket::new(self, interval)
     }
 
     /// Checks as [`check`](Self::check) does, without an event.

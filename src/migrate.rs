@@ -37,7 +37,7 @@ pub fn run_migrations<C: TicketConnection + ?Sized>(conn: &mut C) -> Result<()> 
 ///
 /// # Errors
 ///
-/// [`Migration`](crate::Error::Migration), [`Database`](Error::Database). The call also fails if the schema `dbsemaphore`
+/// [`Migration`](crate::Error::Migration), [`Database`](crate::Error::Database). The call also fails if the schema `dbsemaphore`
 /// has other objects, or if other objects depend on its tables. In each case, nothing is dropped.
 ///
 /// ```

@@ -1,4 +1,8 @@
-use crate::{CancellationToken, Error, Result, Ticket, limits};
+use crate::{
+    CancellationToken, Error, Result, Ticket,
+    backend::{AcquireOutcome, AcquireParams},
+    limits,
+};
 use std::time::Duration;
 
 /// A request for tickets of a semaphore. A name alone is a request for one ticket that does not wait.
@@ -259,32 +263,4 @@ impl<'a> From<&'a String> for Request<'a> {
     fn from(semaphore: &'a String) -> Self {
         Self::new(semaphore)
     }
-}
-
-/// The parameters of a request to the server.
-#[derive(Clone, Copy)]
-#[cfg_attr(not(feature = "postgres"), allow(dead_code))]
-pub(crate) struct AcquireParams<'a> {
-    pub(crate) semaphore: &'a str,
-    pub(crate) tickets: i32,
-    /// In seconds. None for the caller's transaction, whose settings remain as they are.
-    pub(crate) host_timeout: Option<i32>,
-    pub(crate) label: Option<&'a str>,
-}
-
-/// What a backend answers to a request.
-#[derive(Debug, PartialEq, Eq)]
-#[cfg_attr(not(feature = "postgres"), allow(dead_code))]
-pub(crate) enum AcquireOutcome {
-    Acquired {
-        token: i64,
-        tickets: Vec<i64>,
-    },
-    /// Too few tickets are available.
-    Unavailable,
-    /// The semaphore has that many tickets, and more were requested.
-    TooFew {
-        size: u32,
-    },
-    UnknownSemaphore,
 }

@@ -1,13 +1,9 @@
 //! Waiting for a ticket, above the backends.
 
-use crate::{
-    Error, Request, Result, Ticket, backend::Backend, cancel, deadline::Deadline,
-    request::AcquireParams,
-};
+use crate::{Error, Request, Result, Ticket, backend::Backend, cancel, deadline::Deadline};
 use std::time::Duration;
 
-/// Waits in the queue, in a transaction that may be aborted. After an error, the caller has to call `leave_queue` or
-/// `transaction::abort_guard`.
+/// Waits in the queue. After an error, call `Backend::abort_guard`, or call this inside `Backend::wait_in_transaction`.
 pub(crate) fn wait(
     backend: &mut dyn Backend,
     request: &Request<'_>,

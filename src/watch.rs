@@ -55,6 +55,31 @@ pub struct WatchedTicket<C: TicketConnection + Send + 'static> {
     threads: Vec<JoinHandle<()>>,
 }
 
+impl<C: TicketConnection + Send + 'static> SemaphoreTicket<C> {
+    /// Checks the ticket in the background at this interval, and reports its loss. The checks also keep poolers and
+    /// firewalls from treating the connection as idle.
+    ///
+    /// Each check is a round trip. The first one is made at once. An interval of some seconds is suitable.
+    ///
+    /// ```
+    /// # use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
+    /// # let database = stand::Database::create();
+    /// # let mut conn = database.connect();
+    /// # sem::run_migrations(&mut conn)?;
+    /// # sem::ensure(&mut conn, "reports", 1)?;
+    /// use std::time::Duration;
+    ///
+    /// let ticket = SemaphoreTicket::require(conn, "reports")?.watch(Duration::from_secs(2));
+    /// // .. long work, which calls ticket.is_lost() now and then ..
+    /// let conn = ticket.release()?;
+    /// # drop(conn);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn watch(self, interval: Duration) -> WatchedTicket<C> {
+        WatchedTicket::new(self, interval)
+    }
+}
+
 impl<C: TicketConnection + Send + 'static> WatchedTicket<C> {
     pub(crate) fn new(guard: SemaphoreTicket<C>, interval: Duration) -> Self {
         let watch = Arc::new(Watch::new(guard, interval.saturating_add(WATCH_GRACE)));

@@ -11,11 +11,11 @@ mod queue;
 mod server;
 mod transaction;
 
-use super::{Backend, Operation, SizeChange, transaction as diesel_transaction};
-use crate::{
-    Error, Holder, Result, Ticket, Usage, Waiter,
-    request::{AcquireOutcome, AcquireParams},
+use super::{
+    AcquireOutcome, AcquireParams, Backend, Operation, SizeChange,
+    transaction as diesel_transaction,
 };
+use crate::{Error, Holder, Result, Ticket, Usage, Waiter};
 use diesel::{PgConnection, result::QueryResult};
 
 impl Backend for PgConnection {

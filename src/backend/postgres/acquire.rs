@@ -1,7 +1,7 @@
 //! The statements of acquisitions and of waiting.
 
 use super::server::{current_setting, pg_current_xact_id_if_assigned, set_config};
-use crate::request::{AcquireOutcome, AcquireParams};
+use crate::backend::{AcquireOutcome, AcquireParams};
 use diesel::{
     pg::Pg,
     prelude::*,

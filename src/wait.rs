@@ -1,6 +1,11 @@
 //! Waiting for a ticket, above the backends.
 
-use crate::{Error, Request, Result, Ticket, backend::Backend, cancel, deadline::Deadline};
+use crate::{
+    Error, Request, Result, Ticket,
+    backend::{AcquireParams, Backend},
+    cancel,
+    deadline::Deadline,
+};
 use std::time::Duration;
 
 /// Waits in the queue. After an error, call `Backend::abort_guard`, or call this inside `Backend::wait_in_transaction`.

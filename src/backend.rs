@@ -112,7 +112,8 @@ pub(crate) trait Backend {
     /// `None` if there is no such semaphore.
     fn waiters(&mut self, name: &str) -> Result<Option<Vec<Waiter>>>;
 
-    fn usage(&mut self) -> Result<Vec<Usage>>;
+    /// Of all semaphores, or of the one with this name.
+    fn usage(&mut self, name: Option<&str>) -> Result<Vec<Usage>>;
 
     fn run_migrations(&mut self) -> Result<()>;
 

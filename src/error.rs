@@ -48,21 +48,25 @@ pub enum Error {
     /// There is no semaphore of that name.
     #[error("there is no semaphore {name:?}: create it with ensure or make, or check its name")]
     #[allow(missing_docs)]
+    #[non_exhaustive]
     UnknownSemaphore { name: String },
 
     /// The name is not valid. Names have 1 to 255 characters and no NUL.
     #[error("{name:?} can't be the name of a semaphore: {reason}")]
     #[allow(missing_docs)]
+    #[non_exhaustive]
     InvalidName { name: String, reason: &'static str },
 
     /// The label is not valid. Labels have 1 to 40 printable ASCII characters.
     #[error("{label:?} can't be the label of a request: {reason}")]
     #[allow(missing_docs)]
+    #[non_exhaustive]
     InvalidLabel { label: String, reason: &'static str },
 
     /// 0 tickets were requested, or more than `limit`, which is the number that the semaphore has, or can have.
     #[error("semaphore {name:?}: {}", invalid_tickets(*.tickets, *.limit))]
     #[allow(missing_docs)]
+    #[non_exhaustive]
     InvalidTickets {
         name: String,
         tickets: u32,
@@ -74,16 +78,19 @@ pub enum Error {
         "semaphore {name:?} has too few tickets available: try again later, or let the request wait longer"
     )]
     #[allow(missing_docs)]
+    #[non_exhaustive]
     Unavailable { name: String },
 
     /// The wait was cancelled by its [`CancellationToken`](crate::CancellationToken).
     #[error("the wait for semaphore {name:?} was cancelled")]
     #[allow(missing_docs)]
+    #[non_exhaustive]
     Cancelled { name: String },
 
     /// The ticket was released while the guard existed. Another request may hold it now.
     #[error("ticket {ticket} was lost, and another request may hold it now: stop the guarded work")]
     #[allow(missing_docs)]
+    #[non_exhaustive]
     TicketLost {
         ticket: Ticket,
         source: Option<DieselError>,

@@ -2,11 +2,21 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "serde")]
+fn serialize_ms<S: serde::Serializer>(
+    time: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let time = time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+    serde::Serialize::serialize(&time, serializer)
+}
+
 /// A PostgreSQL session that holds a ticket or waits for one.
 ///
 /// Values that the role may not see are `None`: without membership in `pg_read_all_stats`, the client addresses of
 /// other roles.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Session {
     /// The process ID of the server process, for `pg_terminate_backend`. Behind a pooler, that of the pooler's
@@ -24,18 +34,28 @@ pub struct Session {
 
 /// A held ticket and its holder: see [`holders`](crate::holders).
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Holder {
     /// The id of the ticket, as in [`Ticket::ids`](crate::Ticket::ids).
     pub ticket: i64,
     /// The session that holds the ticket.
+    #[cfg_attr(feature = "serde", serde(flatten))]
     pub session: Session,
     /// For how long the ticket has been held, by the server's clock, in steps of 1/32 s. `None` if the ticket was
     /// locked by other means than this crate, or if the server's clock was set back since.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "held_for_ms", serialize_with = "serialize_ms")
+    )]
     pub held_for: Option<Duration>,
     /// The age of the holder's transaction, by the server's clock: for this time, it has held back `VACUUM`. `None`
     /// if the role may not see it, if the holder's `track_activities` is off, or if the server's clock was set back
     /// since.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "transaction_for_ms", serialize_with = "serialize_ms")
+    )]
     pub transaction_for: Option<Duration>,
     /// The name of the prepared transaction that holds the ticket. Such a transaction has no process, and ends by
     /// `COMMIT PREPARED` or `ROLLBACK PREPARED`.
@@ -44,30 +64,55 @@ pub struct Holder {
 
 /// A waiter in the queue of a semaphore: see [`waiters`](crate::waiters).
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Waiter {
     /// The position in the queue. The head of the queue has 1.
-    pub place: u32,
+    pub position: u32,
     /// The number of tickets that it waits for, without those that it holds already.
     pub tickets: Option<u32>,
     /// The session that waits. Calls of [`make`](crate::make) and [`destroy`](crate::destroy) that wait for held
     /// tickets are in the queue, too.
+    #[cfg_attr(feature = "serde", serde(flatten))]
     pub session: Session,
     /// For how long the waiter has waited, by the server's clock. `None` for the head of the queue if the role may not
     /// see it, or if the head's `track_activities` is off.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "waited_ms", serialize_with = "serialize_ms")
+    )]
     pub waited: Option<Duration>,
 }
 
 /// The size of a semaphore and how much of it is in use: see [`usage`](crate::usage).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Usage {
     /// The name of the semaphore.
     pub name: String,
-    /// The number of its tickets: its size.
-    pub tickets: u32,
+    /// The number of its tickets.
+    pub size: u32,
     /// The number of held tickets.
     pub in_use: u32,
     /// The number of sessions that wait in its queue.
     pub waiting: u32,
+}
+
+impl Usage {
+    /// The number of tickets that nobody holds. While somebody waits in the queue, only the head can acquire them.
+    ///
+    /// ```
+    /// # use diesel_dbsemaphore as sem;
+    /// # let database = stand::Database::create();
+    /// # let mut conn = database.connect();
+    /// # sem::run_migrations(&mut conn)?;
+    /// sem::ensure(&mut conn, "reports", 3)?;
+    /// let _ticket = sem::SemaphoreTicket::require(database.connect(), "reports")?;
+    /// assert_eq!(sem::usage_of(&mut conn, "reports")?.available(), 2);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn available(&self) -> u32 {
+        self.size.saturating_sub(self.in_use)
+    }
 }

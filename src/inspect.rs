@@ -79,8 +79,41 @@ pub fn waiters<C: TicketConnection + ?Sized>(conn: &mut C, name: &str) -> Result
 pub fn usage<C: TicketConnection + ?Sized>(conn: &mut C) -> Result<Vec<Usage>> {
     let backend = conn.backend().into_backend();
     backend
-        .usage()
+        .usage(None)
         .map_err(|error| backend.classify(error, Operation::Inspect))
+}
+
+/// Returns how much of a semaphore is in use, as [`usage`] does for all.
+///
+/// Takes one round trip. Does not block.
+///
+/// # Errors
+///
+/// * [`UnknownSemaphore`](Error::UnknownSemaphore): no semaphore has this name.
+/// * The errors of [`usage`], and [`InvalidName`](Error::InvalidName).
+///
+/// ```
+/// # use diesel_dbsemaphore as sem;
+/// # let database = stand::Database::create();
+/// # let mut conn = database.connect();
+/// # sem::run_migrations(&mut conn)?;
+/// sem::ensure(&mut conn, "reports", 3)?;
+/// let reports = sem::usage_of(&mut conn, "reports")?;
+/// assert_eq!((reports.size, reports.in_use, reports.waiting), (3, 0, 0));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+pub fn usage_of<C: TicketConnection + ?Sized>(conn: &mut C, name: &str) -> Result<Usage> {
+    limits::check_name(name)?;
+    let backend = conn.backend().into_backend();
+    let usage = backend
+        .usage(Some(name))
+        .map_err(|error| backend.classify(error, Operation::Inspect))?;
+    usage
+        .into_iter()
+        .next()
+        .ok_or_else(|| Error::UnknownSemaphore {
+            name: name.to_owned(),
+        })
 }
 
 /// Fails if there is no such semaphore.

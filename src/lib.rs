@@ -129,7 +129,7 @@ pub use crate::{
     error::{Error, Result},
     guard::SemaphoreTicket,
     holder::{Holder, Session, Usage, Waiter},
-    inspect::{holders, usage, waiters},
+    inspect::{holders, usage, usage_of, waiters},
     limits::{MAX_LABEL_CHARS, MAX_NAME_CHARS, MAX_TICKETS},
     manage::{destroy, ensure, list, make},
     migrate::{pending_sql, revert_migrations, run_migrations},

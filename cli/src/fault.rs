@@ -26,7 +26,7 @@ impl fmt::Display for Fault {
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         match error {
-            Error::UnknownSemaphore { name } => Self::unknown(&name),
+            Error::UnknownSemaphore { name, .. } => Self::unknown(&name),
             Error::NotMigrated => Self::new(
                 "the tables are missing in this database: run `dbsemaphore migrate`, or check the database's URL",
             ),
@@ -34,6 +34,7 @@ impl From<Error> for Fault {
                 name,
                 tickets,
                 limit,
+                ..
             } if 0 < limit && limit < tickets => Self::new(format_args!(
                 "{tickets} tickets of semaphore {name:?} were requested, and the most is {limit}: request fewer, or resize it with \
                  `dbsemaphore make`"

@@ -3,10 +3,10 @@
 use crate::{
     database::Database,
     fault::Fault,
-    view::{self, Shown, UsageView, print, table},
+    view::{self, Shown, print, table},
 };
 use diesel::PgConnection;
-use diesel_dbsemaphore as sem;
+use diesel_dbsemaphore::{self as sem, Holder, Usage, Waiter};
 use serde_json::json;
 
 pub(crate) fn migrate(database: &Database, json: bool) -> Result<(), Fault> {
@@ -18,7 +18,7 @@ pub(crate) fn migrate(database: &Database, json: bool) -> Result<(), Fault> {
 
 pub(crate) fn make(database: &Database, name: &str, tickets: u32, json: bool) -> Result<(), Fault> {
     sem::make(&mut database.connect()?, name, tickets)?;
-    print(json, &json!({ "name": name, "tickets": tickets }), || {
+    print(json, &json!({ "name": name, "size": tickets }), || {
         format!("semaphore {name:?}: size set to {tickets}")
     })
 }
@@ -35,7 +35,7 @@ pub(crate) fn destroy(database: &Database, name: &str, json: bool) -> Result<(),
 pub(crate) fn list(database: &Database, json: bool) -> Result<(), Fault> {
     let all = usages(&mut database.connect()?)?;
     print(json, &all, || {
-        table(view::USAGE, all.iter().map(UsageView::row))
+        table(view::USAGE, all.iter().map(view::usage_row))
     })
 }
 
@@ -45,41 +45,31 @@ pub(crate) fn show(database: &Database, name: &str, json: bool) -> Result<(), Fa
         let usage = &shown.usage;
         let mut text = format!(
             "{name:?}: {} of {} tickets in use, {} waiting",
-            usage.in_use, usage.tickets, usage.waiting
+            usage.in_use, usage.size, usage.waiting
         );
         if !shown.holders.is_empty() {
-            let holders = table(
-                view::HOLDERS,
-                shown.holders.iter().map(view::HolderView::row),
-            );
+            let holders = table(view::HOLDERS, shown.holders.iter().map(view::holder_row));
             text.push_str(&format!("\n\n{holders}"));
         }
         if !shown.waiters.is_empty() {
-            let waiters = table(
-                view::WAITERS,
-                shown.waiters.iter().map(view::WaiterView::row),
-            );
+            let waiters = table(view::WAITERS, shown.waiters.iter().map(view::waiter_row));
             text.push_str(&format!("\n\n{waiters}"));
         }
         text
     })
 }
 
-pub(crate) fn usages(conn: &mut PgConnection) -> Result<Vec<UsageView>, Fault> {
-    Ok(sem::usage(conn)?.into_iter().map(UsageView::from).collect())
+pub(crate) fn usages(conn: &mut PgConnection) -> Result<Vec<Usage>, Fault> {
+    Ok(sem::usage(conn)?)
 }
 
 /// Queries holders and waiters, and counts them: numbers of a further query could differ, because holders change
 /// meanwhile.
 fn look_at(conn: &mut PgConnection, name: &str) -> Result<Shown, Fault> {
     let (holders, waiters) = people(conn, name)?;
-    let tickets = sem::list(conn)?.get(name).copied();
-    let usage = UsageView {
-        name: name.to_owned(),
-        tickets: tickets.ok_or_else(|| Fault::unknown(name))?,
-        in_use: u32::try_from(holders.len()).unwrap_or(u32::MAX),
-        waiting: u32::try_from(waiters.len()).unwrap_or(u32::MAX),
-    };
+    let mut usage = sem::usage_of(conn, name)?;
+    usage.in_use = u32::try_from(holders.len()).unwrap_or(u32::MAX);
+    usage.waiting = u32::try_from(waiters.len()).unwrap_or(u32::MAX);
     Ok(Shown {
         usage,
         holders,
@@ -87,13 +77,8 @@ fn look_at(conn: &mut PgConnection, name: &str) -> Result<Shown, Fault> {
     })
 }
 
-pub(crate) type People = (Vec<view::HolderView>, Vec<view::WaiterView>);
+pub(crate) type People = (Vec<Holder>, Vec<Waiter>);
 
 pub(crate) fn people(conn: &mut PgConnection, name: &str) -> Result<People, Fault> {
-    let holders = sem::holders(conn, name)?;
-    let waiters = sem::waiters(conn, name)?;
-    Ok((
-        holders.into_iter().map(Into::into).collect(),
-        waiters.into_iter().map(Into::into).collect(),
-    ))
+    Ok((sem::holders(conn, name)?, sem::waiters(conn, name)?))
 }

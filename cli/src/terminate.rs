@@ -1,13 +1,13 @@
 //! Ends the session that holds a ticket.
 
-use crate::{database::Database, fault::Fault, output, view::HolderView};
+use crate::{database::Database, fault::Fault, output, view};
 use diesel::{
     PgConnection,
     prelude::*,
     sql_query,
     sql_types::{BigInt, Bool, Integer, Nullable, Text},
 };
-use diesel_dbsemaphore as sem;
+use diesel_dbsemaphore::{self as sem, Holder};
 use std::io::{IsTerminal, stdin};
 
 /// Selects the holder of ticket $2 of semaphore $1. A process id can belong to another session later, and a pooler's
@@ -63,7 +63,7 @@ pub(crate) fn terminate(
     if holder.session.pid != hold.pid {
         return Err(not_held(name, ticket));
     }
-    if !yes && !confirmed(name, &HolderView::from(holder))? {
+    if !yes && !confirmed(name, &holder)? {
         return Err(Fault::new("nothing was done"));
     }
     // Another session may hold the ticket after the question was answered.
@@ -128,13 +128,13 @@ fn not_held(name: &str, ticket: i64) -> Fault {
     ))
 }
 
-fn confirmed(name: &str, holder: &HolderView) -> Result<bool, Fault> {
+fn confirmed(name: &str, holder: &Holder) -> Result<bool, Fault> {
     if !stdin().is_terminal() {
         return Err(Fault::new(
             "standard input is not a terminal: pass --yes to end the session without confirmation",
         ));
     }
-    let [ticket, pid, role, application, label, client, age] = holder.row();
+    let [ticket, pid, role, application, label, client, age] = view::holder_row(holder);
     let who: Vec<String> = [role, application, label, client]
         .into_iter()
         .filter(|text| !text.is_empty())

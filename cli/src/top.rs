@@ -7,9 +7,9 @@ use crate::{
     fault::Fault,
     manage::{self, People},
     output, signals,
-    view::UsageView,
 };
 use diesel::PgConnection;
+use diesel_dbsemaphore::Usage;
 use nix::libc::{SIGHUP, SIGTERM};
 use ratatui::{
     backend::CrosstermBackend,
@@ -31,7 +31,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The result of one query.
 struct Seen {
-    usages: Vec<UsageView>,
+    usages: Vec<Usage>,
     /// Holders and waiters of the selected semaphore.
     selected: Option<String>,
     people: People,

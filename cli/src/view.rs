@@ -10,47 +10,12 @@ use std::time::Duration;
 #[derive(Serialize)]
 pub(crate) struct Shown {
     #[serde(flatten)]
-    pub(crate) usage: UsageView,
-    pub(crate) holders: Vec<HolderView>,
-    pub(crate) waiters: Vec<WaiterView>,
+    pub(crate) usage: Usage,
+    pub(crate) holders: Vec<Holder>,
+    pub(crate) waiters: Vec<Waiter>,
 }
 
-#[derive(Serialize)]
-pub(crate) struct UsageView {
-    pub(crate) name: String,
-    pub(crate) tickets: u32,
-    pub(crate) in_use: u32,
-    pub(crate) waiting: u32,
-}
-
-#[derive(Serialize)]
-pub(crate) struct HolderView {
-    pub(crate) ticket: i64,
-    #[serde(flatten)]
-    pub(crate) session: SessionView,
-    pub(crate) held_for_ms: Option<u64>,
-    pub(crate) transaction_for_ms: Option<u64>,
-}
-
-#[derive(Serialize)]
-pub(crate) struct WaiterView {
-    pub(crate) place: u32,
-    pub(crate) tickets: Option<u32>,
-    #[serde(flatten)]
-    pub(crate) session: SessionView,
-    pub(crate) waited_ms: Option<u64>,
-}
-
-#[derive(Serialize)]
-pub(crate) struct SessionView {
-    pub(crate) pid: Option<i32>,
-    pub(crate) role: Option<String>,
-    pub(crate) application: Option<String>,
-    pub(crate) label: Option<String>,
-    pub(crate) client_address: Option<String>,
-}
-
-pub(crate) const USAGE: [&str; 4] = ["NAME", "TICKETS", "IN USE", "WAITING"];
+pub(crate) const USAGE: [&str; 4] = ["NAME", "SIZE", "IN USE", "WAITING"];
 pub(crate) const HOLDERS: [&str; 7] = [
     "TICKET",
     "PID",
@@ -61,7 +26,7 @@ pub(crate) const HOLDERS: [&str; 7] = [
     "HELD FOR",
 ];
 pub(crate) const WAITERS: [&str; 8] = [
-    "PLACE",
+    "POSITION",
     "TICKETS",
     "PID",
     "ROLE",
@@ -71,76 +36,68 @@ pub(crate) const WAITERS: [&str; 8] = [
     "WAITED",
 ];
 
-impl UsageView {
-    pub(crate) fn row(&self) -> [String; 4] {
-        [
-            self.name.escape_debug().to_string(),
-            self.tickets.to_string(),
-            self.in_use.to_string(),
-            self.waiting.to_string(),
-        ]
+pub(crate) fn usage_row(usage: &Usage) -> [String; 4] {
+    [
+        usage.name.escape_debug().to_string(),
+        usage.size.to_string(),
+        usage.in_use.to_string(),
+        usage.waiting.to_string(),
+    ]
+}
+
+/// For how long the session has held the ticket. If this is unknown, the age of its transaction, which is at least as
+/// long.
+pub(crate) fn age(holder: &Holder) -> String {
+    match (holder.held_for, holder.transaction_for) {
+        (Some(held), _) => time(held),
+        (None, Some(transaction)) => format!("< {}", time(transaction)),
+        (None, None) => String::new(),
     }
 }
 
-impl HolderView {
-    /// For how long the session has held the ticket. If this is unknown, the age of its transaction, which is at least
-    /// as long.
-    pub(crate) fn age(&self) -> String {
-        match (self.held_for_ms, self.transaction_for_ms) {
-            (Some(held), _) => time(held),
-            (None, Some(transaction)) => format!("< {}", time(transaction)),
-            (None, None) => String::new(),
-        }
-    }
-
-    pub(crate) fn row(&self) -> [String; 7] {
-        let [pid, role, application, label, client] = self.session.row();
-        let ticket = self.ticket.to_string();
-        [ticket, pid, role, application, label, client, self.age()]
-    }
+pub(crate) fn holder_row(holder: &Holder) -> [String; 7] {
+    let [pid, role, application, label, client] = session_row(&holder.session);
+    let ticket = holder.ticket.to_string();
+    [ticket, pid, role, application, label, client, age(holder)]
 }
 
-impl WaiterView {
-    pub(crate) fn row(&self) -> [String; 8] {
-        let [pid, role, application, label, client] = self.session.row();
-        let tickets = self
-            .tickets
-            .map_or(String::new(), |tickets| tickets.to_string());
-        let waited = self.waited_ms.map_or(String::new(), time);
-        let place = self.place.to_string();
-        [
-            place,
-            tickets,
-            pid,
-            role,
-            application,
-            label,
-            client,
-            waited,
-        ]
-    }
+pub(crate) fn waiter_row(waiter: &Waiter) -> [String; 8] {
+    let [pid, role, application, label, client] = session_row(&waiter.session);
+    let tickets = waiter
+        .tickets
+        .map_or(String::new(), |tickets| tickets.to_string());
+    let waited = waiter.waited.map_or(String::new(), time);
+    let position = waiter.position.to_string();
+    [
+        position,
+        tickets,
+        pid,
+        role,
+        application,
+        label,
+        client,
+        waited,
+    ]
 }
 
-impl SessionView {
-    /// Replaces control characters: names and labels are set by others, and could control the terminal.
-    fn row(&self) -> [String; 5] {
-        let text = |text: &Option<String>| {
-            let text = text.as_deref().unwrap_or_default();
-            text.escape_debug().to_string()
-        };
-        [
-            self.pid.map_or(String::new(), |pid| pid.to_string()),
-            text(&self.role),
-            text(&self.application),
-            text(&self.label),
-            text(&self.client_address),
-        ]
-    }
+/// Replaces control characters: names and labels are set by others, and could control the terminal.
+fn session_row(session: &Session) -> [String; 5] {
+    let text = |text: &Option<String>| {
+        let text = text.as_deref().unwrap_or_default();
+        text.escape_debug().to_string()
+    };
+    [
+        session.pid.map_or(String::new(), |pid| pid.to_string()),
+        text(&session.role),
+        text(&session.application),
+        text(&session.label),
+        text(&session.client_address),
+    ]
 }
 
 /// Formats a duration in whole seconds, or in milliseconds below one second.
-fn time(milliseconds: u64) -> String {
-    let time = Duration::from_millis(milliseconds);
+fn time(time: Duration) -> String {
+    let time = Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
     let shown = if time < Duration::from_secs(1) {
         time
     } else {
@@ -154,7 +111,9 @@ pub(crate) fn table<const N: usize>(
     head: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
 ) -> String {
-    const NUMBERS: [&str; 6] = ["TICKETS", "IN USE", "WAITING", "TICKET", "PID", "PLACE"];
+    const NUMBERS: [&str; 7] = [
+        "SIZE", "TICKETS", "IN USE", "WAITING", "TICKET", "PID", "POSITION",
+    ];
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_header(head);
     table.add_rows(rows);
@@ -178,53 +137,4 @@ pub(crate) fn print(
         text()
     };
     output::print(&format!("{text}\n")).map_err(Fault::output)
-}
-
-fn milliseconds(time: Option<Duration>) -> Option<u64> {
-    time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
-}
-
-impl From<Usage> for UsageView {
-    fn from(usage: Usage) -> Self {
-        Self {
-            name: usage.name,
-            tickets: usage.tickets,
-            in_use: usage.in_use,
-            waiting: usage.waiting,
-        }
-    }
-}
-
-impl From<Holder> for HolderView {
-    fn from(holder: Holder) -> Self {
-        Self {
-            ticket: holder.ticket,
-            session: holder.session.into(),
-            held_for_ms: milliseconds(holder.held_for),
-            transaction_for_ms: milliseconds(holder.transaction_for),
-        }
-    }
-}
-
-impl From<Waiter> for WaiterView {
-    fn from(waiter: Waiter) -> Self {
-        Self {
-            place: waiter.place,
-            tickets: waiter.tickets,
-            session: waiter.session.into(),
-            waited_ms: milliseconds(waiter.waited),
-        }
-    }
-}
-
-impl From<Session> for SessionView {
-    fn from(session: Session) -> Self {
-        Self {
-            pid: session.pid,
-            role: session.role,
-            application: session.application,
-            label: session.label,
-            client_address: session.client_address,
-        }
-    }
 }

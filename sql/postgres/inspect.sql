@@ -172,23 +172,38 @@ AS $$
     ORDER BY q.queue_position
 $$;
 
--- All semaphores: their size, how many tickets are held, and how many sessions wait.
-CREATE OR REPLACE FUNCTION dbsemaphore.usage()
+-- All semaphores, or the one with this name: their size, how many tickets are held, and how many sessions wait.
+CREATE OR REPLACE FUNCTION dbsemaphore.usage(semaphore_name text DEFAULT NULL)
 RETURNS TABLE (name text, size bigint, in_use bigint, waiting bigint)
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     SELECT dbsemaphore._check_row_security(false);
-    SELECT s.name, coalesce(t.size, 0), coalesce(h.in_use, 0), coalesce(q.waiting, 0)
-    FROM dbsemaphore.semaphore s
-        LEFT JOIN (SELECT t.semaphore_id, count(*) AS size FROM dbsemaphore.ticket t GROUP BY 1) AS t
-            ON t.semaphore_id = s.id
-        LEFT JOIN (SELECT h.semaphore_id, count(*) AS in_use FROM dbsemaphore._all_held_tickets(NULL) AS h GROUP BY 1) AS h
-            ON h.semaphore_id = s.id
-        LEFT JOIN (SELECT q.semaphore_id, count(*) AS waiting FROM dbsemaphore._queue(NULL) AS q GROUP BY 1) AS q
-            ON q.semaphore_id = s.id
+    WITH chosen AS MATERIALIZED (
+        SELECT s.id, s.name FROM dbsemaphore.semaphore s
+        WHERE semaphore_name IS NULL OR s.name = semaphore_name COLLATE "C"
+    ), only_semaphore AS MATERIALIZED (
+        SELECT c.id FROM chosen c WHERE semaphore_name IS NOT NULL
+    )
+    SELECT c.name, coalesce(t.size, 0), coalesce(h.in_use, 0), coalesce(q.waiting, 0)
+    FROM chosen c
+        LEFT JOIN (
+            SELECT t.semaphore_id, count(*) AS size FROM dbsemaphore.ticket t
+            WHERE semaphore_name IS NULL OR t.semaphore_id = (SELECT o.id FROM only_semaphore o)
+            GROUP BY 1) AS t
+            ON t.semaphore_id = c.id
+        LEFT JOIN (
+            SELECT h.semaphore_id, count(*) AS in_use
+            FROM dbsemaphore._all_held_tickets((SELECT o.id FROM only_semaphore o)) AS h
+            GROUP BY 1) AS h
+            ON h.semaphore_id = c.id
+        LEFT JOIN (
+            SELECT q.semaphore_id, count(*) AS waiting
+            FROM dbsemaphore._queue((SELECT o.id FROM only_semaphore o)) AS q
+            GROUP BY 1) AS q
+            ON q.semaphore_id = c.id
     WHERE dbsemaphore._check_primary()
-    ORDER BY s.name
+    ORDER BY c.name
 $$;
 
 -- The age of a time in milliseconds. Null for a time in the future: then the clock was set back.

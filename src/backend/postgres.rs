@@ -93,8 +93,8 @@ impl Backend for PgConnection {
         inspect::waiters(self, name)
     }
 
-    fn usage(&mut self) -> Result<Vec<Usage>> {
-        inspect::usage(self)
+    fn usage(&mut self, name: Option<&str>) -> Result<Vec<Usage>> {
+        inspect::usage(self, name)
     }
 
     fn run_migrations(&mut self) -> Result<()> {

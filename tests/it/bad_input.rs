@@ -59,7 +59,7 @@ fn unknown_semaphore() {
     let database = database_with(1);
     let conn = &mut database.connect();
     for error in both(conn, Request::new("reprots")) {
-        assert!(matches!(&error, Error::UnknownSemaphore { name } if name == "reprots"));
+        assert!(matches!(&error, Error::UnknownSemaphore { name, .. } if name == "reprots"));
         assert!(error.to_string().contains("\"reprots\""), "{error}");
     }
 }
@@ -76,7 +76,7 @@ fn numbers_of_tickets() {
     ] {
         for error in both(conn, Request::new("x").tickets(wrong)) {
             assert!(
-                matches!(&error, Error::InvalidTickets { name, tickets, limit }
+                matches!(&error, Error::InvalidTickets { name, tickets, limit, .. }
                     if name == "x" && *tickets == wrong && *limit == bound),
                 "{error:?}"
             );

@@ -60,7 +60,7 @@ fn other_calls_on_each_form_of_connection() {
     sem::make(&mut borrowed, "x", 2).unwrap();
     sem::make(borrowed, "x", 1).unwrap();
     let mut boxed: Box<dyn TicketConnection> = Box::new(plain);
-    assert_eq!(sem::usage(&mut boxed).unwrap()[0].tickets, 1);
+    assert_eq!(sem::usage(&mut boxed).unwrap()[0].size, 1);
     assert_eq!(sem::holders(&mut *boxed, "x").unwrap(), []);
     assert_eq!(sem::waiters(&mut *boxed, "x").unwrap(), []);
 }

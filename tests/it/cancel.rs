@@ -20,7 +20,7 @@ fn cancel<T>(database: &Database, token: &CancellationToken, waiter: ScopedJoinH
 
 fn assert_cancelled<T: std::fmt::Debug>(outcome: Result<T, Error>) {
     assert!(
-        matches!(&outcome, Err(Error::Cancelled { name }) if name == "x"),
+        matches!(&outcome, Err(Error::Cancelled { name, .. }) if name == "x"),
         "{outcome:?}"
     );
 }

@@ -58,7 +58,7 @@ fn a_guard_tells_everything() {
         assert!(holder.held_for.unwrap() < LONG && holder.transaction_for.unwrap() < LONG);
     }
     let now = usage(&database);
-    assert_eq!((now.tickets, now.in_use, now.waiting), (3, 2, 0));
+    assert_eq!((now.size, now.in_use, now.waiting), (3, 2, 0));
 
     let mut conn = guard.release().unwrap();
     assert_eq!(holders(&database), []);
@@ -163,7 +163,14 @@ fn waiters_are_seen_in_their_order_and_their_tickets_afterwards() {
         let seen = sem::waiters(&mut database.connect(), "x").unwrap();
         let line: Vec<_> = seen
             .iter()
-            .map(|w| (w.place, w.tickets, w.session.pid, w.session.label.clone()))
+            .map(|w| {
+                (
+                    w.position,
+                    w.tickets,
+                    w.session.pid,
+                    w.session.label.clone(),
+                )
+            })
             .collect();
         assert_eq!(line, expected);
         assert!(seen.iter().all(|w| w.waited.unwrap() < LONG));
@@ -212,7 +219,7 @@ fn an_unknown_name_is_an_error() {
         sem::holders(conn, "y").map(drop),
         sem::waiters(conn, "y").map(drop),
     ] {
-        assert!(matches!(refused, Err(Error::UnknownSemaphore { name }) if name == "y"));
+        assert!(matches!(refused, Err(Error::UnknownSemaphore { name, .. }) if name == "y"));
     }
     assert!(matches!(
         sem::holders(conn, ""),

@@ -16,7 +16,7 @@ fn at_most_n_hold_one() {
             in_transaction(&mut c, |c| {
                 assert!(sem::acquire(c, "x")?.is_none());
                 let refused = sem::require(c, "x");
-                assert!(matches!(refused, Err(Error::Unavailable { name }) if name == "x"));
+                assert!(matches!(refused, Err(Error::Unavailable { name, .. }) if name == "x"));
                 c.batch_execute("SELECT 1")?;
                 Ok(())
             });

@@ -107,7 +107,7 @@ fn database_with_functions_of(version: i32) -> Database {
     sem::run_migrations(&mut conn).unwrap();
     conn.batch_execute(&format!(
         "UPDATE dbsemaphore.function_version SET version = {version}, checksum = 'another'; \
-         CREATE OR REPLACE FUNCTION dbsemaphore.usage() \
+         CREATE OR REPLACE FUNCTION dbsemaphore.usage(semaphore_name text DEFAULT NULL) \
          RETURNS TABLE (name text, size bigint, in_use bigint, waiting bigint) \
          LANGUAGE sql AS $$SELECT 'another', 1::bigint, 1::bigint, 1::bigint$$"
     ))

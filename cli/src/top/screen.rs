@@ -1,10 +1,8 @@
 //! Draws the screen of `top`.
 
 use super::Seen;
-use crate::{
-    fault::Fault,
-    view::{self, HolderView, UsageView, WaiterView},
-};
+use crate::{fault::Fault, view};
+use diesel_dbsemaphore::Usage;
 use ratatui::{
     Frame,
     layout::{Constraint, Layout, Rect},
@@ -85,7 +83,7 @@ impl Screen {
                 title,
                 view::HOLDERS,
                 holders,
-                HolderView::row,
+                view::holder_row,
             );
             let title = format!(" {name}: {} waiting ", waiters.len());
             draw_people(
@@ -94,7 +92,7 @@ impl Screen {
                 title,
                 view::WAITERS,
                 waiters,
-                WaiterView::row,
+                view::waiter_row,
             );
         }
         let line = match &self.fault {
@@ -112,7 +110,7 @@ impl Screen {
             .map(|usage| usage.name.chars().count());
         let width = u16::try_from(names.max().unwrap_or(0).max(4)).unwrap_or(u16::MAX);
         let rows = self.seen.usages.iter().map(|usage| {
-            let [name, tickets, in_use, waiting] = usage.row();
+            let [name, tickets, in_use, waiting] = view::usage_row(usage);
             Row::new([
                 name,
                 right(&tickets),
@@ -177,10 +175,10 @@ fn right(text: &str) -> String {
 }
 
 /// Draws how much of a semaphore is in use.
-fn bar(usage: &UsageView) -> String {
+fn bar(usage: &Usage) -> String {
     let share = usage.in_use as usize * BAR;
     // One ticket in use is visible, however many tickets there are.
-    let full = share.div_ceil(usage.tickets.max(1) as usize).min(BAR);
+    let full = share.div_ceil(usage.size.max(1) as usize).min(BAR);
     format!("{}{}", "█".repeat(full), "░".repeat(BAR - full))
 }
 
@@ -190,11 +188,11 @@ mod tests {
     use ratatui::{Terminal, backend::TestBackend};
 
     fn seen(names: &[&str], selected: &str) -> Seen {
-        let usage = |name: &&str| UsageView {
-            name: (*name).to_owned(),
-            tickets: 4,
-            in_use: 1,
-            waiting: 0,
+        let usage = |name: &&str| {
+            let mut usage = Usage::default();
+            usage.name = (*name).to_owned();
+            (usage.size, usage.in_use) = (4, 1);
+            usage
         };
         Seen {
             usages: names.iter().map(usage).collect(),

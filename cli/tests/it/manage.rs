@@ -26,10 +26,10 @@ fn a_life() {
     }
     assert_eq!(json(&database, &["list", "--json"]), json!([]));
     let made = json(&database, &["make", "x", "2", "--json"]);
-    assert_eq!(made, json!({ "name": "x", "tickets": 2 }));
+    assert_eq!(made, json!({ "name": "x", "size": 2 }));
     json(&database, &["make", "x", "3", "--json"]);
     let _guard = SemaphoreTicket::require(database.connect(), "x").unwrap();
-    let x = json!({ "name": "x", "tickets": 3, "in_use": 1, "waiting": 0 });
+    let x = json!({ "name": "x", "size": 3, "in_use": 1, "waiting": 0 });
     assert_eq!(json(&database, &["list", "--json"]), json!([x]));
     drop(_guard);
     let gone = json(&database, &["destroy", "x", "--json"]);
@@ -52,7 +52,7 @@ fn show_tells_who() {
     assert_eq!(holder["label"], "for Ada");
     assert!(holder["held_for_ms"].as_u64().unwrap() < 60_000);
     assert_eq!(
-        (&waiter["place"], &waiter["label"]),
+        (&waiter["position"], &waiter["label"]),
         (&json!(1), &json!("true"))
     );
     assert_eq!(waiter["tickets"], 1);

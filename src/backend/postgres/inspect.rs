@@ -26,7 +26,7 @@ struct HolderRow {
 #[derive(QueryableByName)]
 struct WaiterRow {
     #[diesel(sql_type = BigInt)]
-    place: i64,
+    position: i64,
     #[diesel(sql_type = Nullable<Integer>)]
     tickets: Option<i32>,
     #[diesel(sql_type = Nullable<BigInt>)]
@@ -54,7 +54,7 @@ struct UsageRow {
     #[diesel(sql_type = Text)]
     name: String,
     #[diesel(sql_type = BigInt)]
-    tickets: i64,
+    size: i64,
     #[diesel(sql_type = BigInt)]
     in_use: i64,
     #[diesel(sql_type = BigInt)]
@@ -66,7 +66,7 @@ const HOLDERS: &str = "SELECT h.ticket_id AS ticket, h.pid, h.usename AS role, h
      dbsemaphore._age_ms(h.transaction_start) AS transaction_for, h.prepared_transaction \
      FROM dbsemaphore.holders($1) AS h";
 
-const WAITERS: &str = "SELECT w.queue_position AS place, w.needed AS tickets, w.pid, w.usename AS role, \
+const WAITERS: &str = "SELECT w.queue_position AS position, w.needed AS tickets, w.pid, w.usename AS role, \
      w.application_name AS application, w.label, pg_catalog.host(w.client_addr) AS client_address, \
      dbsemaphore._age_ms(w.waiting_since) AS waited \
      FROM dbsemaphore.waiters($1) AS w";
@@ -83,7 +83,7 @@ pub(super) fn holders(conn: &mut PgConnection, name: &str) -> Result<Option<Vec<
 
 pub(super) fn waiters(conn: &mut PgConnection, name: &str) -> Result<Option<Vec<Waiter>>> {
     of_semaphore(conn, name, WAITERS, |row: WaiterRow| Waiter {
-        place: count(row.place),
+        position: count(row.position),
         tickets: row.tickets.map(|tickets| count(tickets.into())),
         session: row.session.into(),
         waited: milliseconds(row.waited),
@@ -109,13 +109,14 @@ where
     })
 }
 
-pub(super) fn usage(conn: &mut PgConnection) -> Result<Vec<Usage>> {
+/// Of all semaphores, or of the one with this name.
+pub(super) fn usage(conn: &mut PgConnection, name: Option<&str>) -> Result<Vec<Usage>> {
     let query =
-        "SELECT u.name, u.size AS tickets, u.in_use, u.waiting FROM dbsemaphore.usage() AS u";
-    let rows: Vec<UsageRow> = in_read_scope(conn, |conn| Ok(diesel::sql_query(query).load(conn)?))?;
+        diesel::sql_query("SELECT * FROM dbsemaphore.usage($1)").bind::<Nullable<Text>, _>(name);
+    let rows: Vec<UsageRow> = in_read_scope(conn, |conn| Ok(query.load(conn)?))?;
     let usage = rows.into_iter().map(|row| Usage {
         name: row.name,
-        tickets: count(row.tickets),
+        size: count(row.size),
         in_use: count(row.in_use),
         waiting: count(row.waiting),
     });

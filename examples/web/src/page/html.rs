@@ -36,16 +36,16 @@ impl Display for Page<'_> {
 fn section(f: &mut Formatter<'_>, board: &Board, counted: Option<&Counted>) -> fmt::Result {
     let Usage {
         name,
-        tickets,
+        size,
         in_use,
         waiting,
         ..
     } = &board.usage;
-    let state = if *tickets == 0 { ", closed" } else { "" };
+    let state = if *size == 0 { ", closed" } else { "" };
     writeln!(
         f,
         "<section>\n<div class=\"top\"><h2>{}</h2>\
-         <span class=\"numbers\">{in_use} of {tickets} in use, {waiting} waiting{state}</span>",
+         <span class=\"numbers\">{in_use} of {size} in use, {waiting} waiting{state}</span>",
         Text(name)
     )?;
     if let Some((_, most, in_all)) = counted {
@@ -63,8 +63,11 @@ fn section(f: &mut Formatter<'_>, board: &Board, counted: Option<&Counted>) -> f
 
 fn boxes(f: &mut Formatter<'_>, usage: &Usage) -> fmt::Result {
     f.write_str("<div class=\"tickets\">")?;
-    let free = usage.tickets.saturating_sub(usage.in_use);
-    for (class, number) in [("held", usage.in_use), ("", free), ("waits", usage.waiting)] {
+    for (class, number) in [
+        ("held", usage.in_use),
+        ("", usage.available()),
+        ("waits", usage.waiting),
+    ] {
         for _ in 0..number.min(AT_MOST) {
             write!(f, "<i class=\"{class}\"></i>")?;
         }
@@ -88,11 +91,11 @@ fn waiters(f: &mut Formatter<'_>, waiters: &[Waiter]) -> fmt::Result {
     if waiters.is_empty() {
         return Ok(());
     }
-    head(f, "In the queue", ["place", "waited"])?;
+    head(f, "In the queue", ["position", "waited"])?;
     for waiter in waiters.iter().take(WAITERS_AT_MOST) {
         let several = waiter.tickets.filter(|&tickets| tickets != 1);
         let waited = waiter.waited.map(Age);
-        row(f, waiter.place, &waiter.session, several, waited)?;
+        row(f, waiter.position, &waiter.session, several, waited)?;
     }
     f.write_str("</table>\n")?;
     match waiters.len().saturating_sub(WAITERS_AT_MOST) {

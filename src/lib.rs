@@ -108,6 +108,8 @@ mod manage;
 mod migrate;
 #[cfg(feature = "r2d2")]
 mod pool;
+#[cfg(feature = "r2d2")]
+mod pooled_ticket;
 mod request;
 #[cfg(feature = "postgres")]
 #[allow(missing_docs)]
@@ -118,8 +120,6 @@ mod ticket;
 mod wait;
 mod watch;
 
-#[cfg(feature = "r2d2")]
-pub use crate::pool::with_ticket;
 #[cfg(feature = "postgres")]
 pub use crate::semaphore::Semaphore;
 pub use crate::{
@@ -137,3 +137,5 @@ pub use crate::{
     ticket::Ticket,
     watch::{WATCH_GRACE, WatchedTicket},
 };
+#[cfg(feature = "r2d2")]
+pub use crate::{pool::with_ticket, pooled_ticket::PooledTicket};

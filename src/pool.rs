@@ -1,6 +1,6 @@
 use crate::{
-    CancellationToken, Error, Request, Result, SemaphoreTicket, TicketConnection, acquire,
-    alarm::Alarm, deadline::Deadline,
+    CancellationToken, Error, PooledTicket, Request, Result, SemaphoreTicket, TicketConnection,
+    acquire, alarm::Alarm, deadline::Deadline,
 };
 use diesel::r2d2::{ManageConnection, Pool, PoolError, PooledConnection};
 use std::{
@@ -88,7 +88,7 @@ const OVERDUE: Duration = Duration::from_secs(1);
 pub fn with_ticket<'a, M, T, E>(
     pool: &Pool<M>,
     request: impl Into<Request<'a>>,
-    work: impl FnOnce(&mut SemaphoreTicket<PooledConnection<M>>) -> Result<T, E>,
+    work: impl FnOnce(&mut PooledTicket<M>) -> Result<T, E>,
 ) -> Result<T, E>
 where
     M: ManageConnection,
@@ -99,10 +99,11 @@ where
     request.validate()?;
     let deadline = Deadline::from_request(&request);
     let conn = check_out(pool, deadline).map_err(Error::Pool)?;
-    let mut ticket = match deadline.and_then(Deadline::remaining) {
+    let guard = match deadline.and_then(Deadline::remaining) {
         Some(remaining) => acquire_in_time(pool, conn, request.wait(remaining), remaining)?,
         None => SemaphoreTicket::require(conn, request)?,
     };
+    let mut ticket = PooledTicket::new(guard, request.watch_interval());
     let done = work(&mut ticket)?;
     ticket.release()?;
     Ok(done)

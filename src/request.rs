@@ -1,8 +1,6 @@
-use crate::{
-    CancellationToken, Error, Result, Ticket,
-    backend::{AcquireOutcome, AcquireParams},
-    limits,
-};
+mod params;
+
+use crate::{CancellationToken, Error, Result};
 use std::time::Duration;
 
 /// A request for tickets of a semaphore. A name alone is a request for one ticket that does not wait.
@@ -29,6 +27,7 @@ pub struct Request<'a> {
     tickets: u32,
     wait_limit: WaitLimit,
     host_timeout: Duration,
+    watch_interval: Option<Duration>,
     label: Option<&'a str>,
     cancellation: Option<&'a CancellationToken>,
     /// Cancelled when the time is over by the clock of this process, and the server does not answer.
@@ -55,6 +54,7 @@ impl<'a> Request<'a> {
             tickets: 1,
             wait_limit: WaitLimit::AtMost(Duration::ZERO),
             host_timeout: Duration::from_secs(30),
+            watch_interval: None,
             label: None,
             cancellation: None,
             overdue: None,
@@ -130,6 +130,22 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// Lets [`with_ticket`](crate::with_ticket) check the ticket in the background at this interval while the closure runs, as
+    /// [`SemaphoreTicket::watch`](crate::SemaphoreTicket::watch) does for a guard. Other calls ignore it.
+    ///
+    /// ```
+    /// use diesel_dbsemaphore::Request;
+    /// use std::time::Duration;
+    /// let request = Request::new("reports").watch(Duration::from_secs(2));
+    /// # let _ = request;
+    /// ```
+    pub const fn watch(self, interval: Duration) -> Self {
+        Self {
+            watch_interval: Some(interval),
+            ..self
+        }
+    }
+
     /// Sets the label that [`holders`](crate::holders) and [`waiters`](crate::waiters) show.
     ///
     /// A label has 1 to 40 printable ASCII characters. Other labels are [`Error::InvalidLabel`] when the request is
@@ -190,6 +206,11 @@ impl<'a> Request<'a> {
         }
     }
 
+    #[cfg(feature = "r2d2")]
+    pub(crate) fn watch_interval(&self) -> Option<Duration> {
+        self.watch_interval
+    }
+
     pub(crate) fn wait_limit(&self) -> WaitLimit {
         self.wait_limit
     }
@@ -200,56 +221,6 @@ impl<'a> Request<'a> {
 
     pub(crate) fn label_text(&self) -> Option<&'a str> {
         self.label
-    }
-
-    /// Checks the request as far as this is possible without the server. Returns the parameters for the server.
-    pub(crate) fn validate(&self) -> Result<AcquireParams<'a>> {
-        limits::check_name(self.semaphore)?;
-        if self.tickets == 0 {
-            return Err(self.invalid_tickets_error(0));
-        }
-        if let Some(label) = self.label {
-            limits::check_label(label)?;
-        }
-        Ok(AcquireParams {
-            semaphore: self.semaphore,
-            tickets: limits::check_tickets(self.semaphore, self.tickets)?,
-            host_timeout: None,
-            label: self.label,
-        })
-    }
-
-    /// [`validate`](Self::validate) for a guard, whose `host_timeout` the server applies.
-    pub(crate) fn validate_for_guard(&self) -> Result<AcquireParams<'a>> {
-        const DAY: u64 = 24 * 3600;
-        let seconds = self.host_timeout.as_millis().div_ceil(1000);
-        let seconds = u64::try_from(seconds).unwrap_or(DAY).clamp(1, DAY);
-        Ok(AcquireParams {
-            host_timeout: i32::try_from(seconds).ok(),
-            ..self.validate()?
-        })
-    }
-
-    /// Makes a ticket, `None` or an error of the answer.
-    pub(crate) fn ticket(&self, answer: AcquireOutcome) -> Result<Option<Ticket>> {
-        match answer {
-            AcquireOutcome::UnknownSemaphore => Err(Error::UnknownSemaphore {
-                name: self.semaphore.to_owned(),
-            }),
-            AcquireOutcome::TooFew { size } => Err(self.invalid_tickets_error(size)),
-            AcquireOutcome::Unavailable => Ok(None),
-            AcquireOutcome::Acquired { token, tickets } => {
-                Ok(Some(Ticket::new(self.semaphore, tickets, token)))
-            }
-        }
-    }
-
-    fn invalid_tickets_error(&self, limit: u32) -> Error {
-        Error::InvalidTickets {
-            name: self.semaphore.to_owned(),
-            tickets: self.tickets,
-            limit,
-        }
     }
 }
 

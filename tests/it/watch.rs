@@ -5,12 +5,14 @@ use crate::{
     tools::{backend_pid, database_with, free, number, pool, terminate},
 };
 use diesel::{Connection, PgConnection, connection::SimpleConnection};
-use diesel_dbsemaphore::{Error, SemaphoreTicket, WATCH_GRACE, WatchedTicket};
+use diesel_dbsemaphore::{
+    self as sem, Error, Request, SemaphoreTicket, WATCH_GRACE, WatchedTicket,
+};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use stand::{Database, Server};
+use stand::{Database, Server, eventually};
 use std::{
     panic::AssertUnwindSafe,
     sync::mpsc,
@@ -205,4 +207,22 @@ fn a_thousand_watched_and_unwatched_guards_leave_a_healthy_pool() {
     for conn in &mut all {
         conn.batch_execute("SELECT 1").unwrap();
     }
+}
+
+#[test]
+fn with_ticket_reports_the_loss_of_a_watched_ticket() {
+    let database = database_with(1);
+    let pool = pool(&database, 2);
+    let request = Request::new("x").watch(Duration::from_millis(20));
+    let lost = sem::with_ticket(&pool, request, |ticket| -> sem::Result<()> {
+        assert!(!ticket.is_lost());
+        ticket.check()?;
+        let holder = &sem::holders(&mut database.connect(), "x")?[0];
+        terminate(&database, holder.session.pid.unwrap().into());
+        eventually("the loss is reported", || ticket.is_lost());
+        assert!(matches!(ticket.check(), Err(Error::TicketLost { .. })));
+        Ok(())
+    });
+    assert!(matches!(lost, Err(Error::TicketLost { .. })), "{lost:?}");
+    sem::with_ticket(&pool, request, |_| sem::Result::Ok(())).unwrap();
 }

@@ -1,0 +1,142 @@
+use crate::{Error, Result, SemaphoreTicket, Ticket, TicketConnection, WatchedTicket};
+use diesel::r2d2::{ManageConnection, PooledConnection};
+use std::{fmt, time::Duration};
+
+/// The ticket that [`with_ticket`](crate::with_ticket) lends to its closure.
+///
+/// ```
+/// # use diesel::{PgConnection, r2d2::{ConnectionManager, Pool}};
+/// use diesel_dbsemaphore::{self as sem, Request};
+/// use std::time::Duration;
+/// # let database = stand::Database::create();
+/// # let ticket_pool = Pool::builder().max_size(2).build(ConnectionManager::<PgConnection>::new(database.url()))?;
+/// # sem::run_migrations(&mut *ticket_pool.get()?)?;
+/// # sem::ensure(&mut *ticket_pool.get()?, "third party", 1)?;
+///
+/// let request = Request::new("third party").watch(Duration::from_secs(2));
+/// let steps = sem::with_ticket(&ticket_pool, request, |ticket| {
+///     let mut steps = 0;
+///     while steps < 3 && !ticket.is_lost() {
+///         // .. the step ..
+///         steps += 1;
+///     }
+///     sem::Result::Ok(steps)
+/// })?;
+/// assert_eq!(steps, 3);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+pub struct PooledTicket<M>(Held<M>)
+where
+    M: ManageConnection,
+    M::Connection: TicketConnection;
+
+enum Held<M>
+where
+    M: ManageConnection,
+    M::Connection: TicketConnection,
+{
+    Guard(SemaphoreTicket<PooledConnection<M>>),
+    Watched(WatchedTicket<PooledConnection<M>>),
+}
+
+impl<M> PooledTicket<M>
+where
+    M: ManageConnection,
+    M::Connection: TicketConnection,
+{
+    pub(crate) fn new(
+        guard: SemaphoreTicket<PooledConnection<M>>,
+        watch_interval: Option<Duration>,
+    ) -> Self {
+        Self(match watch_interval {
+            Some(interval) => Held::Watched(guard.watch(interval)),
+            None => Held::Guard(guard),
+        })
+    }
+
+    /// Returns the receipt of the ticket.
+    ///
+    /// ```
+    /// # use diesel::{PgConnection, r2d2::{ConnectionManager, Pool}};
+    /// # use diesel_dbsemaphore as sem;
+    /// # let database = stand::Database::create();
+    /// # let pool = Pool::builder().max_size(2).build(ConnectionManager::<PgConnection>::new(database.url()))?;
+    /// # sem::run_migrations(&mut *pool.get()?)?;
+    /// # sem::ensure(&mut *pool.get()?, "reports", 1)?;
+    /// let token = sem::with_ticket(&pool, "reports", |ticket| sem::Result::Ok(ticket.ticket().fencing_token()))?;
+    /// assert!(token > 0);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn ticket(&self) -> &Ticket {
+        match &self.0 {
+            Held::Guard(guard) => guard.ticket(),
+            Held::Watched(watched) => watched.ticket(),
+        }
+    }
+
+    /// Returns an error if the ticket is lost. Takes one round trip, as [`SemaphoreTicket::check`] does; a watched ticket
+    /// takes none, and reports what its last check has found.
+    ///
+    /// # Errors
+    ///
+    /// [`TicketLost`](Error::TicketLost), from then on at each call.
+    ///
+    /// ```
+    /// # use diesel::{PgConnection, r2d2::{ConnectionManager, Pool}};
+    /// # use diesel_dbsemaphore as sem;
+    /// # let database = stand::Database::create();
+    /// # let pool = Pool::builder().max_size(2).build(ConnectionManager::<PgConnection>::new(database.url()))?;
+    /// # sem::run_migrations(&mut *pool.get()?)?;
+    /// # sem::ensure(&mut *pool.get()?, "reports", 1)?;
+    /// sem::with_ticket(&pool, "reports", |ticket| ticket.check())?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn check(&mut self) -> Result<()> {
+        match &mut self.0 {
+            Held::Guard(guard) => guard.check(),
+            Held::Watched(watched) if watched.is_lost() => Err(Error::TicketLost {
+                ticket: watched.ticket().clone(),
+                source: None,
+            }),
+            Held::Watched(_) => Ok(()),
+        }
+    }
+
+    /// Returns whether a [`check`](Self::check), or that of a [watched](crate::Request::watch) ticket, has found that the ticket
+    /// is lost. Does not block.
+    ///
+    /// ```
+    /// # use diesel::{PgConnection, r2d2::{ConnectionManager, Pool}};
+    /// # use diesel_dbsemaphore as sem;
+    /// # let database = stand::Database::create();
+    /// # let pool = Pool::builder().max_size(2).build(ConnectionManager::<PgConnection>::new(database.url()))?;
+    /// # sem::run_migrations(&mut *pool.get()?)?;
+    /// # sem::ensure(&mut *pool.get()?, "reports", 1)?;
+    /// let lost = sem::with_ticket(&pool, "reports", |ticket| sem::Result::Ok(ticket.is_lost()))?;
+    /// assert!(!lost);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_lost(&self) -> bool {
+        match &self.0 {
+            Held::Guard(guard) => guard.is_lost(),
+            Held::Watched(watched) => watched.is_lost(),
+        }
+    }
+
+    pub(crate) fn release(self) -> Result<()> {
+        match self.0 {
+            Held::Guard(guard) => guard.release().map(drop),
+            Held::Watched(watched) => watched.release().map(drop),
+        }
+    }
+}
+
+impl<M> fmt::Debug for PooledTicket<M>
+where
+    M: ManageConnection,
+    M::Connection: TicketConnection,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PooledTicket").field(self.ticket()).finish()
+    }
+}

@@ -27,6 +27,7 @@ pub struct Request<'a> {
     tickets: u32,
     wait_limit: WaitLimit,
     host_timeout: Duration,
+    #[cfg(feature = "r2d2")]
     watch_interval: Option<Duration>,
     label: Option<&'a str>,
     cancellation: Option<&'a CancellationToken>,
@@ -54,6 +55,7 @@ impl<'a> Request<'a> {
             tickets: 1,
             wait_limit: WaitLimit::AtMost(Duration::ZERO),
             host_timeout: Duration::from_secs(30),
+            #[cfg(feature = "r2d2")]
             watch_interval: None,
             label: None,
             cancellation: None,
@@ -139,6 +141,7 @@ impl<'a> Request<'a> {
     /// let request = Request::new("reports").watch(Duration::from_secs(2));
     /// # let _ = request;
     /// ```
+    #[cfg(feature = "r2d2")]
     pub const fn watch(self, interval: Duration) -> Self {
         Self {
             watch_interval: Some(interval),

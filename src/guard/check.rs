@@ -11,7 +11,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
     ///
     /// # Errors
     ///
-    /// [`TicketLost`](Error::TicketLost) if the ticket is lost, also at each later call. A check that is cancelled or
+    /// [`TicketLost`](crate::Error::TicketLost) if the ticket is lost, also at each later call. A check that is cancelled or
     /// fails ends the transaction, so the ticket is lost in this case, too.
     ///
     /// ```

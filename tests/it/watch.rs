@@ -224,5 +224,5 @@ fn with_ticket_reports_the_loss_of_a_watched_ticket() {
         Ok(())
     });
     assert!(matches!(lost, Err(Error::TicketLost { .. })), "{lost:?}");
-    sem::with_ticket(&pool, request, |_| sem::Result::Ok(())).unwrap();
+    sem::with_ticket::<_, _, Error>(&pool, request, |_| Ok(())).unwrap();
 }

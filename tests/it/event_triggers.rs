@@ -44,10 +44,10 @@ fn a_failing_event_trigger_is_named_with_its_fix() {
     let schema = "SELECT count(*) FROM pg_namespace WHERE nspname = 'dbsemaphore'";
     assert_eq!(number(conn, schema), 0);
 
-    // Its remedy.
+    // The fix in its message.
     let from = text.find("ALTER FUNCTION").unwrap();
-    let remedy = text[from..].split("...").next().unwrap();
-    conn.batch_execute(&format!("{remedy} public")).unwrap();
+    let fix = text[from..].split("...").next().unwrap();
+    conn.batch_execute(&format!("{fix} public")).unwrap();
     sem::run_migrations(conn).unwrap();
     sem::make(conn, "x", 1).unwrap();
 

@@ -235,7 +235,7 @@ fn with_ticket_reports_a_loss_unless_the_work_failed() {
     assert_eq!(failed.unwrap_err().to_string(), "the work failed");
 }
 
-/// The server's administrator switches time-outs on while a guard holds its ticket. A session obeys from its next statement
+/// The server's administrator switches timeouts on while a guard holds its ticket. A session obeys from its next statement
 /// on.
 #[test]
 fn a_changed_configuration_ends_no_guard() {

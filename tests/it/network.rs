@@ -34,7 +34,7 @@ impl Host {
     }
 }
 
-/// What happens within this time is not tied to the network's time-outs.
+/// What happens within this time is not tied to the network's timeouts.
 const SLACK: Duration = Duration::from_secs(5);
 const HOST_TIMEOUT: Duration = Duration::from_secs(3);
 

@@ -25,7 +25,7 @@
 //!
 //! # Two pools
 //!
-//! So tickets have a pool of their own, [`pools`]. With one pool for both, each of its connections could come to hold a
+//! So tickets have a pool of their own, [`pools`]. With one pool for both, each of its connections could hold a
 //! ticket (or wait for one) for a request that needs one more for its work: all of them wait for each other, and the
 //! application starves beside an idle database. The status page, too, works on the other pool, and so it answers when
 //! all tickets and their connections are taken.

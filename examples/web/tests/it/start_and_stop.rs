@@ -9,7 +9,7 @@ use std::{process::Command, thread, time::Duration};
 
 #[test]
 fn missing_settings_are_reported_in_one_line() {
-    for (settings, culprit) in [
+    for (settings, setting) in [
         (vec![], "DATABASE_URL"),
         (
             vec![("DATABASE_URL", ""), ("WAIT_LIMIT_MS", "soon")],
@@ -25,7 +25,7 @@ fn missing_settings_are_reported_in_one_line() {
         let said = String::from_utf8(refused.stderr).unwrap();
         assert_eq!(said.lines().count(), 1, "{said}");
         assert!(said.starts_with("web: "), "{said}");
-        assert!(said.contains(culprit), "{said}");
+        assert!(said.contains(setting), "{said}");
     }
 }
 

@@ -79,6 +79,7 @@ lint: setup
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+	scripts/words
 	@! scripts/tool --have typos || scripts/tool typos
 	@! scripts/tool --have cargo-public-api || scripts/api --check
 

@@ -95,7 +95,7 @@ mod tests {
     use std::{sync::mpsc, time::Duration};
 
     #[test]
-    fn an_alarm_goes_off_in_time_and_a_dropped_one_never() {
+    fn an_alarm_calls_in_time_and_a_dropped_one_never() {
         let (tell, told) = mpsc::channel();
         let now = Instant::now();
         let alarm = |millis: u64| {

@@ -1,4 +1,4 @@
-//! What the crate logs, through the [`log`] crate. This module has no functions.
+//! Lists the events that the crate logs through the [`log`] crate. This module has no functions.
 //!
 //! Each event has a target of its own, by which it can be switched on, routed and counted, and key-values beside its
 //! message. Targets, levels and keys are part of the public API. Messages are not.

@@ -23,8 +23,8 @@ use std::{fmt, time::Instant};
 /// * TCP keepalive and TCP user timeout: see [`Request::host_timeout`].
 /// * The isolation level, which is `READ COMMITTED`.
 ///
-/// Dropping never panics. It takes one round trip, and may block as long as the network does. On a connection that is
-/// in `begin_test_transaction`, the guard uses a savepoint instead of a transaction, so that tests can run without a
+/// Dropping never panics, takes one round trip, and may block as long as the network does. On a connection that is in
+/// `begin_test_transaction`, the guard uses a savepoint instead of a transaction, so that tests can run without a
 /// commit.
 ///
 /// If the guard is leaked (`std::mem::forget`), its transaction remains open until the connection is closed. A pool

@@ -37,7 +37,7 @@
 //!
 //! * **In your transaction**: [`require`] or [`acquire`], on a connection that is inside a transaction. The ticket is
 //!   released when that transaction ends. One round trip. For work in that transaction.
-//! * **A guard**: [`with_ticket`] or [`SemaphoreTicket`]. It opens a transaction on a connection of its own, and
+//! * **A guard**: [`with_ticket`] or [`SemaphoreTicket`]. A guard opens a transaction on a connection of its own, and
 //!   rolls it back when it is dropped. For all other work: calls to other services, work on other connections, long
 //!   work.
 //!

@@ -137,7 +137,7 @@ const TEXT: [(&str, Place); 18] = [
         "100,000 available, time of 3 available",
         (
             "scale",
-            &[("what", "all free"), ("tickets", "100000")],
+            &[("what", "all available"), ("tickets", "100000")],
             "time_of_3_free",
         ),
     ),

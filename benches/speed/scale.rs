@@ -53,8 +53,8 @@ impl Case {
 
     fn how(&self) -> &'static str {
         match self {
-            Self { held: 0, .. } => "all free",
-            Self { held, tickets, .. } if held == tickets => "none free: refused",
+            Self { held: 0, .. } => "all available",
+            Self { held, tickets, .. } if held == tickets => "none available: refused",
             Self { at_random, .. } if *at_random => "at random",
             _ => "a block",
         }

@@ -1,4 +1,4 @@
-//! Each mistake is a typed error that names the culprit and the remedy; nothing is half done.
+//! Each mistake is a typed error that says the cause and the fix. A failed call changes nothing.
 
 use crate::tools::{database_with, free};
 use diesel::result::Error as DieselError;

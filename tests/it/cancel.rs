@@ -62,7 +62,7 @@ fn a_cancelled_wait_ends_at_each_position_and_no_other_does() {
 }
 
 #[test]
-fn your_transaction_goes_on_after_a_cancelled_wait() {
+fn your_transaction_continues_after_a_cancelled_wait() {
     let database = database_with(1);
     let _holder = SemaphoreTicket::require(database.connect(), "x").unwrap();
     let token = CancellationToken::new();
@@ -83,7 +83,7 @@ fn your_transaction_goes_on_after_a_cancelled_wait() {
 }
 
 #[test]
-fn a_token_that_was_cancelled_refuses_what_would_wait() {
+fn a_cancelled_token_refuses_requests_that_would_wait() {
     let database = database_with(1);
     let mut conn = database.connect();
     let token = CancellationToken::new();

@@ -51,7 +51,7 @@ fn two_hundred_threads_on_five_tickets() {
 /// Ten tickets are available at any time: 80 of 100 are held for good, and ten threads acquire one each at most. Waiting
 /// workers that pass through the queue must not be a reason to refuse requests that do not wait.
 #[test]
-fn who_does_not_wait_is_not_refused_because_others_pass() {
+fn passing_waiters_do_not_refuse_requests_that_do_not_wait() {
     let database = database_with(100);
     let _most =
         SemaphoreTicket::require(database.connect(), Request::new("x").tickets(80)).unwrap();

@@ -92,7 +92,7 @@ const TABLES: [&str; 2] = ["users", "posts"];
 
 /// Every three steps in a row, whatever was before.
 #[test]
-fn neither_side_disturbs_the_other_in_any_order() {
+fn migrations_of_both_sides_run_in_any_order() {
     let application = Application::new();
     for (version, table) in ["2026-11-23-000000", "9999-01-01-000000"]
         .iter()

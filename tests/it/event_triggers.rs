@@ -23,7 +23,7 @@ fn refused(result: sem::Result<()>) -> String {
 }
 
 #[test]
-fn one_that_fails_is_named_with_the_remedy() {
+fn a_failing_event_trigger_is_named_with_its_fix() {
     let database = Database::create();
     let conn = &mut database.connect();
     create(conn, "audit", "ddl_command_end");
@@ -44,10 +44,10 @@ fn one_that_fails_is_named_with_the_remedy() {
     let schema = "SELECT count(*) FROM pg_namespace WHERE nspname = 'dbsemaphore'";
     assert_eq!(number(conn, schema), 0);
 
-    // Its remedy.
+    // The fix in its message.
     let from = text.find("ALTER FUNCTION").unwrap();
-    let remedy = text[from..].split("...").next().unwrap();
-    conn.batch_execute(&format!("{remedy} public")).unwrap();
+    let fix = text[from..].split("...").next().unwrap();
+    conn.batch_execute(&format!("{fix} public")).unwrap();
     sem::run_migrations(conn).unwrap();
     sem::make(conn, "x", 1).unwrap();
 
@@ -66,7 +66,7 @@ fn one_that_fails_is_named_with_the_remedy() {
 
 /// With the path of the caller, as any of his statements.
 #[test]
-fn they_work_in_a_migration_of_ones_own() {
+fn event_triggers_work_in_your_own_migration() {
     let database = Database::create();
     let conn = &mut database.connect();
     create(conn, "audit", "ddl_command_end");

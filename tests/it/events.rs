@@ -88,7 +88,7 @@ fn names(events: &[Event]) -> Vec<&str> {
 }
 
 #[test]
-fn an_acquisition_and_its_end_are_told_quietly() {
+fn acquisitions_and_releases_are_logged_at_debug() {
     let database = listen("quiet", 2);
     take("quiet");
     let request = Request::new("quiet").tickets(2).label("Ada");
@@ -117,7 +117,7 @@ fn an_acquisition_and_its_end_are_told_quietly() {
 }
 
 #[test]
-fn waits_are_told() {
+fn waits_are_logged() {
     let database = listen("line", 1);
     take("line");
     let mut conn = database.connect();
@@ -143,7 +143,7 @@ fn waits_are_told() {
 }
 
 #[test]
-fn a_loss_is_told_once() {
+fn a_loss_is_logged_once() {
     let database = listen("lost", 1);
     for end in ["check", "release", "drop", "watch"] {
         let mut conn = database.connect();
@@ -173,7 +173,7 @@ fn a_loss_is_told_once() {
 }
 
 #[test]
-fn sizes_are_told_when_they_change() {
+fn changes_of_size_are_logged() {
     let database = listen("sizes", 1);
     let conn = &mut database.connect();
     sem::make(conn, "sizes", 1).unwrap();

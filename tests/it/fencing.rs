@@ -24,7 +24,7 @@ fn assert_rise(tokens: &[i64]) {
 }
 
 #[test]
-fn rise_in_every_way_of_holding() {
+fn tokens_increase_in_each_way_of_holding() {
     let database = database_with(1);
     let mut conn = database.connect();
     let mut tokens = Vec::new();
@@ -50,7 +50,7 @@ fn rise_in_every_way_of_holding() {
 }
 
 #[test]
-fn stay_with_the_tickets_that_they_were_given_for() {
+fn tokens_remain_while_the_ticket_is_held() {
     let database = database_with(3);
     let mut conn = database.connect();
     conn.transaction::<_, sem::Error, _>(|c| {
@@ -70,7 +70,7 @@ fn stay_with_the_tickets_that_they_were_given_for() {
 }
 
 #[test]
-fn rise_across_a_crash_of_the_server() {
+fn tokens_increase_across_a_crash() {
     let mut server = Server::start();
     let database = server.create_database();
     let mut conn = database.connect();
@@ -106,7 +106,7 @@ fn rise_across_a_crash_of_the_server() {
 
 /// The documented statement, by a holder that was killed and doesn't know.
 #[test]
-fn keep_out_a_late_write() {
+fn tokens_reject_a_late_write() {
     use diesel::{RunQueryDsl, sql_query, sql_types::BigInt};
     let database = database_with(1);
     let mut work = database.connect();
@@ -136,7 +136,7 @@ fn keep_out_a_late_write() {
 /// Tokens before and after each move: promotions, `pg_upgrade`, a dump that is restored in a new cluster. After a move, an
 /// application starts.
 #[test]
-fn increase_across_moves_to_other_clusters() {
+fn tokens_increase_across_moves_to_other_clusters() {
     let mut primary = Server::start_installed();
     let database = primary.create_database();
     let mut conn = database.connect();

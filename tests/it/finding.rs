@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, thread};
 
 /// A plan made for three rows must not be kept for a hundred thousand, nor the random look-ups miss anything.
 #[test]
-fn finds_the_last_free_ticket_of_many() {
+fn finds_the_last_available_ticket_of_many() {
     let database = database_with(600);
     let mut holder = database.connect();
     in_transaction(&mut holder, |holder| {

@@ -100,17 +100,17 @@ fn most_at_once(ways: [Acquire; 2]) -> usize {
 }
 
 #[test]
-fn two_sets_of_tickets_let_in_twice_as_many() {
+fn two_sets_of_tickets_allow_twice_as_many_holders() {
     assert_eq!(most_at_once([in_python, in_rust]), 2 * N);
 }
 
 #[test]
-fn one_set_of_tickets_lets_in_no_more() {
+fn one_set_of_tickets_keeps_the_limit() {
     assert_eq!(most_at_once([in_python_with_ours, in_rust]), N);
 }
 
 #[test]
-fn both_tickets_at_once_let_in_no_more() {
+fn both_tickets_at_once_keep_the_limit() {
     assert_eq!(most_at_once([in_python, in_rust_with_theirs]), N);
 }
 

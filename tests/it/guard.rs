@@ -64,7 +64,7 @@ fn check_and_release_of_a_held_ticket() {
 }
 
 #[test]
-fn check_tells_of_a_loss_and_release_again() {
+fn check_and_release_report_a_loss() {
     let database = database_with(1);
     let mut conn = database.connect();
     let pid = backend_pid(&mut conn);
@@ -80,7 +80,7 @@ fn check_tells_of_a_loss_and_release_again() {
 }
 
 #[test]
-fn release_tells_of_a_loss_that_nobody_had_seen() {
+fn release_reports_an_undetected_loss() {
     let database = database_with(1);
     let mut conn = database.connect();
     let pid = backend_pid(&mut conn);
@@ -101,7 +101,7 @@ fn release_remembers_a_check_that_failed() {
 }
 
 #[test]
-fn check_sees_a_transaction_that_was_exchanged() {
+fn check_detects_an_exchanged_transaction() {
     let database = database_with(1);
     let mut guard = SemaphoreTicket::require(Meddled::new(&database), "x").unwrap();
     Meddled::meddle(&mut guard, "ROLLBACK; BEGIN");
@@ -142,7 +142,7 @@ impl sem::TicketConnection for Meddled {
 }
 
 #[test]
-fn overrides_settings_that_would_take_the_ticket_and_only_for_itself() {
+fn overrides_settings_that_would_release_the_ticket() {
     let database = database_with(1);
     let mut conn = database.connect();
     let settings = "SET idle_in_transaction_session_timeout = '150ms'; SET statement_timeout = '15s'; \
@@ -235,7 +235,7 @@ fn with_ticket_reports_a_loss_unless_the_work_failed() {
     assert_eq!(failed.unwrap_err().to_string(), "the work failed");
 }
 
-/// The server's administrator switches time-outs on while a guard holds its ticket. A session obeys from its next statement
+/// The server's administrator switches timeouts on while a guard holds its ticket. A session obeys from its next statement
 /// on.
 #[test]
 fn a_changed_configuration_ends_no_guard() {

@@ -40,7 +40,7 @@ fn owned(ticket: &Ticket, pid: i32) -> BTreeMap<i64, Option<i32>> {
 }
 
 #[test]
-fn a_guard_tells_everything() {
+fn holders_show_all_values_of_a_guard() {
     let database = database_with(3);
     let mut conn = database.connect();
     conn.batch_execute("SET application_name = 'web'").unwrap();
@@ -67,7 +67,7 @@ fn a_guard_tells_everything() {
 }
 
 #[test]
-fn savepoints_hide_nobody() {
+fn holders_in_savepoints_are_listed() {
     let database = database_with(5);
     let mut conn = database.connect();
     let pid = pid(&mut conn);
@@ -95,7 +95,7 @@ fn savepoints_hide_nobody() {
 }
 
 #[test]
-fn a_label_is_worn_as_long_as_the_ticket() {
+fn a_label_lasts_as_long_as_the_ticket() {
     let database = database_with(1);
     let mut conn = database.connect();
     conn.batch_execute("SET application_name = 'web'").unwrap();
@@ -123,7 +123,7 @@ fn a_label_is_worn_as_long_as_the_ticket() {
 }
 
 #[test]
-fn waiters_are_seen_in_their_order_and_their_tickets_afterwards() {
+fn waiters_are_listed_in_order_and_then_as_holders() {
     let database = database_with(2);
     let guard = SemaphoreTicket::require(database.connect(), Request::new("x").tickets(2)).unwrap();
     let (guards, all_hold) = (Mutex::new(Vec::new()), Barrier::new(3));
@@ -251,7 +251,7 @@ fn a_ticket_that_is_locked_by_other_means_is_seen_on_a_quiet_server() {
 }
 
 #[test]
-fn raw_savepoints_hide_nobody() {
+fn holders_in_raw_savepoints_are_listed() {
     let database = database_with(2);
     let mut conn = database.connect();
     let pid = pid(&mut conn);
@@ -272,7 +272,7 @@ fn raw_savepoints_hide_nobody() {
 
 /// A row that refers to a ticket locks the ticket's row, too, but weakly: it holds no ticket.
 #[test]
-fn rows_that_refer_to_tickets_hide_nobody_and_hold_nothing() {
+fn foreign_keys_to_tickets_hide_no_holder() {
     let database = database_with(2);
     let mut work = database.connect();
     work.batch_execute("CREATE TABLE work (ticket bigint REFERENCES dbsemaphore.ticket)")
@@ -331,7 +331,7 @@ fn a_prepared_transaction_is_named() {
 
 /// As after a server's clock was set back by an hour.
 #[test]
-fn a_time_that_lies_ahead_is_unknown() {
+fn a_time_in_the_future_is_unknown() {
     let database = database_with(1);
     let mut conn = database.connect();
     conn.begin_test_transaction().unwrap();

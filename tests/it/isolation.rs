@@ -74,7 +74,7 @@ fn an_old_snapshot_sees_old_sizes() {
 
 /// To the snapshot, the former holder has not ended.
 #[test]
-fn an_old_snapshot_sees_what_came_back() {
+fn an_old_snapshot_acquires_released_tickets() {
     for level in OLD_SNAPSHOTS {
         let database = database_with(1);
         let holder = SemaphoreTicket::require(database.connect(), "x").unwrap();

@@ -170,7 +170,7 @@ fn leave_once(database: &Database, kind: Kind, way: Way, place: usize, round: us
 
 /// One, two or three cancels at the moment at which the head gets its ticket and who is behind it becomes the head.
 #[test]
-fn cancels_at_the_moment_of_the_grant() {
+fn cancellations_at_the_moment_of_the_grant_leave_no_lock() {
     thread::scope(|scope| {
         for kind in [Kind::Guard, Kind::Transaction] {
             scope.spawn(move || cancel_grants(kind, rounds(100)));

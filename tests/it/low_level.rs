@@ -28,7 +28,7 @@ fn at_most_n_hold_one() {
 }
 
 #[test]
-fn asking_again_gives_the_same() {
+fn a_second_request_returns_the_same_ticket() {
     let database = database_with(3);
     in_transaction(&mut database.connect(), |c| {
         let one = sem::require(c, "x")?;
@@ -96,7 +96,7 @@ fn several_semaphores_in_one_transaction() {
 
 /// The other way round, the note for semaphore 1 would be found in that for semaphore 11.
 #[test]
-fn what_is_held_of_one_semaphore_is_not_taken_for_another() {
+fn tickets_of_two_semaphores_are_not_confused() {
     let database = database_with(1);
     let mut conn = database.connect();
     for number in 2..12 {
@@ -112,7 +112,7 @@ fn what_is_held_of_one_semaphore_is_not_taken_for_another() {
 }
 
 #[test]
-fn a_foreign_key_of_the_application_does_not_get_in_the_way() {
+fn foreign_keys_to_tickets_do_not_block() {
     let database = database_with(1);
     let mut conn = database.connect();
     conn.batch_execute(
@@ -176,7 +176,7 @@ fn a_lost_connection_is_named() {
 
 /// See `acquire`: the settings of a transaction are its memory. The locks stay.
 #[test]
-fn reset_all_makes_a_transaction_forget_and_releases_nothing() {
+fn reset_all_forgets_tickets_and_releases_none() {
     let database = database_with(2);
     database
         .connect()

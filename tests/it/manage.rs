@@ -93,7 +93,7 @@ fn destroy_says_whether_it_existed() {
 
 /// The Python package deletes whichever rows come last, and waits when one of those is held.
 #[test]
-fn shrinking_with_enough_free_never_waits() {
+fn shrinking_with_enough_available_tickets_never_waits() {
     let database = database_with(10);
     let mut holders: Vec<_> = (0..4)
         .map(|_| SemaphoreTicket::require(database.connect(), "x").unwrap())

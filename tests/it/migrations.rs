@@ -81,7 +81,7 @@ fn sixteen_processes_at_once() {
 }
 
 #[test]
-fn neither_side_disturbs_the_other() {
+fn migrations_of_both_sides_are_independent() {
     let database = Database::create();
     let conn = &mut database.connect();
     let application = Application::new();
@@ -133,7 +133,7 @@ fn reverting_removes_everything_and_may_be_repeated() {
 }
 
 #[test]
-fn a_guest_in_the_schema_stops_the_revert_and_nothing_is_lost() {
+fn another_table_in_the_schema_stops_the_revert() {
     let database = database_with(3);
     let conn = &mut database.connect();
     conn.batch_execute("CREATE TABLE dbsemaphore.guest (id int)")
@@ -144,7 +144,7 @@ fn a_guest_in_the_schema_stops_the_revert_and_nothing_is_lost() {
 }
 
 #[test]
-fn the_search_path_stays() {
+fn the_search_path_is_unchanged() {
     let path = |conn: &mut PgConnection, expected: &str| {
         // With `quote_all_identifiers`, PostgreSQL keeps its names quoted.
         let same = format!(

@@ -34,12 +34,12 @@ impl Host {
     }
 }
 
-/// What happens within this time is not tied to the network's time-outs.
+/// What happens within this time is not tied to the network's timeouts.
 const SLACK: Duration = Duration::from_secs(5);
 const HOST_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[test]
-fn a_host_that_vanishes_gives_back_what_it_holds_and_its_place_in_line() {
+fn a_vanished_host_releases_its_ticket_and_leaves_the_queue() {
     if !nix::unistd::Uid::effective().is_root() {
         return eprintln!("not run: network namespaces are for root");
     }

@@ -70,7 +70,7 @@ fn queue_after<'scope>(
 }
 
 #[test]
-fn a_waiter_that_holds_tickets_keeps_its_place() {
+fn a_waiter_that_holds_tickets_keeps_its_position() {
     let database = database_with(2);
     sem::make(&mut database.connect(), "y", 1).unwrap();
     let holder = SemaphoreTicket::require(database.connect(), "x").unwrap();
@@ -102,7 +102,7 @@ fn a_waiter_that_holds_tickets_keeps_its_place() {
 /// Two hold what the other one waits for, one of them behind a waiter that looks for the deadlock first. PostgreSQL can't
 /// resolve it by changing the order of the queue, and chooses this waiter as its victim.
 #[test]
-fn a_deadlock_victim_that_holds_nothing_goes_to_the_end_of_the_queue() {
+fn a_deadlock_victim_without_tickets_joins_the_end_of_the_queue() {
     let database = database_with(1);
     sem::make(&mut database.connect(), "y", 1).unwrap();
     let (served, order) = mpsc::channel();
@@ -192,7 +192,7 @@ fn served_around_an_altered_table(holder_looks: &str, waiter_looks: &str) -> Vec
 }
 
 #[test]
-fn a_rearranged_queue_for_a_table_leaves_the_order_alone() {
+fn a_rearranged_queue_of_a_table_keeps_the_order() {
     let order = served_around_an_altered_table("100ms", LATE);
     assert_eq!(order, ["head", "waiter", "after work"]);
 }

@@ -55,7 +55,7 @@ fn a_forgotten_guard_ends_with_its_connection() {
 }
 
 #[test]
-fn a_panic_gives_back_the_ticket_and_the_pool_survives() {
+fn a_panic_releases_the_ticket() {
     let database = database_with(1);
     let pool = pool(&database, 1);
     for _ in 0..3 {

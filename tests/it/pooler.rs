@@ -46,7 +46,7 @@ impl Pooled {
 }
 
 #[test]
-fn tickets_are_held_and_come_back() {
+fn tickets_are_held_and_released_behind_a_pooler() {
     let pooled = Pooled::with(3);
     let mut conn = pooled.connect();
     sem::run_migrations(&mut conn).unwrap();
@@ -82,7 +82,7 @@ fn settings_of_a_guard_do_not_reach_the_next_user_of_its_session() {
 }
 
 #[test]
-fn waiters_stand_in_line() {
+fn waiters_are_served_in_order_behind_a_pooler() {
     let pooled = Pooled::with(1);
     let holder = SemaphoreTicket::require(pooled.connect(), "x").unwrap();
     let (served, order) = mpsc::channel();
@@ -115,7 +115,7 @@ fn waiters_stand_in_line() {
 }
 
 #[test]
-fn leaving_the_line_leaves_nothing() {
+fn leaving_the_queue_leaves_no_lock() {
     let pooled = Pooled::with(1);
     let _holder = SemaphoreTicket::require(pooled.connect(), "x").unwrap();
     for times in 0..4 {
@@ -144,7 +144,7 @@ fn leaving_the_line_leaves_nothing() {
 }
 
 #[test]
-fn a_killed_client_gives_back_its_ticket_and_its_place() {
+fn a_killed_client_releases_its_ticket_and_leaves_the_queue() {
     let pooled = Pooled::with(1);
     let mut holder = Process::start_at("hold", &pooled.url());
     holder.says();
@@ -160,7 +160,7 @@ fn a_killed_client_gives_back_its_ticket_and_its_place() {
 }
 
 #[test]
-fn its_idle_time_out_takes_a_ticket_unless_it_is_watched() {
+fn idle_timeout_of_the_pooler_loses_an_unwatched_ticket() {
     let mut pooled = Pooled::with(2);
     pooled.bouncer = Bouncer::start(&pooled.server, &["idle_transaction_timeout = 1"]);
     let mut idle = SemaphoreTicket::require(pooled.connect(), "x").unwrap();

@@ -23,7 +23,7 @@ fn hold(database: &Database, tickets: u32) -> SemaphoreTicket<PgConnection> {
 }
 
 #[test]
-fn a_waiter_gets_the_ticket_that_comes_back() {
+fn a_waiter_acquires_a_released_ticket() {
     let database = database_with(1);
     let holder = hold(&database, 1);
     thread::scope(|scope| {
@@ -41,7 +41,7 @@ fn a_waiter_gets_the_ticket_that_comes_back() {
 }
 
 #[test]
-fn a_waiter_in_a_transaction_goes_on_in_it() {
+fn a_transaction_continues_after_its_wait() {
     let database = database_with(1);
     let holder = hold(&database, 1);
     thread::scope(|scope| {
@@ -113,7 +113,7 @@ fn first_come_first_served() {
 }
 
 #[test]
-fn who_does_not_wait_does_not_overtake() {
+fn requests_that_do_not_wait_do_not_overtake() {
     let database = database_with(3);
     let two = hold(&database, 2);
     thread::scope(|scope| {
@@ -142,7 +142,7 @@ fn who_does_not_wait_does_not_overtake() {
 
 /// A released ticket is for the head of the queue, whether or not the head is awake yet.
 #[test]
-fn who_released_does_not_overtake_the_head_either() {
+fn a_former_holder_does_not_overtake_the_head() {
     let database = database_with(1);
     let (ask, asked) = mpsc::channel::<()>();
     let (tell, told) = mpsc::channel::<()>();
@@ -176,7 +176,7 @@ fn who_released_does_not_overtake_the_head_either() {
 }
 
 #[test]
-fn time_is_up_not_too_early_and_not_for_zero() {
+fn a_wait_never_ends_before_its_limit() {
     let database = database_with(1);
     let _holder = hold(&database, 1);
     let mut conn = database.connect();
@@ -250,7 +250,7 @@ fn the_callers_limits_are_obeyed_and_the_transaction_survives() {
 }
 
 #[test]
-fn a_killed_process_leaves_the_line() {
+fn a_killed_process_leaves_the_queue() {
     let database = database_with(1);
     let holder = hold(&database, 1);
     // One at the head, and two behind it, of which one shrinks.
@@ -273,7 +273,7 @@ fn a_killed_process_leaves_the_line() {
 }
 
 #[test]
-fn resizing_and_destroying_reach_the_line() {
+fn resizing_and_destroying_reach_waiters() {
     let database = database_with(0);
     let mut conn = database.connect();
     thread::scope(|scope| {
@@ -328,7 +328,7 @@ fn resizing_and_destroying_reach_the_line() {
 }
 
 #[test]
-fn a_shrink_by_a_holder_takes_its_own_tickets_last() {
+fn a_shrink_by_a_holder_deletes_its_own_tickets_last() {
     let database = database_with(3);
     let mut conn = database.connect();
     conn.batch_execute("SET statement_timeout = '20s'").unwrap();

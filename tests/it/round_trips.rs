@@ -126,7 +126,7 @@ fn a_check_takes_one() {
 }
 
 #[test]
-fn what_is_wrong_at_sight_sends_nothing() {
+fn an_invalid_request_sends_nothing() {
     let database = database_with(1);
     let mut conn = database.connect();
     let wire = Wire::tap(&mut conn);
@@ -138,7 +138,7 @@ fn what_is_wrong_at_sight_sends_nothing() {
 }
 
 #[test]
-fn migrations_with_nothing_to_do_only_look() {
+fn migrations_with_nothing_to_do_only_read() {
     let database = database_with(1);
     let mut conn = database.connect();
     sem::run_migrations(&mut conn).unwrap();

@@ -38,7 +38,7 @@ fn assert_names_it<T>(what: &str, result: sem::Result<T>) {
 }
 
 #[test]
-fn what_it_hides_is_an_error() {
+fn hidden_rows_are_an_error() {
     for table in TABLES {
         let mut database = database_with(3);
         let [_, holder, operator] = create_roles(&mut database);
@@ -92,7 +92,7 @@ fn assert_works(database: &Database, role: &str) {
 }
 
 #[test]
-fn what_hides_nothing_changes_nothing() {
+fn policies_that_hide_nothing_change_nothing() {
     let mut database = database_with(3);
     let [_, holder, _] = create_roles(&mut database);
     for table in TABLES {

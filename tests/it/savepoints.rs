@@ -18,7 +18,7 @@ fn rolled_back_savepoint<T>(
 }
 
 #[test]
-fn a_rollback_to_a_savepoint_frees_at_once() {
+fn a_rollback_to_a_savepoint_releases_at_once() {
     let database = database_with(1);
     let mut conn = database.connect();
     conn.transaction::<_, sem::Error, _>(|c| {
@@ -41,7 +41,7 @@ fn a_rollback_to_a_savepoint_frees_at_once() {
 }
 
 #[test]
-fn only_what_was_taken_after_the_savepoint_goes() {
+fn only_tickets_acquired_after_the_savepoint_are_released() {
     let database = database_with(3);
     let mut conn = database.connect();
     conn.transaction::<_, sem::Error, _>(|c| {

@@ -69,7 +69,7 @@ const FOR_THE_OWNER: &[&str] = &[
 ];
 
 #[test]
-fn each_kind_can_do_its_own_and_nothing_else() {
+fn each_role_has_its_rights_and_no_others() {
     for kind in [Kind::Observer, Kind::Holder, Kind::Operator] {
         let mut database = database_with(3);
         let held = SemaphoreTicket::require(database.connect(), "x").unwrap();
@@ -198,7 +198,7 @@ const TRAPS: &str = "
 
 /// Each call, as a superuser, in such a session.
 #[test]
-fn a_superuser_steps_into_no_trap() {
+fn a_superuser_calls_no_foreign_function() {
     let database = Database::create();
     let conn = &mut database.connect();
     conn.batch_execute(TRAPS).unwrap();
@@ -293,7 +293,7 @@ fn what_is_called_from_outside_fixes_its_search_path() {
 
 /// Somebody who may create schemas was there first.
 #[test]
-fn nobody_gives_his_rights_away_in_a_schema_of_another() {
+fn migrations_refuse_a_schema_of_another_role() {
     let mut database = Database::create();
     let (mallory, victim) = (
         database.create_role("mallory"),
@@ -338,7 +338,7 @@ fn nobody_gives_his_rights_away_in_a_schema_of_another() {
 
 /// What the chapter says of it, and of what an operator sees.
 #[test]
-fn whoever_takes_the_advisory_locks_is_seen_and_can_be_ended() {
+fn holders_of_queue_locks_are_listed_and_can_be_ended() {
     let mut database = database_with(2);
     let [_, holder, operator] = create_roles(&mut database);
     let operator = &mut database.connect_as(&operator);
@@ -390,7 +390,7 @@ fn whoever_takes_the_advisory_locks_is_seen_and_can_be_ended() {
 }
 
 #[test]
-fn whoever_hides_accuses_nobody_else_and_is_found() {
+fn hidden_holders_are_found() {
     let mut database = database_with(2);
     let [_, holder, operator] = create_roles(&mut database);
     let operator = &mut database.connect_as(&operator);
@@ -435,7 +435,7 @@ fn whoever_hides_accuses_nobody_else_and_is_found() {
 }
 
 #[test]
-fn reserved_advisory_locks_keep_strangers_off_the_line() {
+fn reserved_advisory_locks_protect_the_queue() {
     let mut database = database_with(1);
     let [observer, holder, _] = create_roles(&mut database);
     let stranger = database.create_role("stranger");

@@ -36,7 +36,7 @@ fn most_and_bytes(server: &Server, pids: &[i64]) -> (usize, usize) {
 /// A session that looks after its client each second writes each second, and so it tells how long the others have waited.
 /// `DBSEMAPHORE_TEST_ROUNDS=20` makes it 20 seconds. docs/guide/in_production.md quotes what is printed.
 #[test]
-fn a_waiter_writes_as_much_as_one_of_a_plain_lock() {
+fn a_waiter_logs_as_much_as_one_of_a_plain_lock() {
     let server = Server::start_with(&["fsync=off", "log_lock_waits=on", "deadlock_timeout=1s"]);
     let database = server.create_database();
     let mut conn = database.connect();

@@ -7,7 +7,7 @@ use stand::{Server, Stop};
 use std::time::Duration;
 
 #[test]
-fn refuses_and_after_its_promotion_goes_on() {
+fn a_standby_refuses_until_its_promotion() {
     let mut primary = Server::start();
     let database = primary.create_database();
     let mut conn = database.connect();

@@ -36,7 +36,7 @@ fn threads() -> usize {
 }
 
 #[test]
-fn a_healthy_ticket_is_held_and_given_back() {
+fn a_watched_ticket_is_held_and_released() {
     let database = database_with(1);
     for interval in [OFTEN, RARELY, Duration::MAX, Duration::ZERO] {
         let (ticket, _) = watched(&database, interval);
@@ -54,7 +54,7 @@ fn a_healthy_ticket_is_held_and_given_back() {
 }
 
 #[test]
-fn a_loss_is_told_in_every_way() {
+fn a_loss_is_reported_in_each_way() {
     let database = database_with(1);
     let (ticket, pid) = watched(&database, OFTEN);
     let (tell, told) = mpsc::channel();
@@ -71,7 +71,7 @@ fn a_loss_is_told_in_every_way() {
 }
 
 #[test]
-fn nothing_is_told_after_a_release() {
+fn nothing_is_reported_after_a_release() {
     let database = database_with(1);
     let (ticket, _) = watched(&database, OFTEN);
     let (tell, told) = mpsc::channel::<()>();
@@ -81,7 +81,7 @@ fn nothing_is_told_after_a_release() {
 }
 
 #[test]
-fn release_tells_of_a_loss_before_the_first_interval_is_over() {
+fn release_reports_a_loss_within_the_first_interval() {
     let database = database_with(1);
     let (ticket, pid) = watched(&database, RARELY);
     assert!(!ticket.wait_lost(Duration::from_millis(50)));
@@ -92,7 +92,7 @@ fn release_tells_of_a_loss_before_the_first_interval_is_over() {
 
 /// The server process is stopped, so the check never returns.
 #[test]
-fn no_answer_is_a_loss_after_the_time_that_is_documented() {
+fn no_answer_is_a_loss_after_the_documented_time() {
     let server = Server::start();
     let database = server.create_database();
     diesel_dbsemaphore::run_migrations(&mut database.connect()).unwrap();
@@ -135,7 +135,7 @@ fn no_answer_is_a_loss_after_the_time_that_is_documented() {
 
 /// As with Ctrl-Z and `fg`. While it is stopped, nothing is done that could be done by two.
 #[test]
-fn a_process_that_was_stopped_has_not_lost_its_ticket_for_that() {
+fn a_stopped_process_keeps_its_ticket() {
     let database = database_with(1);
     let mut process = Process::start("watch while stopped", &database);
     assert_eq!(process.says(), "held");

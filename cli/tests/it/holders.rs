@@ -266,7 +266,7 @@ fn hold_once(conn: &mut PgConnection, kind: Kind, stay: impl FnOnce(&Ticket)) {
 }
 
 #[test]
-fn agree_with_the_truth() {
+fn holders_match_actual_locks() {
     let stage = Stage::new();
     thread::scope(|scope| {
         let kinds = KINDS
@@ -303,7 +303,7 @@ fn agree_with_the_truth() {
 
 /// Locks of this kind only keep tables from being altered.
 #[test]
-fn a_look_takes_no_lock_that_blocks_anybody() {
+fn holders_and_waiters_take_no_blocking_lock() {
     #[derive(QueryableByName, Debug, PartialEq, Eq)]
     struct Lock {
         #[diesel(sql_type = Text)]

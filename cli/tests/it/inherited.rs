@@ -151,7 +151,7 @@ fn the_command_inherits_what_the_tool_was_given() {
 
 /// The socket to the database would be taken for one of them.
 #[test]
-fn closed_descriptors_are_nobody_elses() {
+fn closed_descriptors_are_not_reused() {
     let database = database_with(1);
     let file = tempfile::NamedTempFile::new().unwrap();
     let closed = ["sh", "-c", "exec \"$@\" <&- >&- 2>&-", "sh"];

@@ -117,7 +117,7 @@ fn the_limit_of_connecting_can_be_set_by_the_environment() {
 
 /// The pooler has taken it, and lets it wait, be it for a connection or for the answer.
 #[test]
-fn a_paused_pooler_is_no_reason_to_wait_longer() {
+fn wait_limit_holds_behind_a_paused_pooler() {
     let database = database_with(1);
     for mode in [PoolMode::Session, PoolMode::Transaction] {
         let bouncer = Bouncer::start_on(&database.url(), mode, &[]);
@@ -141,7 +141,7 @@ fn a_paused_pooler_is_no_reason_to_wait_longer() {
 
 /// As one whose clock was set back: its timers stand still.
 #[test]
-fn a_server_that_stands_still_bounds_no_wait() {
+fn wait_limit_holds_if_the_server_stands_still() {
     let server = Server::start();
     let database = server.create_database();
     let mut conn = database.connect();

@@ -38,7 +38,7 @@ fn a_life() {
 }
 
 #[test]
-fn show_tells_who() {
+fn show_lists_holders_and_waiters() {
     let database = database_with(1);
     let guard = SemaphoreTicket::require(database.connect(), Request::new("x").label("for Ada"));
     let guard = guard.unwrap();
@@ -69,7 +69,7 @@ fn show_tells_who() {
 }
 
 #[test]
-fn what_somebody_puts_into_names_does_nothing_to_a_terminal() {
+fn control_characters_in_names_are_not_printed() {
     let database = database_with(1);
     sem::make(&mut database.connect(), "\u{1b}[2J", 1).unwrap();
     let told = tell(&database, &["list"]);
@@ -77,7 +77,7 @@ fn what_somebody_puts_into_names_does_nothing_to_a_terminal() {
 }
 
 #[test]
-fn terminate_asks() {
+fn terminate_asks_for_confirmation() {
     let database = database_with(1);
     let mut guard = SemaphoreTicket::require(database.connect(), "x").unwrap();
     let ticket = guard.ticket().ids()[0].to_string();
@@ -98,7 +98,7 @@ fn terminate_asks() {
 }
 
 #[test]
-fn terminate_ends_nobody_who_came_while_it_asked() {
+fn terminate_spares_a_later_holder() {
     let database = database_with(1);
     let mut conn = database.connect();
     let mut other = database.connect();

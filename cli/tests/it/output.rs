@@ -150,7 +150,7 @@ fn signals_are_passed_on_while_a_message_waits_for_its_reader() {
 }
 
 #[test]
-fn what_cannot_be_printed_is_an_error_and_an_ended_reader_is_none() {
+fn unwritable_output_is_an_error_and_an_ended_reader_is_not() {
     let database = database_with(1);
     for words in [
         &["list"][..],
@@ -184,7 +184,7 @@ fn what_cannot_be_printed_is_an_error_and_an_ended_reader_is_none() {
 }
 
 #[test]
-fn a_slow_reader_gets_all_of_it_also_without_blocking() {
+fn a_slow_reader_gets_all_output() {
     let database = database_with(0);
     let mut conn = database.connect();
     for number in 0..400 {
@@ -204,7 +204,7 @@ fn a_slow_reader_gets_all_of_it_also_without_blocking() {
 }
 
 #[test]
-fn a_file_that_may_not_grow_costs_a_message_and_nothing_else() {
+fn a_file_size_limit_loses_only_the_message() {
     let database = database_with(1);
     let file = tempfile::NamedTempFile::new().unwrap();
     let limited = ["sh", "-c", "ulimit -f 0; exec \"$@\"", "sh"];
@@ -260,7 +260,7 @@ fn shown(database: &Database, script: &str, keys: &str) -> (i32, String) {
 }
 
 #[test]
-fn a_question_that_cannot_be_asked_ends_nobody() {
+fn terminate_without_a_terminal_ends_nobody() {
     let database = database_with(1);
     let mut guard = SemaphoreTicket::require(database.connect(), "x").unwrap();
     let ticket = guard.ticket().ids()[0];
@@ -297,7 +297,7 @@ fn code_and_lines(told: &std::process::Output) -> (i32, usize) {
 
 /// A terminal whose other end reads nothing.
 #[test]
-fn top_obeys_sigterm_while_its_terminal_takes_nothing() {
+fn top_obeys_sigterm_while_its_terminal_blocks() {
     let database = database_with(0);
     let mut conn = database.connect();
     for number in 0..100 {
@@ -326,7 +326,7 @@ fn top_obeys_sigterm_while_its_terminal_takes_nothing() {
 
 /// A terminal may stop whoever writes to it from the background.
 #[test]
-fn a_message_from_the_background_stops_nobody() {
+fn messages_in_the_background_do_not_stop_the_tool() {
     let database = database_with(1);
     let script = "set -m; stty tostop; \"$TOOL\" run nobody -- true & wait $!; echo \"code $?\"";
     let mut terminal = Running::start(&mut on_terminal(&database, script));

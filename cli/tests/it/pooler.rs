@@ -102,7 +102,7 @@ fn pid(container: &Running) -> u32 {
 }
 
 #[test]
-fn a_waiter_that_leaves_takes_no_ticket_from_a_namesake() {
+fn leaving_the_queue_cancels_no_other_waiter() {
     if !Uid::effective().is_root() {
         return eprintln!("not run: process namespaces are for root");
     }
@@ -143,7 +143,7 @@ fn a_waiter_that_leaves_takes_no_ticket_from_a_namesake() {
 }
 
 #[test]
-fn a_ticket_that_is_granted_at_the_last_moment_is_released() {
+fn a_ticket_acquired_at_the_last_moment_is_released() {
     let database = database_with(1);
     let (_bouncer, url) = pooled(&database, 4);
     for url in [&tool::url(&database), &url] {

@@ -60,7 +60,7 @@ fn twenty_shells_at_once() {
 }
 
 #[test]
-fn none_free_has_a_code_of_its_own() {
+fn no_available_ticket_has_its_own_exit_code() {
     let database = database_with(1);
     let guard = SemaphoreTicket::require(database.connect(), "x").unwrap();
     let busy = tell(&database, &["run", "x", "--", "true"]);
@@ -85,7 +85,7 @@ fn none_free_has_a_code_of_its_own() {
 }
 
 #[test]
-fn what_is_wrong_has_the_codes_of_the_trade() {
+fn failures_have_the_usual_exit_codes() {
     let database = database_with(1);
     for (words, expected) in [
         (&["run", "x", "--", "/nowhere/nothing"][..], 127),
@@ -162,7 +162,7 @@ fn a_lost_ticket_ends_the_command() {
 }
 
 #[test]
-fn a_loss_that_comes_to_light_at_the_end_is_told() {
+fn a_loss_detected_at_the_end_is_reported() {
     let database = database_with(1);
     let mut tool = tool(&database);
     let script = "trap '' TERM; read -r line; exit 0";
@@ -179,7 +179,7 @@ fn a_loss_that_comes_to_light_at_the_end_is_told() {
 }
 
 #[test]
-fn when_the_tool_is_killed_the_ticket_is_free() {
+fn a_killed_tool_releases_its_ticket() {
     let database = database_with(1);
     for words in [&[][..], &["--kill-with-parent"]] {
         let (mut tool, command) = run_until_told(&database, words);
@@ -198,7 +198,7 @@ fn when_the_tool_is_killed_the_ticket_is_free() {
 }
 
 #[test]
-fn what_the_command_leaves_behind_keeps_no_ticket() {
+fn background_processes_of_the_command_keep_no_ticket() {
     let database = database_with(1);
     let mut tool = tool(&database);
     // In the background, with all that it inherits.

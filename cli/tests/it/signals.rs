@@ -17,7 +17,7 @@ use std::{
 const AT_ONCE: Duration = Duration::from_secs(2);
 
 #[test]
-fn they_end_it_at_once_and_nobody_is_left_in_line() {
+fn signals_end_a_waiting_tool_and_empty_the_queue() {
     let database = database_with(1);
     let _guard = SemaphoreTicket::require(database.connect(), "x").unwrap();
     let mut observer = database.connect();

@@ -131,7 +131,7 @@ fn no_password_is_printed_whatever_is_wrong_with_the_words() {
 }
 
 #[test]
-fn a_connection_that_fails_says_what_libpq_says() {
+fn connection_errors_contain_the_message_of_libpq() {
     for url in [
         format!("postgres://ada:s3cret@{NOBODY}/x"),
         "host=127.0.0.1 port=1 user=ada password=s3cret".to_owned(),
@@ -146,7 +146,7 @@ fn a_connection_that_fails_says_what_libpq_says() {
 }
 
 #[test]
-fn all_that_psql_takes_is_taken() {
+fn urls_that_psql_accepts_are_accepted() {
     let database = database_with(1);
     let given = tool::url(&database);
     let parsed = Url::parse(&given).unwrap();

@@ -1,53 +1,52 @@
 //! A small blocking web application, as a user of diesel-dbsemaphore would write it: `make web`.
 //!
-//! It quotes the carriage of parcels. The price comes from a carrier, who bears three calls at a time, from all of our
-//! machines together; and of the reports over all quotes, which are heavy, two are written at a time.
+//! It quotes the carriage of parcels. The price comes from a carrier, which accepts three calls at a time from all
+//! machines together. Reports over all quotes are heavy, so two are written at a time.
 //!
 //! | request | what it does | guarded by |
 //! | --- | --- | --- |
-//! | `POST /quotes/17` | asks the carrier what parcel 17 costs, and keeps it | `sem::with_ticket`, waits for a second |
-//! | `POST /reports` | writes a report | `sem::require` in the report's transaction, doesn't wait |
-//! | `GET /` | who holds which ticket, and who waits | |
-//! | `GET /metrics` | the same for machines, with how many were ever inside at once | |
+//! | `POST /quotes/17` | asks the carrier for the price of parcel 17, and stores it | `sem::with_ticket`, waits for a second |
+//! | `POST /reports` | writes a report | `sem::require` in the report's transaction, does not wait |
+//! | `GET /` | shows holders and waiters | |
+//! | `GET /metrics` | shows the same for machines, and the largest number of holders | |
 //!
-//! Who gets no ticket is told 503, with `Retry-After`.
+//! A request that gets no ticket is answered with 503 and `Retry-After`.
 //!
-//! # Guard, or a call in your own transaction?
+//! # Guard, or a call in your transaction?
 //!
-//! [`reports`] has a transaction anyway, and what the ticket guards happens in it. So it calls `sem::require` there: one
-//! more statement, no more connections, and the commit releases the ticket. The price is that the ticket lives and
-//! dies with that transaction: an error in a later statement aborts it, and a ticket that is waited for keeps a
-//! connection and a snapshot of the application's. So it doesn't wait.
+//! [`reports`] has a transaction anyway, and the guarded work happens in it. So it calls `sem::require` there: one
+//! more statement, no more connections, and the commit releases the ticket. The ticket depends on that transaction: an
+//! error in a later statement aborts it, and a wait would occupy a connection and a snapshot of the application. So
+//! this request does not wait.
 //!
-//! [`quotes`] calls somebody else, and an open transaction of the application's around that would serve nobody. There
-//! the guard opens one on a connection of its own, which does nothing but hold the ticket: three round trips and one
-//! connection, for everybody who holds a ticket and everybody who waits for one.
+//! [`quotes`] calls another service, for which a transaction of the application would be of no use. The guard begins
+//! one on a connection of its own, which only holds the ticket: three round trips, and one connection for each holder
+//! and waiter.
 //!
 //! # Two pools
 //!
-//! So tickets have a pool of their own, [`pools`]. With one pool for both, each of its connections could come to hold a
-//! ticket (or wait for one) for a request that needs one more for its work: all of them wait for each other, and the
-//! application starves beside an idle database. The status page, too, works on the other pool, and so it answers when
-//! all tickets and their connections are taken.
+//! Tickets have a pool of their own, in [`pools`]: see the chapter on production in the guide. The status page uses
+//! the other pool. So it answers when all tickets and their connections are in use.
 //!
-//! # How much may wait
+//! # How many requests may wait
 //!
-//! A request that waits keeps a thread of `web::block`. There are 512 of them, divided by the number of workers, and what
-//! comes when all are taken queues before them without any limit, the quick requests behind the slow. A pool is no better:
-//! threads that wait for a connection are in no queue, and each is blocked for up to the pool's `connection_timeout`.
-//! Therefore:
+//! A waiting request occupies a thread of `web::block`. There are 512 of them, divided by the number of workers.
+//! Further requests queue before them without a limit, quick ones behind slow ones. A pool has the same problem:
+//! threads that wait for a connection are in no queue of the semaphore, and each is blocked for up to the pool's
+//! `connection_timeout`. Therefore:
 //!
-//! * each guarded section has a [`door`], which lets in as many requests as its pool has connections for, and tells the
-//!   others at once that we are busy, before they take a thread;
-//! * the ticket pool has as many connections as may hold tickets, and some for waiters: these are in the queue in the
-//!   database, first come, first served, with all other machines;
-//! * the wait is bounded, to less than the timeout of a client or proxy: a wait that nobody waits for any more goes on;
-//! * `connection_timeout` is a second instead of 30, which is what a request waits when the database is gone;
-//! * each worker has as many threads as both pools have connections, and so one for everybody who has been let in.
+//! * Each guarded section has a [`door`], which admits as many requests as its pool has connections. Others are
+//!   answered with 503 at once, before they occupy a thread.
+//! * The ticket pool has a connection for each ticket, and some for waiters. These are in the queue in the database,
+//!   first come, first served, with all other machines.
+//! * The wait is bounded, to less than the timeout of a client or proxy: a wait continues after its client has
+//!   disconnected.
+//! * `connection_timeout` is 1 s instead of 30 s: a request waits for this time if the database does not answer.
+//! * Each worker has as many threads as both pools have connections, and so one for each admitted request.
 //!
 //! # Settings
 //!
-//! `DATABASE_URL`, and those of [`config`], all from the environment. Under load, in a release build:
+//! The environment has `DATABASE_URL` and the settings of [`config`]. To measure under load, in a release build:
 //!
 //! ```sh
 //! wrk --connections 64 --threads 2 --duration 20 --latency --script examples/web/load.lua http://127.0.0.1:8080/quotes/17

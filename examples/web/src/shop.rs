@@ -44,7 +44,7 @@ pub(crate) fn prepare(pools: &Pools, config: &Config) -> Fallible<()> {
     sem::ensure(&mut conn, CARRIER, config.carrier_tickets)?;
     sem::ensure(&mut conn, REPORTS, config.report_tickets)?;
     sem::ensure(&mut conn, MIGRATIONS, 1)?;
-    // Diesel's own migrations fail where two processes run them at once. One ticket is the remedy.
+    // Diesel's own migrations fail where two processes run them at once. A semaphore of size 1 prevents that.
     let request = Request::new(MIGRATIONS)
         .wait(Duration::from_secs(60))
         .label("start-up");

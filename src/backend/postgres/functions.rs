@@ -58,7 +58,7 @@ fn checksum() -> String {
     format!("{hash:016x}")
 }
 
-/// Returns whether functions have to be installed. Those of a newer version of this crate are left as they are.
+/// Returns whether functions have to be installed. Functions of a newer version of this crate remain.
 pub(super) fn are_pending(conn: &mut PgConnection) -> Result<bool> {
     in_read_scope(conn, |conn| {
         if !server::has_table(conn, "function_version")? {

@@ -101,7 +101,7 @@ pub(super) fn revert(conn: &mut PgConnection) -> Result<()> {
 
 /// Returns whether the schema exists. Its owner decides what its functions and triggers do, with the rights of their
 /// callers. So somebody could create the schema first, to gain the rights of a superuser. Therefore a superuser does
-/// nothing in a schema that is not a superuser's, and other roles change nothing in a schema whose owner they are not a
+/// nothing in a schema that is not a superuser's. Other roles change nothing in a schema whose owner they are not a
 /// member of.
 pub(super) fn check_owner(conn: &mut PgConnection, changing: bool) -> Result<bool> {
     let Some(owner) = server::schema_owner(conn)? else {

@@ -74,8 +74,8 @@ pub(super) fn finish_guard(conn: &mut PgConnection) -> QueryResult<()> {
     }
 }
 
-/// Rolls back the transaction of a guard that failed while it waited, and leaves the queue. One message does both:
-/// behind a pooler, a second message could reach another session.
+/// Rolls back the transaction of a guard that failed while it waited, and leaves the queue. Both are in one message,
+/// because behind a pooler, a second message could reach another session.
 pub(super) fn abort_guard(conn: &mut PgConnection) {
     let left = if owns_transaction(conn) {
         force_rollback(conn, "ROLLBACK; SELECT dbsemaphore._release_queue_locks()")

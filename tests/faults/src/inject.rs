@@ -26,11 +26,11 @@ use std::{
     time::Duration,
 };
 
-/// Longer than every time-out of the workers' and of their watches.
+/// Longer than each timeout of the workers and of their watches.
 const LONG: Duration = Duration::from_secs(7);
 /// What is promised for a host that vanishes.
 const CUT_OFF: Duration = Duration::from_secs(5 + HOST_TIMEOUT.as_secs());
-/// What is not tied to the network's time-outs happens at once; this is far more.
+/// What is not tied to the network's timeouts happens at once; this is far more.
 const AT_ONCE: Duration = Duration::from_secs(3);
 
 /// Whom a fault concerns: whose loss of a ticket it explains.
@@ -38,7 +38,7 @@ const AT_ONCE: Duration = Duration::from_secs(3);
 pub(crate) enum Target {
     Process(Name),
     Backend(i32),
-    /// Transactions of the application's own, whom its time-outs end.
+    /// Transactions of the application's own, which its timeouts end.
     LowLevel,
     BehindPooler,
     All,

@@ -23,7 +23,7 @@ pub(crate) enum Event {
         semaphore: String,
         tickets: usize,
         waits: bool,
-        /// In the worker's own transaction, which is not a guard's: the application's time-outs may end it.
+        /// In the worker's own transaction, which is not a guard's: the application's timeouts may end it.
         low_level: bool,
         pid: i32,
     },

@@ -34,11 +34,11 @@ fn prose(page: &Path) -> String {
     parts.collect::<Vec<_>>().join("\n")
 }
 
-/// The definitions `[label]: target`, by label.
+/// The definitions `[label]: target`, by label. Markdown ignores the case of labels.
 fn definitions(text: &str) -> BTreeMap<String, String> {
     text.lines()
         .filter_map(|line| line.strip_prefix('[')?.split_once("]: "))
-        .map(|(label, target)| (label.to_owned(), target.to_owned()))
+        .map(|(label, target)| (label.to_lowercase(), target.to_owned()))
         .collect()
 }
 

@@ -64,7 +64,7 @@ fn no_more_than_two_reports_are_written_at_once() {
 }
 
 #[test]
-fn who_finds_no_place_to_wait_is_told_at_once_and_the_rest_goes_on() {
+fn requests_without_room_to_wait_are_refused_at_once() {
     let database = Database::create();
     let mut conn = database.connect();
     let settings = [("TICKET_CONNECTIONS", "2"), ("WAIT_LIMIT_MS", "30000")];
@@ -86,7 +86,7 @@ fn who_finds_no_place_to_wait_is_told_at_once_and_the_rest_goes_on() {
 }
 
 #[test]
-fn who_hangs_up_takes_a_place_until_the_wait_is_over() {
+fn a_closed_client_occupies_its_connection_until_the_wait_ends() {
     let database = Database::create();
     let mut conn = database.connect();
     let settings = [("TICKET_CONNECTIONS", "1"), ("WAIT_LIMIT_MS", "30000")];

@@ -60,7 +60,7 @@ fn after_errors_both_pools_are_whole() {
 }
 
 #[test]
-fn a_pool_without_a_free_connection_is_503() {
+fn a_pool_without_an_available_connection_is_503() {
     let database = Database::create();
     let mut conn = database.connect();
     let app = App::start(&database.url(), &[("WORK_CONNECTIONS", "2")]);
@@ -81,7 +81,7 @@ fn a_pool_without_a_free_connection_is_503() {
 }
 
 #[test]
-fn a_database_that_is_down_is_503_until_it_is_back() {
+fn a_stopped_database_is_503_until_its_restart() {
     let mut server = Server::start();
     let app = App::start(&server.url(), &[("RUST_LOG", "off")]);
     let paths = ["/quotes/17", "/reports"];

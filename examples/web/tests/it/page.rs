@@ -40,7 +40,7 @@ fn it_shows_who_holds_and_who_waits() {
 }
 
 #[test]
-fn nothing_of_what_others_say_becomes_html() {
+fn names_and_labels_are_escaped_in_html() {
     let database = Database::create();
     let mut conn = database.connect();
     let app = App::start(&database.url(), &LONG_WAIT);

@@ -8,8 +8,8 @@ use stand::Database;
 use std::{process::Command, thread, time::Duration};
 
 #[test]
-fn what_is_missing_is_said_in_one_line() {
-    for (settings, culprit) in [
+fn missing_settings_are_reported_in_one_line() {
+    for (settings, setting) in [
         (vec![], "DATABASE_URL"),
         (
             vec![("DATABASE_URL", ""), ("WAIT_LIMIT_MS", "soon")],
@@ -25,7 +25,7 @@ fn what_is_missing_is_said_in_one_line() {
         let said = String::from_utf8(refused.stderr).unwrap();
         assert_eq!(said.lines().count(), 1, "{said}");
         assert!(said.starts_with("web: "), "{said}");
-        assert!(said.contains(culprit), "{said}");
+        assert!(said.contains(setting), "{said}");
     }
 }
 
@@ -43,7 +43,7 @@ fn many_can_start_at_once_on_an_empty_database() {
 }
 
 #[test]
-fn who_is_inside_is_answered_before_it_stops() {
+fn running_requests_are_answered_before_the_stop() {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let database = Database::create();
         let mut conn = database.connect();

@@ -155,7 +155,7 @@ fn look_while_first_joins(first_is_connected: bool) {
 }
 
 #[test]
-fn a_session_that_calls_during_a_look_has_not_overtaken() {
+fn a_session_that_calls_during_a_query_has_not_overtaken() {
     look_while_first_joins(true);
 }
 

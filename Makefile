@@ -77,8 +77,10 @@ chart:
 lint: setup
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	cargo clippy --no-default-features -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+	for features in "" postgres r2d2 postgres,serde; do \
+		cargo clippy --no-default-features --features "$$features" -- -D warnings || exit 1; \
+	done
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
 	scripts/words
 	@! scripts/tool --have typos || scripts/tool typos
 	@! scripts/tool --have cargo-public-api || scripts/api --check

@@ -70,7 +70,7 @@ fn numbers_of_tickets() {
     let conn = &mut database.connect();
     for (wrong, bound, message) in [
         (0, 0, "at least 1"),
-        (4, 3, "only 3"),
+        (4, 3, "its size is 3"),
         (1_000_001, 1_000_000, "more than a semaphore can have"),
         (u32::MAX, 1_000_000, "more than a semaphore can have"),
     ] {

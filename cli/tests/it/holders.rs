@@ -59,6 +59,8 @@ struct Truth {
     /// From after they got it until before they give it back. The number tells two holds from each other.
     surely: BTreeSet<(i64, String, u64)>,
     holds: u64,
+    /// The last hold of each, also after it has gone.
+    last: BTreeMap<String, u64>,
 }
 
 /// A place where holders come and go.
@@ -114,6 +116,7 @@ impl Stage {
         truth.holds += 1;
         let hold = truth.holds;
         truth.maybe.insert(application.to_owned(), hold);
+        truth.last.insert(application.to_owned(), hold);
     }
 
     /// While `work` runs, it surely holds these.
@@ -189,7 +192,7 @@ impl Stage {
     fn look(&self, observer: &mut PgConnection) {
         let before = {
             let truth = self.truth.lock().unwrap();
-            (truth.maybe.clone(), truth.surely.clone())
+            (truth.maybe.clone(), truth.surely.clone(), truth.holds)
         };
         let seen = sem::holders(observer, "x").unwrap();
         let truth = self.truth.lock().unwrap();
@@ -211,12 +214,16 @@ impl Stage {
         }
         assert!(seen.len() <= TICKETS as usize);
         for (ticket, application) in &seen {
-            // Whoever has come since the first look may hold it; who wasn't there at either may not. None: it has gone
-            // between two glances of the one look.
+            // Whoever was there at the first look, or has come since, may hold it. None: it has gone between two glances of
+            // the one look.
             let Some(application) = application else {
                 continue;
             };
-            let known = before.0.contains_key(application) || truth.maybe.contains_key(application);
+            let known = before.0.contains_key(application)
+                || truth
+                    .last
+                    .get(application)
+                    .is_some_and(|hold| *hold > before.2);
             let young = application.starts_with("dbsemaphore[");
             assert!(known || young, "{application} doesn't hold {ticket}");
         }

@@ -13,7 +13,7 @@ use stand::Database;
 pub type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 /// The values that an example can use: each is a variable of that name.
-#[derive(Debug)]
+#[allow(missing_debug_implementations)]
 pub struct SetUp {
     /// A database of its own, with a semaphore "reports" of size 3.
     pub database: Database,

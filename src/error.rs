@@ -82,9 +82,7 @@ pub enum Error {
     Cancelled { name: String },
 
     /// The ticket was released while the guard existed. Another request may hold it now.
-    #[error(
-        "ticket {ticket} was lost, and another request may hold it now: stop the guarded work"
-    )]
+    #[error("ticket {ticket} was lost, and another request may hold it now: stop the guarded work")]
     #[allow(missing_docs)]
     TicketLost {
         ticket: Ticket,

@@ -149,9 +149,7 @@ impl<'a> Supervisor<'a> {
                 Ok(status) => self.code = status.map(code_of),
                 // Another part of this process has waited for the child.
                 Err(error) if error.raw_os_error() == Some(ECHILD) => {
-                    output::say(format_args!(
-                        "the command's exit code is unknown: {error}"
-                    ));
+                    output::say(format_args!("the command's exit code is unknown: {error}"));
                     self.code = Some(FAILED);
                 }
                 Err(error) => {

@@ -121,7 +121,12 @@ mod tests {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("sql/postgres");
         let files: BTreeSet<_> = fs::read_dir(folder)
             .unwrap()
-            .map(|entry| format!("sql/postgres/{}", entry.unwrap().file_name().to_string_lossy()))
+            .map(|entry| {
+                format!(
+                    "sql/postgres/{}",
+                    entry.unwrap().file_name().to_string_lossy()
+                )
+            })
             .collect();
         let listed: BTreeSet<_> = FILES.iter().map(|(file, _)| (*file).to_owned()).collect();
         assert_eq!(listed, files);

@@ -34,7 +34,7 @@ use std::{
 ///     token.cancel(&mut conn)?;
 ///     thread::yield_now();
 /// }
-/// assert!(matches!(waiter.join().unwrap(), Err(Error::Cancelled { name }) if name == "closed"));
+/// assert!(matches!(waiter.join().unwrap(), Err(Error::Cancelled { name, .. }) if name == "closed"));
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Default)]

@@ -25,7 +25,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// # sem::run_migrations(&mut conn)?;
 ///
 /// let refused = conn.transaction(|c| sem::require(c, "reprots"));
-/// assert!(matches!(&refused, Err(Error::UnknownSemaphore { name }) if name == "reprots"));
+/// assert!(matches!(&refused, Err(Error::UnknownSemaphore { name, .. }) if name == "reprots"));
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, thiserror::Error)]
@@ -124,9 +124,15 @@ impl Error {
     /// in use, but not if the pool could not connect.
     ///
     /// ```
-    /// use diesel_dbsemaphore::Error;
-    /// assert!(Error::Unavailable { name: "reports".to_owned() }.is_busy());
+    /// # use diesel_dbsemaphore::{self as sem, Error, SemaphoreTicket};
+    /// # let database = stand::Database::create();
+    /// # let mut conn = database.connect();
+    /// # sem::run_migrations(&mut conn)?;
+    /// sem::ensure(&mut conn, "closed", 0)?;
+    /// let refused = SemaphoreTicket::require(&mut conn, "closed").unwrap_err();
+    /// assert!(refused.is_busy());
     /// assert!(!Error::NotMigrated.is_busy());
+    /// # Ok::<_, Error>(())
     /// ```
     pub fn is_busy(&self) -> bool {
         match self {

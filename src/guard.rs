@@ -140,7 +140,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
     /// # sem::run_migrations(&mut conn)?;
     /// sem::ensure(&mut conn, "closed", 0)?;
     /// let refused = SemaphoreTicket::require(&mut conn, "closed");
-    /// assert!(matches!(refused, Err(Error::Unavailable { name }) if name == "closed"));
+    /// assert!(matches!(refused, Err(Error::Unavailable { name, .. }) if name == "closed"));
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn require<'a>(conn: C, request: impl Into<Request<'a>>) -> Result<Self> {

@@ -51,7 +51,7 @@ pub fn holders<C: TicketConnection + ?Sized>(conn: &mut C, name: &str) -> Result
 /// # sem::run_migrations(&mut conn)?;
 /// # sem::ensure(&mut conn, "reports", 3)?;
 /// for waiter in sem::waiters(&mut conn, "reports")? {
-///     println!("{}. {:?} has waited for {:?}", waiter.place, waiter.session.pid, waiter.waited);
+///     println!("{}. {:?} has waited for {:?}", waiter.position, waiter.session.pid, waiter.waited);
 /// }
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
@@ -73,7 +73,7 @@ pub fn waiters<C: TicketConnection + ?Sized>(conn: &mut C, name: &str) -> Result
 /// # sem::run_migrations(&mut conn)?;
 /// sem::ensure(&mut conn, "reports", 3)?;
 /// let reports = &sem::usage(&mut conn)?[0];
-/// assert_eq!((reports.tickets, reports.in_use, reports.waiting), (3, 0, 0));
+/// assert_eq!((reports.size, reports.in_use, reports.waiting), (3, 0, 0));
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub fn usage<C: TicketConnection + ?Sized>(conn: &mut C) -> Result<Vec<Usage>> {

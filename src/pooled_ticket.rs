@@ -14,13 +14,13 @@ use std::{fmt, time::Duration};
 /// # sem::ensure(&mut *ticket_pool.get()?, "third party", 1)?;
 ///
 /// let request = Request::new("third party").watch(Duration::from_secs(2));
-/// let steps = sem::with_ticket(&ticket_pool, request, |ticket| {
+/// let steps = sem::with_ticket(&ticket_pool, request, |ticket| -> sem::Result<_> {
 ///     let mut steps = 0;
 ///     while steps < 3 && !ticket.is_lost() {
 ///         // .. the step ..
 ///         steps += 1;
 ///     }
-///     sem::Result::Ok(steps)
+///     Ok(steps)
 /// })?;
 /// assert_eq!(steps, 3);
 /// # Ok::<_, Box<dyn std::error::Error>>(())
@@ -63,7 +63,9 @@ where
     /// # let pool = Pool::builder().max_size(2).build(ConnectionManager::<PgConnection>::new(database.url()))?;
     /// # sem::run_migrations(&mut *pool.get()?)?;
     /// # sem::ensure(&mut *pool.get()?, "reports", 1)?;
-    /// let token = sem::with_ticket(&pool, "reports", |ticket| sem::Result::Ok(ticket.ticket().fencing_token()))?;
+    /// let token = sem::with_ticket(&pool, "reports", |ticket| -> sem::Result<_> {
+    ///     Ok(ticket.ticket().fencing_token())
+    /// })?;
     /// assert!(token > 0);
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
@@ -112,7 +114,7 @@ where
     /// # let pool = Pool::builder().max_size(2).build(ConnectionManager::<PgConnection>::new(database.url()))?;
     /// # sem::run_migrations(&mut *pool.get()?)?;
     /// # sem::ensure(&mut *pool.get()?, "reports", 1)?;
-    /// let lost = sem::with_ticket(&pool, "reports", |ticket| sem::Result::Ok(ticket.is_lost()))?;
+    /// let lost = sem::with_ticket(&pool, "reports", |ticket| -> sem::Result<_> { Ok(ticket.is_lost()) })?;
     /// assert!(!lost);
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```

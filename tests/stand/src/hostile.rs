@@ -53,7 +53,7 @@ const ALWAYS: &[&str] = &[
     "row_security=off",
     "lock_timeout=5min",
     "statement_timeout=5min",
-    "idle_in_transaction_session_timeout=10min",
+    // Not idle_in_transaction_session_timeout: a test sets it in the configuration, which these override.
     "idle_session_timeout=10min",
     "client_min_messages=debug1",
     "log_lock_waits=on",

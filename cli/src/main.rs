@@ -24,13 +24,12 @@ use std::{
     env,
     io::{IsTerminal, stderr, stdout},
     panic,
-    process::ExitCode,
 };
 
 /// The exit code of wrong arguments, except for `run`.
 const WRONG_USAGE: u8 = 2;
 
-fn main() -> ExitCode {
+fn main() {
     panic::set_hook(Box::new(|panic| output::say(Fault::new(panic))));
     let ended = panic::catch_unwind(|| {
         let blocked = signals::unblock();
@@ -40,7 +39,8 @@ fn main() -> ExitCode {
         }
     });
     output::finish();
-    ended.unwrap_or_else(|_| failed()).into()
+    // Exit handlers are not run: another thread may still be inside libpq, whose libraries then abort the process.
+    signal_hook::low_level::exit(ended.unwrap_or_else(|_| failed()).into())
 }
 
 /// The exit code of a failure. `run` mostly returns the code of its command.

@@ -21,7 +21,7 @@ use ratatui::{
 };
 use screen::Screen;
 use std::{
-    io, mem, process,
+    io, mem,
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
     thread,
     time::Duration,
@@ -58,7 +58,7 @@ pub(crate) fn watch(database: Database) -> Result<(), Fault> {
         // A terminal that accepts no output blocks the thread that draws.
         thread::sleep(INTERVAL);
         let _ = disable_raw_mode();
-        process::exit(0);
+        signal_hook::low_level::exit(0);
     })?;
 
     let (taken, mut terminal) = Taken::take()?;

@@ -59,7 +59,10 @@ pub(crate) trait Backend {
     fn is_in_transaction(&mut self) -> Result<bool>;
 
     /// Begins the transaction of a guard. Fails if the connection is inside a transaction.
-    fn begin_guard(&mut self, waits: bool) -> Result<()>;
+    fn begin_guard(&mut self) -> Result<()>;
+
+    /// Lets the transaction of a guard wait, after a refusal.
+    fn prepare_wait(&mut self) -> QueryResult<()>;
 
     /// Ends the transaction of a guard, and releases its tickets. Fails if that had ended before.
     fn finish_guard(&mut self) -> QueryResult<()>;

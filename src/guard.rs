@@ -13,13 +13,13 @@ use std::{fmt, time::Instant};
 /// connection of a [pool for tickets alone](crate::guide::in_production#two-pools). Limitation: a guard detects a
 /// transaction that raw SQL has opened only by the error that aborts it.
 ///
-/// To acquire takes two round trips, to release one. Neither waits for the disk. For its transaction, the guard
+/// To acquire takes two round trips, or four if the request has to wait, and to release one. None waits for the disk. For its transaction, the guard
 /// overrides these settings of the connection:
 ///
 /// * `idle_in_transaction_session_timeout` and, since PostgreSQL 17, `transaction_timeout`, which would release the
 ///   ticket during the work.
-/// * `statement_timeout` and, if the request may wait, `lock_timeout`. Exception: the statement of a request that
-///   does not wait is still under the session's own `statement_timeout`.
+/// * `statement_timeout` and, if the request has to wait, `lock_timeout`. Exception: the first attempt to acquire is still
+///   under the session's own `statement_timeout`.
 /// * TCP keepalive and TCP user timeout: see [`Request::host_timeout`].
 /// * The isolation level, which is `READ COMMITTED`.
 ///
@@ -92,12 +92,18 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
         let params = request.validate_for_guard()?;
         let backend = conn.backend().into_backend();
         let deadline = Deadline::from_request(&request);
+        if deadline.is_some() {
+            request.check_cancellation()?;
+        }
         backend
-            .begin_guard(deadline.is_some())
+            .begin_guard()
             .map_err(|error| backend.classify(error, Operation::Acquire))?;
-        let granted = match deadline {
-            Some(deadline) => wait(backend, &request, params, deadline),
-            None => acquire::try_once(backend, &request, params),
+        let granted = match (acquire::try_once(backend, &request, params), deadline) {
+            (Ok(None), Some(deadline)) => backend
+                .prepare_wait()
+                .map_err(Error::from)
+                .and_then(|()| wait(backend, &request, params, deadline)),
+            (granted, _) => granted,
         };
         match granted {
             Ok(Some(ticket)) => {

@@ -23,8 +23,12 @@ impl Backend for PgConnection {
         diesel_transaction::is_open(self)
     }
 
-    fn begin_guard(&mut self, waits: bool) -> Result<()> {
-        transaction::begin_guard(self, waits)
+    fn begin_guard(&mut self) -> Result<()> {
+        transaction::begin_guard(self)
+    }
+
+    fn prepare_wait(&mut self) -> QueryResult<()> {
+        transaction::prepare_wait(self)
     }
 
     fn finish_guard(&mut self) -> QueryResult<()> {

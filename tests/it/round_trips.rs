@@ -6,7 +6,10 @@ use diesel::{
     connection::{Instrumentation, InstrumentationEvent},
 };
 use diesel_dbsemaphore::{self as sem, Request, SemaphoreTicket};
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 #[derive(Clone, Default)]
 struct Wire(Arc<Mutex<Vec<String>>>);
@@ -110,6 +113,25 @@ fn a_wait_that_need_not_wait_takes_no_more() {
     assert_eq!(wire.take().len(), 3);
     conn.transaction(|c| sem::require(c, request)).unwrap();
     assert_eq!(wire.take(), ["BEGIN", TRY_ACQUIRE, "COMMIT"]);
+}
+
+#[test]
+fn a_guard_that_has_to_wait_takes_two_more() {
+    let database = database_with(0);
+    let mut conn = database.connect();
+    let wire = Wire::tap(&mut conn);
+    let request = Request::new("x").wait(Duration::from_millis(10));
+    assert!(
+        SemaphoreTicket::acquire(&mut conn, request)
+            .unwrap()
+            .is_none()
+    );
+    let sent = wire.take();
+    let sent: Vec<&String> = sent
+        .iter()
+        .filter(|sent| !sent.starts_with("prepare"))
+        .collect();
+    assert_eq!(sent.len(), 5, "{sent:?}");
 }
 
 #[test]

@@ -16,22 +16,14 @@ use diesel::{
 /// The BEGIN of a guard. PostgreSQL refuses DEFERRABLE in a transaction that has run a query. So this fails in a
 /// transaction that raw SQL has opened, and that Diesel does not know. The next statement calls
 /// `dbsemaphore._apply_guard_settings`.
-macro_rules! begin_guard {
-    () => {
-        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE NOT DEFERRABLE"
-    };
-}
+const BEGIN_GUARD: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE NOT DEFERRABLE";
 
-const BEGIN_GUARD: &str = begin_guard!();
-
-/// The BEGIN of a guard that may wait. Settings that bound a wait have no effect on the statement that makes them.
-const BEGIN_WAITING_GUARD: &str = concat!(
-    begin_guard!(),
-    "; SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0; SELECT dbsemaphore._enable_client_check()"
-);
+/// What a guard sets before it waits. These settings have no effect on the statement that makes them, so that the waiting
+/// statement can't make them itself. `_apply_guard_settings` has switched off statement_timeout.
+const PREPARE_WAIT: &str = "SET LOCAL lock_timeout = 0; SELECT dbsemaphore._enable_client_check()";
 
 /// Begins the transaction of a guard, or a savepoint in the transaction of `begin_test_transaction`.
-pub(super) fn begin_guard(conn: &mut PgConnection, waits: bool) -> Result<()> {
+pub(super) fn begin_guard(conn: &mut PgConnection) -> Result<()> {
     if is_open(conn)? {
         // The guard uses a savepoint only in the transaction of `begin_test_transaction`.
         if would_be_closed_by_pool(conn) {
@@ -39,13 +31,8 @@ pub(super) fn begin_guard(conn: &mut PgConnection, waits: bool) -> Result<()> {
         }
         return begin_savepoint(conn);
     }
-    let sql = if waits {
-        BEGIN_WAITING_GUARD
-    } else {
-        BEGIN_GUARD
-    };
-    AnsiTransactionManager::begin_transaction_sql(conn, sql).map_err(|error| {
-        // BEGIN may have succeeded before a SET failed, for example by a cancellation. Diesel does not know that transaction.
+    AnsiTransactionManager::begin_transaction_sql(conn, BEGIN_GUARD).map_err(|error| {
+        // If BEGIN failed in a transaction that raw SQL has opened, that is aborted now, and Diesel does not know it.
         if let Err(error) = conn.batch_execute("ROLLBACK") {
             log::debug!("rollback after a failed BEGIN: {error}");
         }
@@ -57,6 +44,11 @@ pub(super) fn begin_guard(conn: &mut PgConnection, waits: bool) -> Result<()> {
             _ => error.into(),
         }
     })
+}
+
+/// Prepares the transaction of a guard for a wait, in one round trip.
+pub(super) fn prepare_wait(conn: &mut PgConnection) -> QueryResult<()> {
+    conn.batch_execute(PREPARE_WAIT)
 }
 
 /// Rolls back the transaction of a guard. Repeats a rollback that was cancelled: PostgreSQL has released the ticket,

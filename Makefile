@@ -1,6 +1,6 @@
 # Each target does its own set-up: see scripts/setup.
 
-.PHONY: setup demo web test test-pooler test-hostile faults sabotages bench bench-peers bench-memory chart test-all package msrv minimal-versions checks api semver lint ci
+.PHONY: setup demo web test test-pooler test-hostile faults sabotages bench bench-peers bench-network bench-memory chart test-all package msrv minimal-versions checks api semver lint ci
 
 # PG=18 fetches that version.
 SERVER = $(if $(PG),DBSEMAPHORE_TEST_POSTGRES=$$(scripts/fetch-postgres $(PG)))
@@ -65,6 +65,11 @@ bench: setup
 bench-peers: setup
 	@python3 -c 'import ensurepip' 2>/dev/null || scripts/setup python3-venv
 	$(SERVER) cargo bench --bench speed -- peers --python "$$(scripts/fetch-peers)" $(ARGS)
+
+# Measures acquire and release over a network with a round trip of half a millisecond, beside the same other ways.
+bench-network: setup
+	@python3 -c 'import ensurepip' 2>/dev/null || scripts/setup python3-venv
+	$(SERVER) cargo bench --bench speed -- network --python "$$(scripts/fetch-peers)" $(ARGS)
 
 # Measures memory over a million acquisitions. Takes minutes.
 bench-memory: setup

@@ -26,7 +26,7 @@ use std::{env, process::ExitCode};
 
 type Topic = fn(&Options, &mut Report);
 
-const TOPICS: [(&str, Topic); 9] = [
+const TOPICS: [(&str, Topic); 10] = [
     ("acquire", acquire::run),
     ("scale", scale::run),
     ("line", line::run),
@@ -34,6 +34,7 @@ const TOPICS: [(&str, Topic); 9] = [
     ("cost", cost::run),
     ("memory", memory::run),
     ("peers", peers::run),
+    ("network", peers::network),
     ("chart", chart::run),
     ("readme", readme::run),
 ];

@@ -5,17 +5,17 @@ use std::{path::PathBuf, time::Duration};
 pub(crate) const HELP: &str = "\
 cargo bench --bench speed -- [TOPIC ..] [OPTIONS]
 
-Topics: acquire, scale, line, hand-off, cost (these five if none is named); memory; peers; chart, readme.
+Topics: acquire, scale, line, hand-off, cost (these five if none is named); memory; peers; network; chart, readme.
 
 --rounds N          interleaved rounds
 --slice MS          how long each contestant runs in a round
---clients N,N       acquire, peers: how many clients
+--clients N,N       acquire, peers, network: how many clients
 --seconds S         line, peers: how long the workers work in a round
 --load N,W,H        line, peers: tickets, workers, milliseconds of each hold; may be repeated
 --processes         line: workers are processes, not threads
 --hand-offs N       hand-off: how many in a round; and a tenth as many after kill -9
 --operations N      memory: how many acquire and release
---python PROGRAM    peers: an interpreter that has django-dbsemaphore
+--python PROGRAM    peers, network: an interpreter that has django-dbsemaphore
 --json FILE         where the figures go, and chart and readme take them from: target/bench.json
 --svg FILE          where the chart goes: benches/speed.svg
 --quick             so little of everything that only mistakes show

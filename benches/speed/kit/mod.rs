@@ -3,6 +3,7 @@
 mod clients;
 mod dice;
 mod figures;
+mod network;
 mod report;
 mod rounds;
 mod stage;

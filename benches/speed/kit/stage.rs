@@ -1,18 +1,20 @@
-use super::{Client, PgPool};
+use super::{Client, PgPool, network::Network};
 use diesel::{
-    PgConnection, QueryableByName, RunQueryDsl,
+    Connection, PgConnection, QueryableByName, RunQueryDsl,
     connection::SimpleConnection,
     r2d2::{ConnectionManager, Pool},
     sql_types::{Double, Text},
 };
 use diesel_dbsemaphore as sem;
 use stand::{Database, Server};
+use std::{path::Path, time::Duration};
 
 /// A server that is as durable as PostgreSQL is by default, with a database on it.
 pub(crate) struct Stage {
     // Fields are dropped in this order, and a database needs its server to be.
     pub(crate) database: Database,
     pub(crate) server: Server,
+    network: Option<Network>,
 }
 
 impl Stage {
@@ -34,7 +36,31 @@ impl Stage {
              ANALYZE",
         )
         .unwrap();
-        Self { database, server }
+        Self {
+            database,
+            server,
+            network: None,
+        }
+    }
+
+    /// From now on, clients are connected by a network that delays each direction.
+    pub(crate) fn behind_a_network(mut self, delay: Duration) -> Self {
+        let mut conn = self.database.connect();
+        let folder = setting(&mut conn, "unix_socket_directories");
+        let port = setting(&mut conn, "port");
+        let socket = Path::new(&folder).join(format!(".s.PGSQL.{port}"));
+        self.network = Some(Network::to(socket, delay));
+        self
+    }
+
+    /// For clients.
+    pub(crate) fn url(&self) -> String {
+        let url = self.database.url();
+        match self.network {
+            None => url,
+            // Of a parameter that comes twice, the last one counts.
+            Some(Network { port }) => format!("{url}&host=127.0.0.1&port={port}"),
+        }
     }
 
     /// The semaphore `name`, in the library's tables and in that of those who write it by hand.
@@ -55,7 +81,7 @@ impl Stage {
     pub(crate) fn client(&self, number: usize, semaphore: &'static str, tickets: u32) -> Client {
         Client {
             number: i32::try_from(number).unwrap(),
-            conn: self.database.connect(),
+            conn: PgConnection::establish(&self.url()).unwrap(),
             pool: None,
             semaphore,
             tickets,
@@ -68,7 +94,7 @@ impl Stage {
         self.make(semaphore, tickets);
         let pool: PgPool = Pool::builder()
             .max_size(u32::try_from(count).unwrap())
-            .build(ConnectionManager::new(self.database.url()))
+            .build(ConnectionManager::new(self.url()))
             .unwrap();
         (0..count)
             .map(|number| Client {
@@ -79,8 +105,13 @@ impl Stage {
     }
 
     pub(crate) fn version(&self) -> String {
-        text(&mut self.database.connect(), "SHOW server_version")
+        setting(&mut self.database.connect(), "server_version")
     }
+}
+
+#[diesel::declare_sql_function]
+extern "SQL" {
+    fn current_setting(name: Text) -> Text;
 }
 
 #[derive(QueryableByName)]
@@ -97,14 +128,9 @@ pub(crate) fn number(conn: &mut PgConnection, expression: &str) -> f64 {
         .value
 }
 
-fn text(conn: &mut PgConnection, setting: &str) -> String {
-    #[derive(QueryableByName)]
-    struct Setting {
-        #[diesel(sql_type = Text)]
-        server_version: String,
-    }
-    diesel::sql_query(setting)
-        .get_result::<Setting>(conn)
+/// A setting of the server.
+fn setting(conn: &mut PgConnection, name: &str) -> String {
+    diesel::select(current_setting(name))
+        .get_result(conn)
         .unwrap()
-        .server_version
 }

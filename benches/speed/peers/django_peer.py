@@ -15,7 +15,7 @@ from django.conf import settings
 
 def configure(url):
     parts = urlsplit(url)
-    query = {key: values[0] for key, values in parse_qs(parts.query).items()}
+    query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
     settings.configure(
         INSTALLED_APPS=["dbsemaphore"],
         DATABASES={

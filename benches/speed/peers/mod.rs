@@ -10,8 +10,9 @@
 //! * For one ticket, `pg_advisory_xact_lock`, which waits: the least that PostgreSQL can do.
 //!
 //! `peers`: acquire and release when there are enough for all. `peers_line`: workers that share tickets, as in the topic
-//! `line`. `peers_many`: one of many, and how fast each refuses if none is available; held are those with the lowest ids, as
-//! they are where everybody acquires the first available one. None of the others has a guard that survives timeouts, a number of
+//! `line`. `peers_many`: one of many, and how fast each refuses if none is available; held are those with the lowest ids,
+//! as they are where everybody acquires the first available one. `network`: as `peers`, through a proxy that delays each
+//! direction, as the network of a data centre does. None of the others has a guard that survives timeouts, a number of
 //! tickets that can be changed while they are in use, fencing, or several tickets at once: what is compared is speed.
 
 mod python;
@@ -28,7 +29,7 @@ use crate::{
 };
 use diesel::connection::SimpleConnection;
 use python::Python;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const PYTHON: [(&str, &str); 2] = [
     ("django-dbsemaphore, low level", "low-level"),
@@ -38,17 +39,37 @@ const PYTHON: [(&str, &str); 2] = [
 pub(crate) fn run(options: &Options, report: &mut Report) {
     let stage = Stage::new();
     stage.make("warm-up", 1000);
-    let python = options.python.as_ref();
-    let python = python.map(|program| Python::new(program, &stage));
-    if python.is_none() {
-        eprintln!("without --python, django-dbsemaphore is left out");
-    }
-    enough(options, &stage, python.as_ref(), report);
+    let python = python(options, &stage);
+    enough(options, &stage, python.as_ref(), "peers", report);
     line(options, &stage, python.as_ref(), report);
     many(options, &stage, python.as_ref(), report);
 }
 
-fn enough(options: &Options, stage: &Stage, python: Option<&Python<'_>>, report: &mut Report) {
+/// Of the network, in each direction.
+const DELAY: Duration = Duration::from_micros(250);
+
+/// Acquire and release as in `peers`, over a network.
+pub(crate) fn network(options: &Options, report: &mut Report) {
+    let stage = Stage::new().behind_a_network(DELAY);
+    let python = python(options, &stage);
+    enough(options, &stage, python.as_ref(), "network", report);
+}
+
+fn python<'a>(options: &'a Options, stage: &Stage) -> Option<Python<'a>> {
+    let python = options.python.as_ref();
+    if python.is_none() {
+        eprintln!("without --python, django-dbsemaphore is left out");
+    }
+    python.map(|program| Python::new(program, stage))
+}
+
+fn enough(
+    options: &Options,
+    stage: &Stage,
+    python: Option<&Python<'_>>,
+    name: &'static str,
+    report: &mut Report,
+) {
     let mut rows = Vec::new();
     for count in options.clients.iter().copied().filter(|&count| count <= 8) {
         let contestants: Vec<Contestant> = FLOORS
@@ -83,12 +104,26 @@ fn enough(options: &Options, stage: &Stage, python: Option<&Python<'_>>, report:
         rows.extend(compare(count, &names, &rates));
     }
     let title = format!(
-        "Acquire and release beside others; {} rounds of {} ms",
+        "Acquire and release beside others, a round trip takes {:.2} ms; {} rounds of {} ms",
+        round_trip(stage).as_secs_f64() * 1e3,
         options.rounds,
         options.slice.as_millis()
     );
-    let name = "peers";
     report.add(stage, Section { name, title, rows });
+}
+
+/// Of a statement that does nothing, the median.
+fn round_trip(stage: &Stage) -> Duration {
+    let mut conn = stage.client(0, "x", 0).conn;
+    let mut times: Vec<_> = (0..199)
+        .map(|_| {
+            let sent = Instant::now();
+            conn.batch_execute("SELECT 1").unwrap();
+            sent.elapsed()
+        })
+        .collect();
+    times.sort();
+    times[times.len() / 2]
 }
 
 /// So many tickets, of which the first so many are held.

@@ -15,7 +15,7 @@ pub(crate) struct Python<'a> {
 
 impl<'a> Python<'a> {
     pub(crate) fn new(program: &'a PathBuf, stage: &Stage) -> Self {
-        let url = stage.database.url();
+        let url = stage.url();
         Self { program, url }
     }
 

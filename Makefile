@@ -59,7 +59,7 @@ sabotages: setup
 
 # Prints the figures of docs/benchmarks.md, and writes them to target/bench.json. ARGS="--help" lists the options.
 bench: setup
-	$(SERVER) cargo bench --bench speed -- acquire scale line hand-off cost $(ARGS)
+	$(SERVER) cargo bench --bench speed -- acquire scale queue hand-off cost $(ARGS)
 
 # Measures other ways beside it, among them a Python package, which is fetched into target/peers.
 bench-peers: setup

@@ -61,9 +61,6 @@ pub(crate) trait Backend {
     /// Begins the transaction of a guard. Fails if the connection is inside a transaction.
     fn begin_guard(&mut self) -> Result<()>;
 
-    /// Lets the transaction of a guard wait, after a refusal.
-    fn prepare_wait(&mut self) -> QueryResult<()>;
-
     /// Ends the transaction of a guard, and releases its tickets. Fails if that had ended before.
     fn finish_guard(&mut self) -> QueryResult<()>;
 
@@ -76,7 +73,7 @@ pub(crate) trait Backend {
     /// Acquires tickets for the open transaction. Does not wait.
     fn try_acquire(&mut self, params: AcquireParams<'_>) -> QueryResult<AcquireOutcome>;
 
-    /// Acquires tickets for the open transaction. Waits for up to `timeout_ms`, without limit if `None`. `cancel_wait` ends a
+    /// Acquires tickets for the open transaction, after `try_acquire` refused. Waits for up to `timeout_ms`, without limit if `None`. `cancel_wait` ends a
     /// wait by its number, `cancellation`. After an error, call `abort_guard`, or call this inside `wait_in_transaction`.
     fn acquire(
         &mut self,

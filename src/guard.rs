@@ -13,8 +13,8 @@ use std::{fmt, time::Instant};
 /// connection of a [pool for tickets alone](crate::guide::in_production#two-pools). Limitation: a guard detects a
 /// transaction that raw SQL has opened only by the error that aborts it.
 ///
-/// To acquire takes two round trips, or four if the request has to wait, and to release one. None waits for the disk. For its transaction, the guard
-/// overrides these settings of the connection:
+/// To acquire takes two round trips, or three if the request has to wait. To release takes one. None waits for the disk. For
+/// its transaction, the guard overrides these settings of the connection:
 ///
 /// * `idle_in_transaction_session_timeout` and, since PostgreSQL 17, `transaction_timeout`, which would release the
 ///   ticket during the work.
@@ -99,10 +99,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
             .begin_guard()
             .map_err(|error| backend.classify(error, Operation::Acquire))?;
         let granted = match (acquire::try_once(backend, &request, params), deadline) {
-            (Ok(None), Some(deadline)) => backend
-                .prepare_wait()
-                .map_err(Error::from)
-                .and_then(|()| wait(backend, &request, params, deadline)),
+            (Ok(None), Some(deadline)) => wait(backend, &request, params, deadline),
             (granted, _) => granted,
         };
         match granted {

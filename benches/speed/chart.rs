@@ -105,7 +105,7 @@ const PANELS: [Panel; 3] = [
     Panel {
         title: "The longest waits of 16 workers who share 3 tickets",
         note: "99th percentile, perfect queue = 1: shorter is better. The others try again every 10 ms",
-        section: "peers_line",
+        section: "peers_queue",
         column: "p99_of_perfect",
         of: &[("tickets", "3"), ("workers", "16")],
         bars: &[

@@ -167,7 +167,7 @@ pub(crate) fn be_a_holder(words: &[String]) -> ExitCode {
 }
 
 /// The share of one core that the server uses.
-fn cost_of_a_long_line(stage: &Stage, waiters: u32, time: Duration) -> f64 {
+fn cost_of_a_long_queue(stage: &Stage, waiters: u32, time: Duration) -> f64 {
     let holder = SemaphoreTicket::require(stage.database.connect(), "x").unwrap();
     thread::scope(|scope| {
         for _ in 0..waiters {
@@ -219,12 +219,12 @@ pub(crate) fn run(options: &Options, report: &mut Report) {
     report.add(&stage, Section { name, title, rows });
 
     let time = options.time * 2;
-    let cost = cost_of_a_long_line(&stage, 200, time) * 100.0;
+    let cost = cost_of_a_long_queue(&stage, 200, time) * 100.0;
     let rows = vec![Row::new("200 wait").number("server_cpu", cost)];
     let title = format!(
-        "The server's CPU while a long line stands still for {} s, in per cent of a core",
+        "The server's CPU while 200 wait for {} s, in per cent of a core",
         time.as_secs()
     );
-    let name = "long_line";
+    let name = "long_queue";
     report.add(&stage, Section { name, title, rows });
 }

@@ -14,10 +14,10 @@ mod contestants;
 mod cost;
 mod hand_off;
 mod kit;
-mod line;
 mod memory;
 mod options;
 mod peers;
+mod queue;
 mod readme;
 mod scale;
 
@@ -29,7 +29,7 @@ type Topic = fn(&Options, &mut Report);
 const TOPICS: [(&str, Topic); 10] = [
     ("acquire", acquire::run),
     ("scale", scale::run),
-    ("line", line::run),
+    ("queue", queue::run),
     ("hand-off", hand_off::run),
     ("cost", cost::run),
     ("memory", memory::run),
@@ -42,7 +42,7 @@ const TOPICS: [(&str, Topic); 10] = [
 fn main() -> ExitCode {
     let words: Vec<String> = env::args().skip(1).collect();
     match words.split_first() {
-        Some((role, words)) if role == "worker" => return line::be_a_worker(words),
+        Some((role, words)) if role == "worker" => return queue::be_a_worker(words),
         Some((role, words)) if role == "holder" => return hand_off::be_a_holder(words),
         _ => {}
     }

@@ -1,18 +1,18 @@
-use crate::line::Load;
+use crate::queue::Load;
 use lexopt::prelude::*;
 use std::{path::PathBuf, time::Duration};
 
 pub(crate) const HELP: &str = "\
 cargo bench --bench speed -- [TOPIC ..] [OPTIONS]
 
-Topics: acquire, scale, line, hand-off, cost (these five if none is named); memory; peers; network; chart, readme.
+Topics: acquire, scale, queue, hand-off, cost (these five if none is named); memory; peers; network; chart, readme.
 
 --rounds N          interleaved rounds
 --slice MS          how long each contestant runs in a round
 --clients N,N       acquire, peers, network: how many clients
---seconds S         line, peers: how long the workers work in a round
---load N,W,H        line, peers: tickets, workers, milliseconds of each hold; may be repeated
---processes         line: workers are processes, not threads
+--seconds S         queue, peers: how long the workers work in a round
+--load N,W,H        queue, peers: tickets, workers, milliseconds of each hold; may be repeated
+--processes         queue: workers are processes, not threads
 --hand-offs N       hand-off: how many in a round; and a tenth as many after kill -9
 --operations N      memory: how many acquire and release
 --python PROGRAM    peers, network: an interpreter that has django-dbsemaphore
@@ -93,7 +93,7 @@ impl Options {
             }
         }
         if options.topics.is_empty() {
-            options.topics = ["acquire", "scale", "line", "hand-off", "cost"]
+            options.topics = ["acquire", "scale", "queue", "hand-off", "cost"]
                 .map(str::to_owned)
                 .to_vec();
         }

@@ -62,28 +62,28 @@ const TABLE: [(&str, Place, [&str; 4]); 10] = [
     ),
     (
         "longest wait (p99) of 16 workers that share 3 tickets, perfect queue = 1",
-        ("peers_line", SHARED, "p99_of_perfect"),
+        ("peers_queue", SHARED, "p99_of_perfect"),
         IN_LINE,
     ),
     (
         "fairness (Jain) of these workers",
-        ("peers_line", SHARED, "fairness"),
+        ("peers_queue", SHARED, "fairness"),
         IN_LINE,
     ),
     (
         "share of time that the tickets are in use",
-        ("peers_line", SHARED, "in_use"),
+        ("peers_queue", SHARED, "in_use"),
         IN_LINE,
     ),
     (
         "server's CPU for these workers, % of a core",
-        ("peers_line", SHARED, "server_cpu"),
+        ("peers_queue", SHARED, "server_cpu"),
         IN_LINE,
     ),
     (
         "longest wait (p99) of 8 workers that share 1 ticket, perfect queue = 1",
         (
-            "peers_line",
+            "peers_queue",
             &[("tickets", "1"), ("workers", "8")],
             "p99_of_perfect",
         ),
@@ -205,7 +205,7 @@ const TEXT: [(&str, Place); 18] = [
             "p99_ms",
         ),
     ),
-    ("200 wait: % of a core", ("long_line", &[], "server_cpu")),
+    ("200 wait: % of a core", ("long_queue", &[], "server_cpu")),
     (
         "WAL flushes, guard",
         ("cost", &[("what", GUARD)], "wal_flushes"),

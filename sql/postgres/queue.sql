@@ -43,7 +43,8 @@ EXCEPTION WHEN lock_not_available THEN
 END
 $$;
 
--- Locks the available tickets that the head still needs.
+-- Locks the available tickets that the head still needs. Up to 64 slots, a single ticket is searched from the one whose locker
+-- has the oldest number, because that locker has most probably ended.
 CREATE OR REPLACE FUNCTION dbsemaphore._lock_for_head(
     semaphore_id bigint, slot_bound integer, needed integer, excluded_ids bigint[], highest_slot_first boolean)
 RETURNS bigint[]
@@ -51,7 +52,17 @@ LANGUAGE plpgsql AS $$
 #variable_conflict use_variable
 DECLARE
     locked_ids bigint[];
+    ticket_id bigint;
 BEGIN
+    IF needed = 1 AND slot_bound <= 64 AND NOT highest_slot_first THEN
+        SELECT t.id INTO ticket_id FROM dbsemaphore.ticket t
+        WHERE t.semaphore_id = semaphore_id AND t.slot < slot_bound AND t.id <> ALL (excluded_ids)
+        ORDER BY age(t.xmax) DESC
+        LIMIT 1
+        FOR NO KEY UPDATE SKIP LOCKED;
+        RETURN CASE WHEN ticket_id IS NULL THEN '{}'
+            WHEN pg_advisory_xact_lock_shared(dbsemaphore._holder_key(ticket_id)) IS NOT NULL THEN ARRAY[ticket_id] END;
+    END IF;
     IF highest_slot_first OR slot_bound <= 64 THEN
         locked_ids := ARRAY(
             SELECT t.id FROM dbsemaphore.ticket t
@@ -77,21 +88,16 @@ RETURNS bigint[]
 LANGUAGE plpgsql AS $$
 #variable_conflict use_variable
 DECLARE
-    became_head_at timestamptz := clock_timestamp();
-    -- PostgreSQL forgets its own statement_timeout if that comes at the instant of a lock_timeout.
-    statement_timeout_at timestamptz := statement_timestamp() + interval '50 ms'
-        + nullif(current_setting('statement_timeout')::interval, interval '0');
-    deadlock_timeout interval := current_setting('deadlock_timeout')::interval;
-    -- With log_lock_waits, PostgreSQL logs each sleep that lasts as long as deadlock_timeout. Where that is so short that
-    -- the head would have to wake many times a second, the sleeps are logged.
-    short_sleep interval := CASE WHEN deadlock_timeout < interval '0.1 s' THEN interval '0.4 s'
-                           ELSE least(interval '0.4 s', deadlock_timeout * 0.8) END;
-    long_sleep_at timestamptz := became_head_at;
+    -- Null until the first search has failed.
+    became_head_at timestamptz;
+    statement_timeout_at timestamptz;
+    deadlock_timeout interval;
+    short_sleep interval;
+    long_sleep_at timestamptz;
     long_sleep_pause interval := interval '4 s';
     is_long boolean;
-    no_overtaking_key bigint := dbsemaphore._advisory_key('o', semaphore_id);
-    has_no_overtaking_lock boolean := false;
-    total integer := needed + cardinality(held_ids);
+    no_overtaking_key bigint;
+    total integer;
     rotation integer := 0;
     slot_bound integer;
     ticket_id bigint;
@@ -105,6 +111,22 @@ BEGIN
                 semaphore_id, slot_bound, needed - cardinality(locked_ids), held_ids || locked_ids, highest_slot_first);
         END IF;
         EXIT WHEN cardinality(locked_ids) >= needed;
+
+        IF became_head_at IS NULL THEN
+            became_head_at := clock_timestamp();
+            long_sleep_at := became_head_at;
+            -- PostgreSQL forgets its own statement_timeout if that comes at the instant of a lock_timeout.
+            statement_timeout_at := statement_timestamp() + interval '50 ms'
+                + nullif(current_setting('statement_timeout')::interval, interval '0');
+            deadlock_timeout := current_setting('deadlock_timeout')::interval;
+            -- With log_lock_waits, PostgreSQL logs each sleep that lasts as long as deadlock_timeout. Where that is so short
+            -- that the head would have to wake many times a second, the sleeps are logged.
+            short_sleep := CASE WHEN deadlock_timeout < interval '0.1 s' THEN interval '0.4 s'
+                           ELSE least(interval '0.4 s', deadlock_timeout * 0.8) END;
+            total := needed + cardinality(held_ids);
+            no_overtaking_key := dbsemaphore._advisory_key('o', semaphore_id);
+            PERFORM pg_advisory_lock(no_overtaking_key);
+        END IF;
 
         -- At size 0 the head keeps waiting.
         IF slot_bound IS NULL OR clock_timestamp() >= wait_until
@@ -122,10 +144,6 @@ BEGIN
         IF slot_bound = 0 AND current_setting('transaction_isolation') <> 'read committed' THEN
             RAISE EXCEPTION 'could not serialize access: the semaphore has no tickets in the snapshot of this transaction'
                 USING ERRCODE = 'serialization_failure';
-        END IF;
-        IF NOT has_no_overtaking_lock THEN
-            PERFORM pg_advisory_lock(no_overtaking_key);
-            has_no_overtaking_lock := true;
         END IF;
 
         -- With several tickets, any of them may be released. So the head changes the ticket after each sleep. Sleeps grow from
@@ -148,11 +166,11 @@ BEGIN
         rotation := rotation + 1;
         IF ticket_id IS NOT NULL THEN
             locked_ids := locked_ids || ticket_id;
-            PERFORM dbsemaphore._publish_held_tickets(ARRAY[ticket_id]);
+            PERFORM pg_advisory_xact_lock_shared(dbsemaphore._holder_key(ticket_id));
             EXIT WHEN cardinality(locked_ids) >= needed;
         END IF;
     END LOOP;
-    IF has_no_overtaking_lock THEN
+    IF became_head_at IS NOT NULL THEN
         PERFORM pg_advisory_unlock(no_overtaking_key);
     END IF;
     RETURN locked_ids;
@@ -187,11 +205,11 @@ BEGIN
             PERFORM pg_advisory_lock_shared(waits_key), pg_advisory_lock_shared(cancellation_key);
             PERFORM pg_advisory_lock(queue_head_key);
             locked_ids := dbsemaphore._acquire_as_head(semaphore_id, needed, held_ids, wait_until, highest_slot_first);
+            PERFORM pg_advisory_unlock(queue_head_key), pg_advisory_unlock_shared(waits_key),
+                pg_advisory_unlock_shared(cancellation_key);
             IF current_setting('lock_timeout') <> saved_lock_timeout THEN
                 PERFORM set_config('lock_timeout', saved_lock_timeout, true);
             END IF;
-            PERFORM pg_advisory_unlock(queue_head_key), pg_advisory_unlock_shared(waits_key),
-                pg_advisory_unlock_shared(cancellation_key);
             RETURN locked_ids;
         EXCEPTION
             WHEN SQLSTATE 'DBS00' OR lock_not_available THEN
@@ -224,8 +242,7 @@ BEGIN
 END
 $$;
 
--- Calls `_try_acquire`. If that is refused, waits in the queue for at most `timeout_ms`, or without limit if null. Returns what
--- `_try_acquire` does.
+-- Waits in the queue for at most `timeout_ms`, or without limit if null, after `_try_acquire` refused. Returns what that does.
 CREATE OR REPLACE FUNCTION dbsemaphore._acquire(
     semaphore_name text, requested integer, host_timeout_s integer, label text, timeout_ms bigint, cancellation bigint)
 RETURNS text
@@ -238,26 +255,23 @@ AS $$
 DECLARE
     deadline timestamptz := clock_timestamp() + timeout_ms * interval '1 ms';
     lock_timeout_at timestamptz := clock_timestamp() + nullif(current_setting('lock_timeout')::interval, interval '0');
-    answer text := dbsemaphore._try_acquire(semaphore_name, requested, host_timeout_s, label);
-    semaphore_id bigint;
-    held_ids bigint[];
+    is_guard boolean := host_timeout_s IS NOT NULL;
+    semaphore_id bigint := (SELECT s.id FROM dbsemaphore.semaphore s WHERE s.name = semaphore_name);
+    held_ids bigint[] := '{}';
     locked_ids bigint[];
 BEGIN
-    IF answer <> 'unavailable' THEN
-        RETURN answer;
-    END IF;
-
-    semaphore_id := (SELECT s.id FROM dbsemaphore.semaphore s WHERE s.name = semaphore_name);
     IF semaphore_id IS NULL THEN
         RETURN 'unknown';
     END IF;
     IF label IS NOT NULL THEN
         PERFORM dbsemaphore._set_label(label);
     END IF;
-    held_ids := (SELECT h.ticket_ids FROM dbsemaphore._get_own_tickets(semaphore_id) AS h);
+    -- The transaction of a guard holds no tickets yet.
+    IF NOT is_guard THEN
+        held_ids := (SELECT h.ticket_ids FROM dbsemaphore._get_own_tickets(semaphore_id) AS h);
+    END IF;
     locked_ids := dbsemaphore._wait_in_queue(
-        semaphore_id, requested - cardinality(held_ids), held_ids, deadline, lock_timeout_at, false,
-        host_timeout_s IS NOT NULL, cancellation);
+        semaphore_id, requested - cardinality(held_ids), held_ids, deadline, lock_timeout_at, false, is_guard, cancellation);
     IF locked_ids IS NOT NULL THEN
         held_ids := held_ids || locked_ids;
         RETURN dbsemaphore._acquired(dbsemaphore._record_own_tickets(semaphore_id, held_ids), held_ids);

@@ -5,7 +5,7 @@
 -- probes take the rest. A Unix socket has no host to probe. Windows has no TCP user timeout: there the probes decide.
 --
 -- A timeout that is 0 is set, too, so that a changed configuration can't switch it on for this transaction. lock_timeout is
--- left alone: a guard that does not wait never waits for a lock, and that of a waiting guard is 0 already.
+-- left alone: see `_apply_wait_settings`.
 CREATE OR REPLACE FUNCTION dbsemaphore._apply_guard_settings(host_timeout_s integer) RETURNS text
 LANGUAGE sql
 RETURN concat(
@@ -25,16 +25,22 @@ RETURN concat(
 -- With log_lock_waits, each check makes PostgreSQL log the wait once more. There it checks as often as the server's own
 -- setting says, or each minute.
 CREATE OR REPLACE FUNCTION dbsemaphore._enable_client_check() RETURNS text
-LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-AS $$
+LANGUAGE plpgsql AS $$
 BEGIN
-    RETURN set_config('client_connection_check_interval', CASE WHEN current_setting('log_lock_waits') = 'off' THEN '1s'
-        ELSE coalesce(nullif(current_setting('client_connection_check_interval'), '0'), '60s') END, true);
+    RETURN pg_catalog.set_config('client_connection_check_interval', CASE
+        WHEN pg_catalog.current_setting('log_lock_waits') OPERATOR(pg_catalog.=) 'off' THEN '1s'
+        WHEN pg_catalog.current_setting('client_connection_check_interval') OPERATOR(pg_catalog.=) '0' THEN '60s'
+        ELSE pg_catalog.current_setting('client_connection_check_interval') END, true);
 EXCEPTION WHEN invalid_parameter_value THEN
     RETURN '';
 END
 $$;
+
+-- What the transaction of a guard needs for a wait, which is the next statement. A guard that does not wait never waits for a
+-- lock.
+CREATE OR REPLACE FUNCTION dbsemaphore._apply_wait_settings() RETURNS text
+LANGUAGE sql
+RETURN concat(set_config('lock_timeout', '0', true), dbsemaphore._enable_client_check());
 
 -- The application name is what every role may see of a transaction. So the label is appended to it, which PostgreSQL cuts at
 -- 63 characters.

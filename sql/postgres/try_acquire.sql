@@ -45,6 +45,7 @@ DECLARE
     next_timeline pg_catalog.text;
     epoch integer;
     is_simple boolean;
+    is_blocked boolean;
     ticket_id bigint;
     token bigint;
     unused pg_catalog.text;
@@ -56,11 +57,17 @@ BEGIN
 
     SELECT s.id, dbsemaphore._random_search_key(), dbsemaphore._search_width(s.slot_bound),
         s.timeline, s.next_timeline, s.epoch,
-        dbsemaphore._is_simple(requested, label) AND NOT dbsemaphore._has_blocked_waiter(s.id)
-    INTO semaphore_id, start_key, width, timeline, next_timeline, epoch, is_simple
+        dbsemaphore._is_simple(requested, label), dbsemaphore._has_blocked_waiter(s.id)
+    INTO semaphore_id, start_key, width, timeline, next_timeline, epoch, is_simple, is_blocked
     FROM dbsemaphore.semaphore s
     WHERE s.name OPERATOR(pg_catalog.=) semaphore_name;
 
+    IF is_simple AND is_blocked THEN
+        IF host_timeout_s IS NOT NULL THEN
+            unused := dbsemaphore._apply_wait_settings();
+        END IF;
+        RETURN 'unavailable';
+    END IF;
     IF is_simple THEN
         -- PL/pgSQL takes the first row anyway, but with plpgsql.extra_errors it would lock a second one: hence LIMIT.
         SELECT t.id INTO ticket_id
@@ -92,13 +99,14 @@ BEGIN
                 THEN pg_catalog.concat('acquired ', token, ' ', ticket_id) END;
         END IF;
     END IF;
-    RETURN dbsemaphore._try_acquire_any(semaphore_id, requested, label);
+    RETURN dbsemaphore._try_acquire_any(semaphore_id, requested, label, host_timeout_s IS NOT NULL);
 END
 $$;
 
 -- The rest of `_try_acquire`: for several tickets, for a transaction that holds some already or has a label, and if no
 -- ticket was found near a random key. `semaphore_id` is null if there is no such semaphore.
-CREATE OR REPLACE FUNCTION dbsemaphore._try_acquire_any(semaphore_id bigint, requested integer, label text)
+CREATE OR REPLACE FUNCTION dbsemaphore._try_acquire_any(
+    semaphore_id bigint, requested integer, label text, is_guard boolean)
 RETURNS text
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -128,6 +136,9 @@ BEGIN
         END IF;
         IF locked_ids = '{}' THEN
             PERFORM dbsemaphore._check_row_security(true);
+            IF is_guard THEN
+                PERFORM dbsemaphore._apply_wait_settings();
+            END IF;
             RETURN dbsemaphore._refusal(semaphore_id, requested);
         END IF;
         PERFORM dbsemaphore._publish_held_tickets(locked_ids);

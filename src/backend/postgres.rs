@@ -27,10 +27,6 @@ impl Backend for PgConnection {
         transaction::begin_guard(self)
     }
 
-    fn prepare_wait(&mut self) -> QueryResult<()> {
-        transaction::prepare_wait(self)
-    }
-
     fn finish_guard(&mut self) -> QueryResult<()> {
         transaction::finish_guard(self)
     }

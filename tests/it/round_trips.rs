@@ -116,7 +116,7 @@ fn a_wait_that_need_not_wait_takes_no_more() {
 }
 
 #[test]
-fn a_guard_that_has_to_wait_takes_two_more() {
+fn a_guard_that_has_to_wait_takes_one_more() {
     let database = database_with(0);
     let mut conn = database.connect();
     let wire = Wire::tap(&mut conn);
@@ -131,7 +131,7 @@ fn a_guard_that_has_to_wait_takes_two_more() {
         .iter()
         .filter(|sent| !sent.starts_with("prepare"))
         .collect();
-    assert_eq!(sent.len(), 5, "{sent:?}");
+    assert_eq!(sent.len(), 4, "{sent:?}");
 }
 
 #[test]

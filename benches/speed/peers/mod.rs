@@ -9,8 +9,8 @@
 //!   the session, so not for those behind a pooler in transaction mode.
 //! * For one ticket, `pg_advisory_xact_lock`, which waits: the least that PostgreSQL can do.
 //!
-//! `peers`: acquire and release when there are enough for all. `peers_line`: workers that share tickets, as in the topic
-//! `line`. `peers_many`: one of many, and how fast each refuses if none is available; held are those with the lowest ids,
+//! `peers`: acquire and release when there are enough for all. `peers_queue`: workers that share tickets, as in the topic
+//! `queue`. `peers_many`: one of many, and how fast each refuses if none is available; held are those with the lowest ids,
 //! as they are where everybody acquires the first available one. `network`: as `peers`, through a proxy that delays each
 //! direction, as the network of a data centre does. None of the others has a guard that survives timeouts, a number of
 //! tickets that can be changed while they are in use, fencing, or several tickets at once: what is compared is speed.
@@ -24,8 +24,8 @@ use crate::{
         SKIP_LOCKED, SKIP_LOCKED_COMMITTED, TRY_ADVISORY, WAITING,
     },
     kit::{Report, Row, Section, Spread, Stage, rate, rates, ratios},
-    line::{Crew, Load, contend},
     options::Options,
+    queue::{Crew, Load, contend},
 };
 use diesel::connection::SimpleConnection;
 use python::Python;
@@ -41,7 +41,7 @@ pub(crate) fn run(options: &Options, report: &mut Report) {
     stage.make("warm-up", 1000);
     let python = python(options, &stage);
     enough(options, &stage, python.as_ref(), "peers", report);
-    line(options, &stage, python.as_ref(), report);
+    queue(options, &stage, python.as_ref(), report);
     many(options, &stage, python.as_ref(), report);
 }
 
@@ -203,7 +203,7 @@ fn many(options: &Options, stage: &Stage, python: Option<&Python<'_>>, report: &
     report.add(stage, Section { name, title, rows });
 }
 
-fn line(options: &Options, stage: &Stage, python: Option<&Python<'_>>, report: &mut Report) {
+fn queue(options: &Options, stage: &Stage, python: Option<&Python<'_>>, report: &mut Report) {
     let mut rows = Vec::new();
     for (tickets, workers) in [(1, 8), (3, 16)] {
         let load = Load {
@@ -230,6 +230,6 @@ fn line(options: &Options, stage: &Stage, python: Option<&Python<'_>>, report: &
         "Workers that share tickets; those that do not wait in the queue try again each 10 ms; {} s a round",
         options.time.as_secs()
     );
-    let name = "peers_line";
+    let name = "peers_queue";
     report.add(stage, Section { name, title, rows });
 }

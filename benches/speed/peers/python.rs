@@ -1,4 +1,4 @@
-use crate::{kit::Stage, line::Load};
+use crate::{kit::Stage, queue::Load};
 use diesel::{Connection, PgConnection, connection::SimpleConnection};
 use std::{
     io::{BufRead, BufReader, Lines, Write},

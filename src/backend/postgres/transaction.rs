@@ -18,10 +18,6 @@ use diesel::{
 /// `dbsemaphore._apply_guard_settings`.
 const BEGIN_GUARD: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE NOT DEFERRABLE";
 
-/// What a guard sets before it waits. These settings have no effect on the statement that makes them, so that the waiting
-/// statement can't make them itself. `_apply_guard_settings` has switched off statement_timeout.
-const PREPARE_WAIT: &str = "SET LOCAL lock_timeout = 0; SELECT dbsemaphore._enable_client_check()";
-
 /// Begins the transaction of a guard, or a savepoint in the transaction of `begin_test_transaction`.
 pub(super) fn begin_guard(conn: &mut PgConnection) -> Result<()> {
     if is_open(conn)? {
@@ -44,11 +40,6 @@ pub(super) fn begin_guard(conn: &mut PgConnection) -> Result<()> {
             _ => error.into(),
         }
     })
-}
-
-/// Prepares the transaction of a guard for a wait, in one round trip.
-pub(super) fn prepare_wait(conn: &mut PgConnection) -> QueryResult<()> {
-    conn.batch_execute(PREPARE_WAIT)
 }
 
 /// Rolls back the transaction of a guard. Repeats a rollback that was cancelled: PostgreSQL has released the ticket,

@@ -8,11 +8,11 @@ pub(crate) fn perfect(load: Load, time: Duration) -> Vec<Duration> {
     let mut free: BinaryHeap<Reverse<Duration>> =
         (0..load.tickets).map(|_| Reverse(Duration::ZERO)).collect();
     let mut dice: Vec<Dice> = (0..load.workers).map(Dice::new).collect();
-    let mut line: BinaryHeap<Reverse<(Duration, usize)>> = (0..dice.len())
+    let mut queue: BinaryHeap<Reverse<(Duration, usize)>> = (0..dice.len())
         .map(|number| Reverse((Duration::ZERO, number)))
         .collect();
     let mut waits = Vec::new();
-    while let (Some(Reverse((joined, worker))), Some(Reverse(at))) = (line.pop(), free.pop()) {
+    while let (Some(Reverse((joined, worker))), Some(Reverse(at))) = (queue.pop(), free.pop()) {
         if joined > time {
             break;
         }
@@ -20,7 +20,7 @@ pub(crate) fn perfect(load: Load, time: Duration) -> Vec<Duration> {
         waits.push(got - joined);
         let done = got + dice[worker].about(load.hold);
         free.push(Reverse(done));
-        line.push(Reverse((done, worker)));
+        queue.push(Reverse((done, worker)));
     }
     waits
 }

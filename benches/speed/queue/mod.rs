@@ -48,8 +48,17 @@ impl FromStr for Load {
     }
 }
 
-const LOADS: [(u32, u32, u64); 4] = [(1, 8, 20), (3, 16, 20), (3, 100, 20), (100, 110, 50)];
-const WAYS: [(&str, Contestant); 2] = [("line", WAITING), ("polling", GUARD)];
+const LOADS: [(u32, u32, u64); 7] = [
+    (1, 8, 20),
+    (3, 16, 20),
+    (3, 100, 20),
+    (100, 110, 50),
+    // So short that the hand-over from head to head counts.
+    (3, 16, 1),
+    (10, 32, 1),
+    (40, 80, 5),
+];
+const WAYS: [(&str, Contestant); 2] = [("queue", WAITING), ("polling", GUARD)];
 
 pub(crate) fn run(options: &Options, report: &mut Report) {
     let stage = Stage::new();
@@ -85,7 +94,7 @@ pub(crate) fn run(options: &Options, report: &mut Report) {
         options.rounds.min(ROUNDS),
         options.time.as_secs()
     );
-    let name = "line";
+    let name = "queue";
     report.add(&stage, Section { name, title, rows });
 }
 

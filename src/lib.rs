@@ -117,6 +117,7 @@ pub mod schema;
 #[cfg(feature = "postgres")]
 mod semaphore;
 mod ticket;
+mod validate;
 mod wait;
 mod watch;
 

@@ -13,8 +13,8 @@ use std::{fmt, time::Instant};
 /// connection of a [pool for tickets alone](crate::guide::in_production#two-pools). Limitation: a guard detects a
 /// transaction that raw SQL has opened only by the error that aborts it.
 ///
-/// To acquire takes two round trips, or four if the request has to wait, and to release one. None waits for the disk. For its transaction, the guard
-/// overrides these settings of the connection:
+/// To acquire takes two round trips, or four if the request has to wait, and to release one. None waits for the disk.
+/// For its transaction, the guard overrides these settings of the connection:
 ///
 /// * `idle_in_transaction_session_timeout` and, since PostgreSQL 17, `transaction_timeout`, which would release the
 ///   ticket during the work.

@@ -113,6 +113,7 @@ mod pooled_ticket;
 mod request;
 #[cfg(feature = "postgres")]
 #[allow(missing_docs)]
+/// The tables, for Diesel's query builder.
 pub mod schema;
 #[cfg(feature = "postgres")]
 mod semaphore;

@@ -61,8 +61,8 @@ impl CancellationToken {
     /// too. A request that acquires its ticket at the instant of the call keeps it.
     ///
     /// Limitation: if the wait ends by itself at the instant of the call, the cancellation may meet the next statement of
-    /// the waiter's session. PostgreSQL may ignore a cancellation at the instant of a timeout. If the wait has to end, repeat
-    /// this call until the waiting call has returned.
+    /// the waiter's session. PostgreSQL may ignore a cancellation at the instant of a timeout. If the wait has to end,
+    /// repeat this call until the waiting call has returned.
     ///
     /// Takes one round trip for each running wait. `conn` has to be another connection than the one that waits, of the
     /// same role or of a member of `pg_signal_backend`. Does not wait for the cancelled call.

@@ -3,7 +3,7 @@
 use crate::{
     Error, Holder, Result, TicketConnection, Usage, Waiter,
     backend::{Backend, Operation},
-    limits,
+    validate,
 };
 
 /// Returns the held tickets of a semaphore and their holders, in the order of ticket ids.
@@ -103,7 +103,7 @@ pub fn usage<C: TicketConnection + ?Sized>(conn: &mut C) -> Result<Vec<Usage>> {
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub fn usage_of<C: TicketConnection + ?Sized>(conn: &mut C, name: &str) -> Result<Usage> {
-    limits::check_name(name)?;
+    validate::check_name(name)?;
     let backend = conn.backend().into_backend();
     let usage = backend
         .usage(Some(name))
@@ -122,7 +122,7 @@ fn of_semaphore<C: TicketConnection + ?Sized, T>(
     name: &str,
     load: impl FnOnce(&mut dyn Backend) -> Result<Option<Vec<T>>>,
 ) -> Result<Vec<T>> {
-    limits::check_name(name)?;
+    validate::check_name(name)?;
     let backend = conn.backend().into_backend();
     let rows = load(backend).map_err(|error| backend.classify(error, Operation::Inspect))?;
     rows.ok_or_else(|| Error::UnknownSemaphore {

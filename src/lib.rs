@@ -35,22 +35,20 @@
 //!
 //! # Two ways to hold a ticket
 //!
-//! * **In your transaction**: [`require`] or [`acquire`], on a connection that is inside a transaction. The ticket is
-//!   released when that transaction ends. One round trip. For work in that transaction.
+//! * **In your transaction**: [`transaction`], which opens one, or [`require`] and [`acquire`], on a connection that is
+//!   inside one. The ticket is released when that transaction ends. One round trip. For work in that transaction.
 //! * **A guard**: [`with_ticket`] or [`SemaphoreTicket`]. A guard opens a transaction on a connection of its own, and
 //!   rolls it back when it is dropped. For all other work: calls to other services, work on other connections, long
 //!   work.
 //!
 //! ```
-//! # use diesel::Connection;
 //! # use diesel_dbsemaphore as sem;
 //! # let database = stand::Database::create();
 //! # let mut conn = database.connect();
 //! # sem::run_migrations(&mut conn)?;
 //! # sem::ensure(&mut conn, "reports", 3)?;
 //! # fn write_the_report(_: &mut diesel::PgConnection) -> Result<(), sem::Error> { Ok(()) }
-//! conn.transaction::<_, sem::Error, _>(|conn| {
-//!     let _ticket = sem::require(conn, "reports")?;
+//! sem::transaction(&mut conn, "reports", |conn, _ticket| {
 //!     write_the_report(conn)
 //! })?;                                            // the commit or rollback releases the ticket
 //! # Ok::<_, Box<dyn std::error::Error>>(())
@@ -85,7 +83,9 @@
 //!
 //! # Features
 //!
+//! * `postgres` (default): connections to PostgreSQL, and the module [`schema`].
 //! * `r2d2` (default): guards on connections of Diesel's r2d2 pools, and [`with_ticket`].
+//! * `serde`: `Serialize` for [`Holder`], [`Waiter`] and [`Usage`].
 
 // On docs.rs, each item says which feature it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -113,10 +113,12 @@ mod pooled_ticket;
 mod request;
 #[cfg(feature = "postgres")]
 #[allow(missing_docs)]
+/// The tables, for Diesel's query builder.
 pub mod schema;
 #[cfg(feature = "postgres")]
 mod semaphore;
 mod ticket;
+mod validate;
 mod wait;
 mod watch;
 

@@ -1,7 +1,7 @@
 use crate::{
     Result, TicketConnection,
     backend::{Operation, SizeChange},
-    events, limits,
+    events, validate,
 };
 use std::collections::BTreeMap;
 
@@ -33,8 +33,8 @@ pub fn ensure<C: TicketConnection + ?Sized>(
     name: &str,
     tickets: u32,
 ) -> Result<bool> {
-    limits::check_name(name)?;
-    let size = limits::check_tickets(name, tickets)?;
+    validate::check_name(name)?;
+    let size = validate::check_tickets(name, tickets)?;
     let backend = conn.backend().into_backend();
     let created = backend
         .ensure(name, size)
@@ -72,8 +72,8 @@ pub fn ensure<C: TicketConnection + ?Sized>(
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub fn make<C: TicketConnection + ?Sized>(conn: &mut C, name: &str, tickets: u32) -> Result<()> {
-    limits::check_name(name)?;
-    let size = limits::check_tickets(name, tickets)?;
+    validate::check_name(name)?;
+    let size = validate::check_tickets(name, tickets)?;
     let backend = conn.backend().into_backend();
     let change = backend
         .make(name, size)
@@ -109,7 +109,7 @@ pub fn make<C: TicketConnection + ?Sized>(conn: &mut C, name: &str, tickets: u32
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub fn destroy<C: TicketConnection + ?Sized>(conn: &mut C, name: &str) -> Result<bool> {
-    limits::check_name(name)?;
+    validate::check_name(name)?;
     let backend = conn.backend().into_backend();
     let destroyed = backend
         .destroy(name)

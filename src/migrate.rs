@@ -37,8 +37,8 @@ pub fn run_migrations<C: TicketConnection + ?Sized>(conn: &mut C) -> Result<()> 
 ///
 /// # Errors
 ///
-/// [`Migration`](crate::Error::Migration), [`Database`](crate::Error::Database). The call also fails if the schema `dbsemaphore`
-/// has other objects, or if other objects depend on its tables. In each case, nothing is dropped.
+/// [`Migration`](crate::Error::Migration), [`Database`](crate::Error::Database). The call also fails if the schema
+/// `dbsemaphore` has other objects, or if other objects depend on its tables. In each case, nothing is dropped.
 ///
 /// ```
 /// # let database = stand::Database::create();

@@ -104,8 +104,8 @@ where
         }
     }
 
-    /// Returns whether a [`check`](Self::check), or that of a [watched](crate::Request::watch) ticket, has found that the ticket
-    /// is lost. Does not block.
+    /// Returns whether a [`check`](Self::check), or that of a [watched](crate::Request::watch) ticket, has found that the
+    /// ticket is lost. Does not block.
     ///
     /// ```
     /// # use diesel::{PgConnection, r2d2::{ConnectionManager, Pool}};

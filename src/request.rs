@@ -132,8 +132,8 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Lets [`with_ticket`](crate::with_ticket) check the ticket in the background at this interval while the closure runs, as
-    /// [`SemaphoreTicket::watch`](crate::SemaphoreTicket::watch) does for a guard. Other calls ignore it.
+    /// Lets [`with_ticket`](crate::with_ticket) check the ticket in the background at this interval while the closure
+    /// runs, as [`SemaphoreTicket::watch`](crate::SemaphoreTicket::watch) does for a guard. Other calls ignore it.
     ///
     /// ```
     /// use diesel_dbsemaphore::Request;

@@ -4,22 +4,22 @@ use super::Request;
 use crate::{
     Error, Result, Ticket,
     backend::{AcquireOutcome, AcquireParams},
-    limits,
+    validate,
 };
 
 impl<'a> Request<'a> {
     /// Checks the request as far as this is possible without the server. Returns the parameters for the server.
     pub(crate) fn validate(&self) -> Result<AcquireParams<'a>> {
-        limits::check_name(self.semaphore)?;
+        validate::check_name(self.semaphore)?;
         if self.tickets == 0 {
             return Err(self.invalid_tickets_error(0));
         }
         if let Some(label) = self.label {
-            limits::check_label(label)?;
+            validate::check_label(label)?;
         }
         Ok(AcquireParams {
             semaphore: self.semaphore,
-            tickets: limits::check_tickets(self.semaphore, self.tickets)?,
+            tickets: validate::check_tickets(self.semaphore, self.tickets)?,
             host_timeout: None,
             label: self.label,
         })

@@ -13,9 +13,6 @@ use diesel::{
 
 #[diesel::declare_sql_function]
 extern "SQL" {
-    /// Returns void. Do not read the result.
-    #[sql_name = "dbsemaphore._remove_tickets"]
-    fn remove_tickets_function(semaphore_id: BigInt, remove_count: Integer) -> Bool;
     #[sql_name = "dbsemaphore._current_timeline"]
     fn current_timeline() -> Integer;
     #[sql_name = "dbsemaphore._current_system"]
@@ -96,17 +93,6 @@ fn add_tickets(
     .bind::<Integer, _>(size)
     .bind::<BigInt, _>(add_count)
     .execute(conn)
-}
-
-/// Deletes `remove_count` tickets. Waits until as many are available.
-pub(super) fn delete_released_tickets(
-    conn: &mut PgConnection,
-    semaphore_id: i64,
-    remove_count: i32,
-) -> QueryResult<()> {
-    diesel::select(remove_tickets_function(semaphore_id, remove_count))
-        .execute(conn)
-        .map(drop)
 }
 
 /// Updates `slot_bound` to one more than the highest slot.

@@ -1,12 +1,21 @@
 //! The client's side of the queue. The queue itself is on the server: see `sql/postgres/queue.sql`.
 
 use super::acquire::{enable_client_check, release_queue_locks, restore_client_check};
-use super::manage;
 use crate::{
     Result, Ticket,
     backend::{Backend, transaction},
 };
-use diesel::PgConnection;
+use diesel::{
+    PgConnection, RunQueryDsl,
+    sql_types::{BigInt, Integer},
+};
+
+#[diesel::declare_sql_function]
+extern "SQL" {
+    /// Returns void. Do not read the result.
+    #[sql_name = "dbsemaphore._remove_tickets"]
+    fn remove_tickets_function(semaphore_id: BigInt, remove_count: Integer) -> Bool;
+}
 
 /// Waits in the caller's transaction, inside a savepoint: so the transaction can continue after a failure.
 pub(super) fn wait_in_savepoint(
@@ -32,7 +41,7 @@ pub(super) fn wait_in_savepoint(
 /// Waits in the queue until that many tickets are available, and deletes them.
 pub(super) fn remove_tickets(conn: &mut PgConnection, semaphore_id: i64, count: i32) -> Result<()> {
     with_client_check(conn, |conn| {
-        manage::delete_released_tickets(conn, semaphore_id, count)?;
+        diesel::select(remove_tickets_function(semaphore_id, count)).execute(conn)?;
         Ok(Some(()))
     })
     .map(drop)

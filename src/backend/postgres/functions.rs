@@ -25,6 +25,7 @@ pub(super) const FILES: &[(&str, &str)] = files! {
     "held_tickets"
     "search"
     "try_acquire"
+    "queue_head"
     "queue"
     "resize"
     "inspect"

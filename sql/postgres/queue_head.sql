@@ -1,0 +1,173 @@
+-- What the head of the queue does: it searches, and sleeps until a ticket may be available. See `queue.sql`.
+
+-- Sleeps on the row lock of a ticket for at most `max_wait`. Returns its id as soon as PostgreSQL grants the lock, and null
+-- otherwise. If there is no ticket, sleeps only.
+--
+-- Up to 64 slots, `rotation` 0 is the ticket whose locker has the oldest number, 1 the second, and so on, wrapped around. With
+-- more slots, it is a random ticket.
+CREATE OR REPLACE FUNCTION dbsemaphore._wait_for_ticket(
+    semaphore_id bigint, slot_bound integer, excluded_ids bigint[], rotation integer, max_wait interval)
+RETURNS bigint
+LANGUAGE plpgsql AS $$
+#variable_conflict use_variable
+DECLARE
+    first_slot integer;
+    ticket_id bigint;
+BEGIN
+    -- At least 1: 0 would mean for ever.
+    PERFORM set_config('lock_timeout', greatest(1, ceil(extract(epoch FROM max_wait) * 1000))::bigint::text, true);
+    IF slot_bound <= 64 THEN
+        SELECT t.id INTO ticket_id FROM dbsemaphore.ticket t
+        WHERE t.id = (
+            SELECT o.id FROM dbsemaphore.ticket o
+            WHERE o.semaphore_id = semaphore_id AND o.slot < slot_bound AND o.id <> ALL (excluded_ids)
+            ORDER BY age(o.xmax) DESC OFFSET rotation % greatest(1, slot_bound - cardinality(excluded_ids)) LIMIT 1)
+        FOR NO KEY UPDATE;
+    ELSE
+        first_slot := floor(random() * slot_bound);
+        SELECT t.id INTO ticket_id FROM dbsemaphore.ticket t
+        WHERE t.semaphore_id = semaphore_id AND t.slot >= first_slot AND t.slot < slot_bound AND t.id <> ALL (excluded_ids)
+        ORDER BY t.slot LIMIT 1 FOR NO KEY UPDATE;
+    END IF;
+    IF ticket_id IS NULL THEN
+        PERFORM pg_sleep(least(0.4, extract(epoch FROM max_wait)));
+    END IF;
+    RETURN ticket_id;
+EXCEPTION WHEN lock_not_available THEN
+    RETURN NULL;
+END
+$$;
+
+-- Locks the available tickets that the head still needs. Up to 64 slots, a single ticket is searched from the one whose locker
+-- has the oldest number, because that locker has most probably ended.
+CREATE OR REPLACE FUNCTION dbsemaphore._lock_for_head(
+    semaphore_id bigint, slot_bound integer, needed integer, excluded_ids bigint[], highest_slot_first boolean)
+RETURNS bigint[]
+LANGUAGE plpgsql AS $$
+#variable_conflict use_variable
+DECLARE
+    locked_ids bigint[];
+    ticket_id bigint;
+BEGIN
+    IF needed = 1 AND slot_bound <= 64 AND NOT highest_slot_first THEN
+        SELECT t.id INTO ticket_id FROM dbsemaphore.ticket t
+        WHERE t.semaphore_id = semaphore_id AND t.slot < slot_bound AND t.id <> ALL (excluded_ids)
+        ORDER BY age(t.xmax) DESC
+        LIMIT 1
+        FOR NO KEY UPDATE SKIP LOCKED;
+        RETURN CASE WHEN ticket_id IS NULL THEN '{}'
+            WHEN pg_advisory_xact_lock_shared(dbsemaphore._holder_key(ticket_id)) IS NOT NULL THEN ARRAY[ticket_id] END;
+    END IF;
+    IF highest_slot_first OR slot_bound <= 64 THEN
+        locked_ids := ARRAY(
+            SELECT t.id FROM dbsemaphore.ticket t
+            WHERE t.semaphore_id = semaphore_id AND t.slot < slot_bound AND t.id <> ALL (excluded_ids)
+            ORDER BY t.slot DESC
+            LIMIT needed
+            FOR NO KEY UPDATE SKIP LOCKED);
+    ELSE
+        locked_ids := dbsemaphore._lock_available_tickets(semaphore_id, slot_bound, needed, excluded_ids, 1);
+    END IF;
+    IF locked_ids <> '{}' THEN
+        PERFORM dbsemaphore._publish_held_tickets(locked_ids);
+    END IF;
+    RETURN locked_ids;
+END
+$$;
+
+-- What the head of the queue does: returns as soon as it has locked `needed` tickets beside those in `held_ids`. Raises DBS00 at
+-- `wait_until`, or if the semaphore has too few tickets or was destroyed.
+CREATE OR REPLACE FUNCTION dbsemaphore._acquire_as_head(
+    semaphore_id bigint, needed integer, held_ids bigint[], wait_until timestamptz, highest_slot_first boolean)
+RETURNS bigint[]
+LANGUAGE plpgsql AS $$
+#variable_conflict use_variable
+DECLARE
+    -- Null until the first search has failed.
+    became_head_at timestamptz;
+    statement_timeout_at timestamptz;
+    deadlock_timeout interval;
+    short_sleep interval;
+    long_sleep_at timestamptz;
+    long_sleep_pause interval := interval '4 s';
+    is_long boolean;
+    no_overtaking_key bigint;
+    total integer;
+    rotation integer := 0;
+    slot_bound integer;
+    ticket_id bigint;
+    locked_ids bigint[] := '{}';
+BEGIN
+    LOOP
+        -- Each time, because a resize that was earlier in the queue may commit later.
+        slot_bound := (SELECT s.slot_bound FROM dbsemaphore.semaphore s WHERE s.id = semaphore_id);
+        IF slot_bound > 0 THEN
+            locked_ids := locked_ids || dbsemaphore._lock_for_head(
+                semaphore_id, slot_bound, needed - cardinality(locked_ids), held_ids || locked_ids, highest_slot_first);
+        END IF;
+        EXIT WHEN cardinality(locked_ids) >= needed;
+
+        IF became_head_at IS NULL THEN
+            became_head_at := clock_timestamp();
+            long_sleep_at := became_head_at;
+            -- PostgreSQL forgets its own statement_timeout if that comes at the instant of a lock_timeout.
+            statement_timeout_at := statement_timestamp() + interval '50 ms'
+                + nullif(current_setting('statement_timeout')::interval, interval '0');
+            deadlock_timeout := current_setting('deadlock_timeout')::interval;
+            -- With log_lock_waits, PostgreSQL logs each sleep that lasts as long as deadlock_timeout. Where that is so short
+            -- that the head would have to wake many times a second, the sleeps are logged.
+            short_sleep := CASE WHEN deadlock_timeout < interval '0.1 s' THEN interval '0.4 s'
+                           ELSE least(interval '0.4 s', deadlock_timeout * 0.8) END;
+            total := needed + cardinality(held_ids);
+            no_overtaking_key := dbsemaphore._advisory_key('o', semaphore_id);
+            PERFORM pg_advisory_lock(no_overtaking_key);
+        END IF;
+
+        -- At size 0 the head keeps waiting.
+        IF slot_bound IS NULL OR clock_timestamp() >= wait_until
+            OR (slot_bound > 0 AND total > 1 AND total > (
+                SELECT count(*) FROM (
+                    SELECT FROM dbsemaphore.ticket t
+                    WHERE t.semaphore_id = semaphore_id AND t.slot < slot_bound
+                    ORDER BY t.slot LIMIT total) AS t))
+        THEN
+            RAISE EXCEPTION USING ERRCODE = 'DBS00';
+        END IF;
+        IF clock_timestamp() >= statement_timeout_at THEN
+            RAISE EXCEPTION 'canceling statement due to statement timeout' USING ERRCODE = 'query_canceled';
+        END IF;
+        IF slot_bound = 0 AND current_setting('transaction_isolation') <> 'read committed' THEN
+            RAISE EXCEPTION 'could not serialize access: the semaphore has no tickets in the snapshot of this transaction'
+                USING ERRCODE = 'serialization_failure';
+        END IF;
+
+        -- With several tickets, any of them may be released. So the head changes the ticket after each sleep. Sleeps grow from
+        -- 2 ms to 0.4 s.
+        --
+        -- With one ticket the head sleeps on it all the time. PostgreSQL looks for a deadlock when a sleep has lasted for
+        -- deadlock_timeout, and finds it if all others in the cycle sleep at that time. So the first sleep is a long one: the
+        -- last to join the cycle finds the others in short sleeps, between which they are awake for some milliseconds. If it
+        -- misses one of them, a later long sleep finds the cycle.
+        is_long := slot_bound = 1 AND clock_timestamp() >= long_sleep_at;
+        ticket_id := dbsemaphore._wait_for_ticket(semaphore_id, slot_bound, held_ids || locked_ids, rotation, least(
+            wait_until - clock_timestamp(),
+            CASE WHEN is_long THEN deadlock_timeout + interval '0.4 s'
+                 WHEN slot_bound = 1 THEN short_sleep
+                 ELSE least(short_sleep, greatest(interval '2 ms', (clock_timestamp() - became_head_at) / 20)) END));
+        IF is_long THEN
+            long_sleep_at := clock_timestamp() + long_sleep_pause;
+            long_sleep_pause := least(long_sleep_pause * 2, interval '60 s');
+        END IF;
+        rotation := rotation + 1;
+        IF ticket_id IS NOT NULL THEN
+            locked_ids := locked_ids || ticket_id;
+            PERFORM pg_advisory_xact_lock_shared(dbsemaphore._holder_key(ticket_id));
+            EXIT WHEN cardinality(locked_ids) >= needed;
+        END IF;
+    END LOOP;
+    IF became_head_at IS NOT NULL THEN
+        PERFORM pg_advisory_unlock(no_overtaking_key);
+    END IF;
+    RETURN locked_ids;
+END
+$$;

@@ -25,12 +25,12 @@ RETURN concat(
 -- With log_lock_waits, each check makes PostgreSQL log the wait once more. There it checks as often as the server's own
 -- setting says, or each minute.
 CREATE OR REPLACE FUNCTION dbsemaphore._enable_client_check() RETURNS text
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
 BEGIN
-    RETURN pg_catalog.set_config('client_connection_check_interval', CASE
-        WHEN pg_catalog.current_setting('log_lock_waits') OPERATOR(pg_catalog.=) 'off' THEN '1s'
-        WHEN pg_catalog.current_setting('client_connection_check_interval') OPERATOR(pg_catalog.=) '0' THEN '60s'
-        ELSE pg_catalog.current_setting('client_connection_check_interval') END, true);
+    RETURN set_config('client_connection_check_interval', CASE WHEN current_setting('log_lock_waits') = 'off' THEN '1s'
+        ELSE coalesce(nullif(current_setting('client_connection_check_interval'), '0'), '60s') END, true);
 EXCEPTION WHEN invalid_parameter_value THEN
     RETURN '';
 END

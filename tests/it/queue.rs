@@ -445,14 +445,25 @@ fn a_large_request_is_served_among_many_small_ones() {
         eventually("tickets are acquired all the time", || {
             served.load(Relaxed) > 100
         });
-        let conn = database.connect();
-        let before = served.load(Relaxed);
-        let large = Request::new("x").tickets(3).wait(LONG);
-        let guard = SemaphoreTicket::require(conn, large).unwrap();
-        let meanwhile = served.load(Relaxed) - before;
-        drop(guard);
+        let large = scope.spawn(|| {
+            let large = Request::new("x").tickets(3).wait(LONG);
+            let guard = SemaphoreTicket::require(database.connect(), large).unwrap();
+            let at = served.load(Relaxed);
+            drop(guard);
+            at
+        });
+        let mut observer = database.connect();
+        let mut joined_at = None;
+        while joined_at.is_none() && !large.is_finished() {
+            let waiters = sem::waiters(&mut observer, "x").unwrap();
+            if waiters.iter().any(|waiter| waiter.tickets == Some(3)) {
+                joined_at = Some(served.load(Relaxed));
+            }
+        }
+        let acquired_at = large.join().unwrap();
         stop.store(true, Relaxed);
-        // All 20 may be before it in the queue, and some connect while it does.
+        let meanwhile = acquired_at.saturating_sub(joined_at.unwrap_or(acquired_at));
+        // All 20 may be before it in the queue.
         assert!(meanwhile < 200, "{meanwhile} were served before it");
     });
     assert_eq!(free(&database), 3);

@@ -1,4 +1,4 @@
-use crate::{Database, folder::Folder, hostile, programs};
+use crate::{Database, eventually, folder::Folder, hostile, programs};
 use diesel::{Connection, PgConnection, connection::SimpleConnection};
 use nix::{
     sys::signal::{Signal, kill},
@@ -165,10 +165,16 @@ impl Server {
 
     /// Makes a standby the primary; returns once it is.
     pub fn promote(&self) {
-        PgConnection::establish(&self.url())
-            .expect("a connection to the standby")
-            .batch_execute("SELECT pg_promote()")
-            .expect("the promotion");
+        let mut session =
+            PgConnection::establish(&self.url()).expect("a connection to the standby");
+        // The session may end by a conflict with recovery before the answer.
+        let _ = session.batch_execute("SELECT pg_promote(false)");
+        eventually("the standby is promoted", || {
+            PgConnection::establish(&self.url()).is_ok_and(|mut session| {
+                // Fails during recovery.
+                session.batch_execute("SELECT pg_current_wal_lsn()").is_ok()
+            })
+        });
     }
 
     /// A new database on this server.

@@ -109,6 +109,8 @@ impl Folder {
             // A group of its own, so that Ctrl-C leaves its end to the janitor.
             .process_group(0)
             .current_dir(&self.path)
+            // A MySQL server that starts removes the temporary files of others.
+            .env("TMPDIR", &self.path)
             .stdin(Stdio::null());
         if let Some((uid, gid)) = self.owner {
             command.uid(uid.as_raw()).gid(gid.as_raw());

@@ -98,6 +98,8 @@ impl Backend for Mysql {
             format!("socket={path}/socket"),
             format!("pid_file={path}/mysqld.pid"),
             format!("init_file={path}/init.sql"),
+            // By default a folder of the distribution.
+            format!("secure_file_priv={path}"),
         ];
         command.arg("--no-defaults");
         let own = settings.iter().chain(&here).map(String::as_str);

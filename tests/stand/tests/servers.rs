@@ -93,8 +93,8 @@ fn a_session_can_be_killed_and_its_statement_cancelled<B: Backend>(_: &str) {
     let id = B::session_id(&mut conn);
     assert_ne!(id, B::session_id(&mut other));
     let sleep = match B::SCHEME {
-        // The SLEEP of a cancelled statement ends without an error, but not in a row that is written.
-        "mysql" => "CREATE TEMPORARY TABLE slept SELECT SLEEP(3600)",
+        // Alone, a cancelled SLEEP is no error.
+        "mysql" => "SELECT count(*) FROM information_schema.tables WHERE SLEEP(3600)",
         _ => "SELECT pg_sleep(3600)",
     };
     std::thread::scope(|scope| {

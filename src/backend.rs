@@ -1,13 +1,18 @@
 //! What differs between databases. All that is policy (deadlines, events, the life of a guard, watching) is written once, above
 //! this trait.
 
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod hint;
+#[cfg(feature = "mysql")]
+mod mysql;
 #[cfg(feature = "postgres")]
 mod postgres;
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "mysql"))]
 mod transaction;
 
 use crate::{BackendConnection, Error, Holder, Result, Ticket, Usage, Waiter};
 use diesel::result::QueryResult;
+use std::time::Duration;
 
 /// What failed, by the rights that it needs.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,18 +25,27 @@ pub(crate) enum Operation {
 
 /// The parameters of a request to the server.
 #[derive(Clone, Copy)]
-#[cfg_attr(not(feature = "postgres"), allow(dead_code))]
+#[cfg_attr(not(any(feature = "postgres", feature = "mysql")), allow(dead_code))]
 pub(crate) struct AcquireParams<'a> {
     pub(crate) semaphore: &'a str,
     pub(crate) tickets: i32,
     /// In seconds. None for the caller's transaction, whose settings remain as they are.
     pub(crate) host_timeout: Option<i32>,
     pub(crate) label: Option<&'a str>,
+    /// After a refusal, `acquire` follows.
+    pub(crate) may_wait: bool,
+}
+
+#[cfg_attr(not(feature = "mysql"), allow(dead_code))]
+impl AcquireParams<'_> {
+    pub(crate) fn is_guard(&self) -> bool {
+        self.host_timeout.is_some()
+    }
 }
 
 /// What a backend answers to a request.
 #[derive(Debug, PartialEq, Eq)]
-#[cfg_attr(not(feature = "postgres"), allow(dead_code))]
+#[cfg_attr(not(any(feature = "postgres", feature = "mysql")), allow(dead_code))]
 pub(crate) enum AcquireOutcome {
     Acquired {
         token: i64,
@@ -47,7 +61,7 @@ pub(crate) enum AcquireOutcome {
 }
 
 /// How `make` has changed a semaphore.
-#[cfg_attr(not(feature = "postgres"), allow(dead_code))]
+#[cfg_attr(not(any(feature = "postgres", feature = "mysql")), allow(dead_code))]
 pub(crate) enum SizeChange {
     Created,
     Resized,
@@ -62,7 +76,7 @@ pub(crate) trait Backend {
     fn begin_guard(&mut self) -> Result<()>;
 
     /// Ends the transaction of a guard, and releases its tickets. Fails if that had ended before.
-    fn finish_guard(&mut self) -> QueryResult<()>;
+    fn finish_guard(&mut self, ticket_ids: &[i64]) -> QueryResult<()>;
 
     /// Ends the transaction of a guard whose wait failed, and makes sure that it has left the queue.
     fn abort_guard(&mut self);
@@ -91,8 +105,9 @@ pub(crate) trait Backend {
     /// Cancels the waits with this number. Returns whether there was one.
     fn cancel_wait(&mut self, cancellation: u32) -> QueryResult<bool>;
 
-    /// Whether the transaction of a guard still holds its tickets.
-    fn is_held(&mut self) -> QueryResult<bool>;
+    /// Whether the transaction of a guard still holds its tickets. If the next check comes within a time, the server may end
+    /// the session after that time.
+    fn is_held(&mut self, next_within: Option<Duration>) -> QueryResult<bool>;
 
     /// Creates a semaphore unless it exists. Returns whether it did.
     fn ensure(&mut self, name: &str, size: i32) -> Result<bool>;
@@ -133,6 +148,8 @@ impl<'a> BackendConnection<'a> {
         match self {
             #[cfg(feature = "postgres")]
             Self::Postgres(conn) => conn,
+            #[cfg(feature = "mysql")]
+            Self::Mysql(conn) => conn,
             Self::__Never(never) => match *never {},
         }
     }

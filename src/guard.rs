@@ -114,7 +114,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
             }
             Ok(None) => {
                 backend
-                    .finish_guard()
+                    .finish_guard(&[])
                     .map_err(|error| backend.classify(error.into(), Operation::Acquire))?;
                 events::log_acquire_outcome(&request, deadline, None);
                 Ok(None)
@@ -122,7 +122,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
             Err(error) => {
                 if deadline.is_some() {
                     backend.abort_guard();
-                } else if let Err(error) = backend.finish_guard() {
+                } else if let Err(error) = backend.finish_guard(&[]) {
                     log::debug!("rollback after a failed acquire: {error}");
                 }
                 Err(backend.classify(error, Operation::Acquire))
@@ -196,7 +196,10 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
     /// Ends the guard, for `release` and `drop`. `None` if the guard has ended before.
     fn end(&mut self) -> Option<Result<C>> {
         let mut conn = self.conn.take()?;
-        let ended = conn.backend().into_backend().finish_guard();
+        let ended = conn
+            .backend()
+            .into_backend()
+            .finish_guard(self.ticket.ids());
         match &ended {
             _ if self.lost => {}
             Ok(()) => {

@@ -120,7 +120,8 @@ pub(super) fn try_acquire(
         return Ok(refusal);
     }
     // Several tickets that aren't all that it takes can't be unlocked again. So only the head of the queue searches for them.
-    if found.somebody_waits || found.semaphore.size == 0 || (params.tickets > 1 && params.may_wait) {
+    if found.somebody_waits || found.semaphore.size == 0 || (params.tickets > 1 && params.may_wait)
+    {
         return Ok(AcquireOutcome::Unavailable);
     }
     let needed = usize::try_from(params.tickets).unwrap_or(usize::MAX);

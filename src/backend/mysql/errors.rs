@@ -13,7 +13,8 @@ use diesel::{
     result::{DatabaseErrorKind, Error as DieselError},
 };
 
-const NEEDS_PRIMARY: &str = "tickets are row locks, which need the primary server, with read_only off";
+const NEEDS_PRIMARY: &str =
+    "tickets are row locks, which need the primary server, with read_only off";
 
 const DEADLOCK: &str = "the server has rolled back the whole transaction, and released each ticket in it: run the transaction again";
 
@@ -32,9 +33,8 @@ pub(super) fn classify(error: Error, conn: &mut MysqlConnection, operation: Oper
         error,
         Error::Database(DieselError::DatabaseError(DatabaseErrorKind::Unknown, _))
     );
-    let is_missing = |conn: &mut MysqlConnection| {
-        matches!(has_table(conn, "dbsemaphore_semaphore"), Ok(false))
-    };
+    let is_missing =
+        |conn: &mut MysqlConnection| matches!(has_table(conn, "dbsemaphore_semaphore"), Ok(false));
     if is_unspecific && operation != Operation::Migrate && is_missing(conn) {
         return Error::NotMigrated;
     }

@@ -146,7 +146,13 @@ pub(super) fn show(
 /// Waits in the queue until the tickets are locked. Returns `None` at the deadline, or if the semaphore has too few tickets or was
 /// destroyed. Then a transaction may still have locked some of several tickets.
 pub(super) fn wait(conn: &mut MysqlConnection, wait: &Wait<'_>) -> QueryResult<Option<Vec<i64>>> {
-    let row = show(conn, wait.semaphore_id, wait.needed, wait.label, Some(wait.number))?;
+    let row = show(
+        conn,
+        wait.semaphore_id,
+        wait.needed,
+        wait.label,
+        Some(wait.number),
+    )?;
     let waited = join(conn, wait).and_then(|is_head| {
         if is_head {
             acquire_as_head(conn, wait)
@@ -197,7 +203,10 @@ fn join(conn: &mut MysqlConnection, wait: &Wait<'_>) -> QueryResult<bool> {
 fn interrupted() -> DieselError {
     DieselError::DatabaseError(
         DatabaseErrorKind::Unknown,
-        Box::new("the wait for a ticket was interrupted by KILL QUERY or a time limit of the session".to_owned()),
+        Box::new(
+            "the wait for a ticket was interrupted by KILL QUERY or a time limit of the session"
+                .to_owned(),
+        ),
     )
 }
 
@@ -211,10 +220,7 @@ fn find(conn: &mut MysqlConnection, semaphore_id: i64) -> QueryResult<Option<Sem
 }
 
 /// What the head of the queue does.
-fn acquire_as_head(
-    conn: &mut MysqlConnection,
-    wait: &Wait<'_>,
-) -> QueryResult<Option<Vec<i64>>> {
+fn acquire_as_head(conn: &mut MysqlConnection, wait: &Wait<'_>) -> QueryResult<Option<Vec<i64>>> {
     let became_head = Instant::now();
     let needed = usize::try_from(wait.needed).unwrap_or(usize::MAX);
     let mut locked: Vec<Locked> = Vec::new();
@@ -238,10 +244,18 @@ fn acquire_as_head(
         let missing = needed - locked.len();
         let found = if !pause.is_zero() && rounds.slots().len() == missing {
             // Each of these tickets is needed, so that the head can wait for any of them.
-            sleep_on(conn, wait, rounds.slots()[0])?.into_iter().collect()
+            sleep_on(conn, wait, rounds.slots()[0])?
+                .into_iter()
+                .collect()
         } else {
             let seconds = pause.as_secs_f64();
-            search::lock(conn, wait.semaphore_id, rounds.next_chunk(), missing, seconds)?
+            search::lock(
+                conn,
+                wait.semaphore_id,
+                rounds.next_chunk(),
+                missing,
+                seconds,
+            )?
         };
         rounds.remove(&found);
         locked.extend(found);
@@ -268,11 +282,7 @@ fn acquire_as_head(
 }
 
 /// Sleeps on the row lock of the ticket in this slot. Returns it as soon as the server grants the lock.
-fn sleep_on(
-    conn: &mut MysqlConnection,
-    wait: &Wait<'_>,
-    slot: i32,
-) -> QueryResult<Option<Locked>> {
+fn sleep_on(conn: &mut MysqlConnection, wait: &Wait<'_>, slot: i32) -> QueryResult<Option<Locked>> {
     let limit = wait.remaining().clamp(SHORTEST_PAUSE, LONG_SLEEP);
     let ms = limit.as_nanos().div_ceil(1_000_000);
     let began = Instant::now();
@@ -300,9 +310,8 @@ fn sleep_on(
 
 fn leave(conn: &mut MysqlConnection, wait: &Wait<'_>) {
     let (number, semaphore_id) = (wait.number, wait.semaphore_id);
-    let left = retry(|| {
-        Leave::new(number, number, number, semaphore_id, semaphore_id).execute(conn)
-    });
+    let left =
+        retry(|| Leave::new(number, number, number, semaphore_id, semaphore_id).execute(conn));
     if left.is_err() {
         mark_broken(conn);
     }

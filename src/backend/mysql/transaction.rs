@@ -68,7 +68,7 @@ statement! {
     "SELECT COUNT(*), COALESCE(@dbsemaphore_guard = CONNECTION_ID() /*M! AND @@in_transaction = 1 */, FALSE) FROM ( \
          SELECT t.id FROM JSON_TABLE(?, '$[*]' COLUMNS (id bigint PATH '$')) AS c \
          STRAIGHT_JOIN dbsemaphore_ticket AS t ON t.id = c.id \
-         FOR UPDATE SKIP LOCKED) AS held"
+         FOR UPDATE /*!80000 OF t */ SKIP LOCKED) AS held"
 }
 
 /// Begins the transaction of a guard, or a savepoint in the transaction of `begin_test_transaction`.

@@ -75,8 +75,9 @@ pub(crate) trait Backend {
     /// Begins the transaction of a guard. Fails if the connection is inside a transaction.
     fn begin_guard(&mut self) -> Result<()>;
 
-    /// Ends the transaction of a guard, and releases its tickets. Fails if that had ended before.
-    fn finish_guard(&mut self, ticket_ids: &[i64]) -> QueryResult<()>;
+    /// Ends the transaction of a guard, and releases its tickets. Fails if that had ended before. `is_plain`: the request had no
+    /// label, and has not waited.
+    fn finish_guard(&mut self, ticket_ids: &[i64], is_plain: bool) -> QueryResult<()>;
 
     /// Ends the transaction of a guard whose wait failed, and makes sure that it has left the queue.
     fn abort_guard(&mut self);
@@ -107,7 +108,7 @@ pub(crate) trait Backend {
 
     /// Whether the transaction of a guard still holds its tickets. If the next check comes within a time, the server may end
     /// the session after that time.
-    fn is_held(&mut self, next_within: Option<Duration>) -> QueryResult<bool>;
+    fn is_held(&mut self, ticket_ids: &[i64], next_within: Option<Duration>) -> QueryResult<bool>;
 
     /// Creates a semaphore unless it exists. Returns whether it did.
     fn ensure(&mut self, name: &str, size: i32) -> Result<bool>;

@@ -38,7 +38,7 @@ statement! {
          STRAIGHT_JOIN JSON_TABLE(?, '$[*]' COLUMNS (number bigint PATH '$')) AS r \
          STRAIGHT_JOIN dbsemaphore_ticket AS t FORCE INDEX (dbsemaphore_ticket_slot) \
              ON t.semaphore_id = s.id AND t.slot = r.number % s.slot_bound \
-         LIMIT 1 FOR UPDATE SKIP LOCKED",
+         LIMIT 1 FOR UPDATE /*!80000 OF t */ SKIP LOCKED",
         sign = Lock::Holder.name("t.id"),
         no_overtaking = Lock::NoOvertaking.name("o.id"),
     )

@@ -10,7 +10,7 @@ use crate::{
     Result,
     backend::{SizeChange, transaction::in_read_scope},
     cancel,
-    schema::mysql::dbsemaphore_semaphore as semaphore,
+    schema::mysql::{dbsemaphore_semaphore as semaphore, dbsemaphore_ticket as ticket},
 };
 use diesel::{
     prelude::*,
@@ -167,15 +167,17 @@ fn resize(conn: &mut MysqlConnection, semaphore: Semaphore, size: i32) -> Result
     } else {
         return Ok(false);
     }
-    // Tickets are the truth: the new numbers come from them.
-    sql_query(
-        "UPDATE dbsemaphore_semaphore AS s, ( \
-             SELECT COUNT(*) AS size, COALESCE(MAX(t.slot) + 1, 0) AS slot_bound \
-             FROM dbsemaphore_ticket AS t WHERE t.semaphore_id = ?) AS n \
-         SET s.size = n.size, s.slot_bound = n.slot_bound, s.resized_at = CURRENT_TIMESTAMP(6) WHERE s.id = ?",
-    )
-    .bind::<BigInt, _>(semaphore.id)
-    .bind::<BigInt, _>(semaphore.id)
-    .execute(conn)?;
+    let slots: Vec<i32> = ticket::table
+        .filter(ticket::semaphore_id.eq(semaphore.id))
+        .select(ticket::slot)
+        .load(conn)?;
+    let size = i32::try_from(slots.len()).unwrap_or(i32::MAX);
+    diesel::update(semaphore::table.find(semaphore.id))
+        .set((
+            semaphore::size.eq(size),
+            semaphore::slot_bound.eq(slots.iter().max().map_or(0, |last| last + 1)),
+            semaphore::resized_at.eq(diesel::dsl::now),
+        ))
+        .execute(conn)?;
     Ok(true)
 }

@@ -34,7 +34,7 @@ statement! {
      STRAIGHT_JOIN JSON_TABLE(?, '$[*]' COLUMNS (slot int PATH '$')) AS c \
      STRAIGHT_JOIN dbsemaphore_ticket AS t FORCE INDEX (dbsemaphore_ticket_slot) \
          ON t.semaphore_id = ? AND t.slot = c.slot \
-     LIMIT ? FOR UPDATE SKIP LOCKED"
+     LIMIT ? FOR UPDATE /*!80000 OF t */ SKIP LOCKED"
 }
 
 statement! {

@@ -3,7 +3,10 @@
 
 #[cfg(feature = "postgres")]
 mod postgres;
-#[cfg(feature = "postgres")]
+#[cfg(feature = "sqlite")]
+mod sqlite;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+#[cfg_attr(not(feature = "postgres"), allow(dead_code))]
 mod transaction;
 
 use crate::{BackendConnection, Error, Holder, Result, Ticket, Usage, Waiter};
@@ -16,6 +19,13 @@ pub(crate) enum Operation {
     Inspect,
     Manage,
     Migrate,
+}
+
+/// What a guard holds beside the transaction of its connection: nothing, but on SQLite.
+#[derive(Debug, Default)]
+pub(crate) struct Hold {
+    #[cfg(feature = "sqlite")]
+    pub(in crate::backend) files: sqlite::HeldFiles,
 }
 
 /// The parameters of a request to the server.
@@ -31,7 +41,7 @@ pub(crate) struct AcquireParams<'a> {
 
 /// What a backend answers to a request.
 #[derive(Debug, PartialEq, Eq)]
-#[cfg_attr(not(feature = "postgres"), allow(dead_code))]
+#[cfg_attr(not(any(feature = "postgres", feature = "sqlite")), allow(dead_code))]
 pub(crate) enum AcquireOutcome {
     Acquired {
         token: i64,
@@ -47,7 +57,7 @@ pub(crate) enum AcquireOutcome {
 }
 
 /// How `make` has changed a semaphore.
-#[cfg_attr(not(feature = "postgres"), allow(dead_code))]
+#[cfg_attr(not(any(feature = "postgres", feature = "sqlite")), allow(dead_code))]
 pub(crate) enum SizeChange {
     Created,
     Resized,
@@ -58,6 +68,12 @@ pub(crate) trait Backend {
     /// Whether Diesel counts an open transaction. Fails if the connection is marked as broken.
     fn is_in_transaction(&mut self) -> Result<bool>;
 
+    /// Whether an open transaction can hold tickets. Otherwise only a guard can, in its [`Hold`].
+    fn can_hold_in_transaction(&self) -> bool;
+
+    /// Begins the transaction of `sem::transaction`, while a guard holds the ticket.
+    fn begin_guarded_transaction(&mut self) -> Result<()>;
+
     /// Begins the transaction of a guard. Fails if the connection is inside a transaction.
     fn begin_guard(&mut self) -> Result<()>;
 
@@ -65,7 +81,7 @@ pub(crate) trait Backend {
     fn prepare_wait(&mut self) -> QueryResult<()>;
 
     /// Ends the transaction of a guard, and releases its tickets. Fails if that had ended before.
-    fn finish_guard(&mut self) -> QueryResult<()>;
+    fn finish_guard(&mut self, hold: &mut Hold) -> QueryResult<()>;
 
     /// Ends the transaction of a guard whose wait failed, and makes sure that it has left the queue.
     fn abort_guard(&mut self);
@@ -73,17 +89,22 @@ pub(crate) trait Backend {
     /// Marks the connection as broken, so that a pool closes it.
     fn mark_broken(&mut self);
 
-    /// Acquires tickets for the open transaction. Does not wait.
-    fn try_acquire(&mut self, params: AcquireParams<'_>) -> QueryResult<AcquireOutcome>;
+    /// Acquires tickets for the open transaction, or into `hold`. Does not wait.
+    fn try_acquire(
+        &mut self,
+        params: AcquireParams<'_>,
+        hold: &mut Hold,
+    ) -> Result<AcquireOutcome>;
 
-    /// Acquires tickets for the open transaction. Waits for up to `timeout_ms`, without limit if `None`. `cancel_wait` ends a
+    /// Acquires tickets for the open transaction, or into `hold`. Waits for up to `timeout_ms`, without limit if `None`. `cancel_wait` ends a
     /// wait by its number, `cancellation`. After an error, call `abort_guard`, or call this inside `wait_in_transaction`.
     fn acquire(
         &mut self,
         params: AcquireParams<'_>,
         timeout_ms: Option<i64>,
         cancellation: u32,
-    ) -> QueryResult<AcquireOutcome>;
+        hold: &mut Hold,
+    ) -> Result<AcquireOutcome>;
 
     /// Calls `wait` in the caller's transaction, which a failure leaves as it was.
     fn wait_in_transaction(
@@ -94,8 +115,8 @@ pub(crate) trait Backend {
     /// Cancels the waits with this number. Returns whether there was one.
     fn cancel_wait(&mut self, cancellation: u32) -> QueryResult<bool>;
 
-    /// Whether the transaction of a guard still holds its tickets.
-    fn is_held(&mut self) -> QueryResult<bool>;
+    /// Whether a guard still holds its tickets.
+    fn is_held(&mut self, hold: &Hold) -> QueryResult<bool>;
 
     /// Creates a semaphore unless it exists. Returns whether it did.
     fn ensure(&mut self, name: &str, size: i32) -> Result<bool>;
@@ -136,6 +157,8 @@ impl<'a> BackendConnection<'a> {
         match self {
             #[cfg(feature = "postgres")]
             Self::Postgres(conn) => conn,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(conn) => conn,
             Self::__Never(never) => match *never {},
         }
     }

@@ -42,9 +42,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
         let (false, Some(conn)) = (self.lost, &mut self.conn) else {
             return Err(None);
         };
-        // To lock a ticket, the transaction needed a number. Nobody else can end this transaction and begin another
-        // one with a number.
-        let held = conn.backend().into_backend().is_held();
+        let held = conn.backend().into_backend().is_held(&self.hold);
         self.lost = !matches!(&held, Ok(true));
         if self.lost { Err(held.err()) } else { Ok(()) }
     }

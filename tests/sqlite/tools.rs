@@ -6,7 +6,7 @@ use diesel::{
     r2d2::{ConnectionManager, Pool},
 };
 use diesel_dbsemaphore as sem;
-use std::{fs, path::PathBuf};
+use std::{env, fs, ops::Range, path::PathBuf, time::UNIX_EPOCH};
 use tempfile::TempDir;
 
 pub(crate) struct Database {
@@ -60,5 +60,44 @@ impl Database {
             return Vec::new();
         };
         entries.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect()
+    }
+}
+
+/// A number from the environment.
+pub(crate) fn environment(name: &str, default: u64) -> u64 {
+    env::var(name).map_or(default, |number| number.parse().unwrap())
+}
+
+/// The system's clock in microseconds.
+pub(crate) fn now_us() -> i64 {
+    i64::try_from(UNIX_EPOCH.elapsed().unwrap().as_micros()).unwrap()
+}
+
+/// Numbers that depend on the seed alone.
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// By the splitmix64 algorithm.
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub(crate) fn within(&mut self, range: Range<u64>) -> u64 {
+        range.start + self.next() % (range.end - range.start)
+    }
+
+    pub(crate) fn index(&mut self, count: usize) -> usize {
+        usize::try_from(self.within(0..count as u64)).unwrap()
+    }
+
+    pub(crate) fn one_in(&mut self, count: u64) -> bool {
+        self.within(0..count) == 0
     }
 }

@@ -2,8 +2,9 @@
 
 .PHONY: setup demo web test test-pooler test-hostile faults sabotages bench bench-peers bench-memory chart test-all package msrv minimal-versions checks api semver lint ci
 
-# PG=18 fetches that version.
-SERVER = $(if $(PG),DBSEMAPHORE_TEST_POSTGRES=$$(scripts/fetch-postgres $(PG)))
+# PG=18, MYSQL=mysql or MYSQL=mariadb-11.8 fetch that server.
+SERVER = $(if $(PG),DBSEMAPHORE_TEST_POSTGRES=$$(scripts/fetch-postgres $(PG))) \
+	$(if $(MYSQL),DBSEMAPHORE_TEST_MYSQL=$$(scripts/fetch-mysql $(MYSQL)))
 
 # Shows ten processes on three tickets, live. ARGS="--help" lists the options.
 demo: setup
@@ -12,8 +13,8 @@ demo: setup
 # Runs a small web application until Ctrl-C: open the address that it prints. LISTEN=127.0.0.1:0 takes any available port.
 web: setup
 	@cargo build --quiet --package web $(ARGS)
-	@$(SERVER) cargo run --quiet --package stand -- \
-		sh -c 'DATABASE_URL=$$DBSEMAPHORE_TEST_URL exec cargo run --quiet --package web $(ARGS)'
+	@$(SERVER) cargo run --quiet --package stand -- --url postgres DATABASE_URL \
+		cargo run --quiet --package web $(ARGS)
 
 # Runs all tests, on a private server that ends with them, or on the server of DBSEMAPHORE_TEST_URL.
 test: setup

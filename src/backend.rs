@@ -1,16 +1,21 @@
 //! What differs between databases. All that is policy (deadlines, events, the life of a guard, watching) is written once, above
 //! this trait.
 
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod hint;
+#[cfg(feature = "mysql")]
+mod mysql;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
 #[cfg_attr(not(feature = "postgres"), allow(dead_code))]
 mod transaction;
 
 use crate::{BackendConnection, Error, Holder, Result, Ticket, Usage, Waiter};
 use diesel::result::QueryResult;
+use std::time::Duration;
 
 /// What failed, by the rights that it needs.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -30,18 +35,30 @@ pub(crate) struct Hold {
 
 /// The parameters of a request to the server.
 #[derive(Clone, Copy)]
-#[cfg_attr(not(feature = "postgres"), allow(dead_code))]
+#[cfg_attr(not(any(feature = "postgres", feature = "mysql")), allow(dead_code))]
 pub(crate) struct AcquireParams<'a> {
     pub(crate) semaphore: &'a str,
     pub(crate) tickets: i32,
     /// In seconds. None for the caller's transaction, whose settings remain as they are.
     pub(crate) host_timeout: Option<i32>,
     pub(crate) label: Option<&'a str>,
+    /// After a refusal, `acquire` follows.
+    pub(crate) may_wait: bool,
+}
+
+#[cfg_attr(not(feature = "mysql"), allow(dead_code))]
+impl AcquireParams<'_> {
+    pub(crate) fn is_guard(&self) -> bool {
+        self.host_timeout.is_some()
+    }
 }
 
 /// What a backend answers to a request.
 #[derive(Debug, PartialEq, Eq)]
-#[cfg_attr(not(any(feature = "postgres", feature = "sqlite")), allow(dead_code))]
+#[cfg_attr(
+    not(any(feature = "postgres", feature = "mysql", feature = "sqlite")),
+    allow(dead_code)
+)]
 pub(crate) enum AcquireOutcome {
     Acquired {
         token: i64,
@@ -57,7 +74,10 @@ pub(crate) enum AcquireOutcome {
 }
 
 /// How `make` has changed a semaphore.
-#[cfg_attr(not(any(feature = "postgres", feature = "sqlite")), allow(dead_code))]
+#[cfg_attr(
+    not(any(feature = "postgres", feature = "mysql", feature = "sqlite")),
+    allow(dead_code)
+)]
 pub(crate) enum SizeChange {
     Created,
     Resized,
@@ -81,7 +101,7 @@ pub(crate) trait Backend {
     fn prepare_wait(&mut self) -> QueryResult<()>;
 
     /// Ends the transaction of a guard, and releases its tickets. Fails if that had ended before.
-    fn finish_guard(&mut self, hold: &mut Hold) -> QueryResult<()>;
+    fn finish_guard(&mut self, ticket_ids: &[i64], hold: &mut Hold) -> QueryResult<()>;
 
     /// Ends the transaction of a guard whose wait failed, and makes sure that it has left the queue.
     fn abort_guard(&mut self);
@@ -90,11 +110,8 @@ pub(crate) trait Backend {
     fn mark_broken(&mut self);
 
     /// Acquires tickets for the open transaction, or into `hold`. Does not wait.
-    fn try_acquire(
-        &mut self,
-        params: AcquireParams<'_>,
-        hold: &mut Hold,
-    ) -> Result<AcquireOutcome>;
+    fn try_acquire(&mut self, params: AcquireParams<'_>, hold: &mut Hold)
+    -> Result<AcquireOutcome>;
 
     /// Acquires tickets for the open transaction, or into `hold`. Waits for up to `timeout_ms`, without limit if `None`. `cancel_wait` ends a
     /// wait by its number, `cancellation`. After an error, call `abort_guard`, or call this inside `wait_in_transaction`.
@@ -115,8 +132,9 @@ pub(crate) trait Backend {
     /// Cancels the waits with this number. Returns whether there was one.
     fn cancel_wait(&mut self, cancellation: u32) -> QueryResult<bool>;
 
-    /// Whether a guard still holds its tickets.
-    fn is_held(&mut self, hold: &Hold) -> QueryResult<bool>;
+    /// Whether a guard still holds its tickets. If the next check comes within a time, the server may end the session after that
+    /// time.
+    fn is_held(&mut self, next_within: Option<Duration>, hold: &Hold) -> QueryResult<bool>;
 
     /// Creates a semaphore unless it exists. Returns whether it did.
     fn ensure(&mut self, name: &str, size: i32) -> Result<bool>;
@@ -159,6 +177,8 @@ impl<'a> BackendConnection<'a> {
             Self::Postgres(conn) => conn,
             #[cfg(feature = "sqlite")]
             Self::Sqlite(conn) => conn,
+            #[cfg(feature = "mysql")]
+            Self::Mysql(conn) => conn,
             Self::__Never(never) => match *never {},
         }
     }

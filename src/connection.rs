@@ -1,3 +1,5 @@
+#[cfg(feature = "mysql")]
+use diesel::MysqlConnection;
 #[cfg(feature = "postgres")]
 use diesel::PgConnection;
 #[cfg(feature = "sqlite")]
@@ -8,9 +10,9 @@ use std::{convert::Infallible, fmt};
 
 /// A connection of a database that this crate supports.
 ///
-/// Implemented for [`PgConnection`](diesel::PgConnection) (feature `postgres`), for `SqliteConnection` (feature `sqlite`),
-/// for `&mut C`, for `Box<C>` and, with the feature `r2d2`, for pooled connections of each manager whose connections
-/// implement it.
+/// Implemented for [`PgConnection`](diesel::PgConnection) (feature `postgres`), for `MysqlConnection` (feature `mysql`: MySQL
+/// and MariaDB), for `SqliteConnection` (feature `sqlite`), for `&mut C`, for `Box<C>` and, with the feature `r2d2`, for
+/// pooled connections of each manager whose connections implement it.
 ///
 /// Implement it for a type of your own that has a connection inside, such as an enum with Diesel's `MultiConnection`:
 /// then all functions of this crate accept it. For use with a pool that is not r2d2's, the implementation has to
@@ -92,6 +94,9 @@ pub enum BackendConnection<'a> {
     /// A connection to SQLite.
     #[cfg(feature = "sqlite")]
     Sqlite(&'a mut SqliteConnection),
+    /// A connection to MySQL or MariaDB.
+    #[cfg(feature = "mysql")]
+    Mysql(&'a mut MysqlConnection),
     #[doc(hidden)]
     __Never(&'a mut Infallible),
 }
@@ -103,6 +108,8 @@ impl fmt::Debug for BackendConnection<'_> {
             Self::Postgres(_) => f.write_str("Postgres"),
             #[cfg(feature = "sqlite")]
             Self::Sqlite(_) => f.write_str("Sqlite"),
+            #[cfg(feature = "mysql")]
+            Self::Mysql(_) => f.write_str("Mysql"),
             Self::__Never(never) => match **never {},
         }
     }
@@ -125,6 +132,16 @@ impl TicketConnection for SqliteConnection {
         BackendConnection::Sqlite(self)
     }
 }
+
+#[cfg(feature = "mysql")]
+impl TicketConnection for MysqlConnection {
+    fn backend(&mut self) -> BackendConnection<'_> {
+        BackendConnection::Mysql(self)
+    }
+}
+
+#[cfg(feature = "mysql")]
+impl TransactionConnection for MysqlConnection {}
 
 impl<C: TicketConnection + ?Sized> TicketConnection for &mut C {
     fn backend(&mut self) -> BackendConnection<'_> {

@@ -130,7 +130,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
             }
             Ok(None) => {
                 backend
-                    .finish_guard(&mut hold)
+                    .finish_guard(&[], &mut hold)
                     .map_err(|error| backend.classify(error.into(), Operation::Acquire))?;
                 events::log_acquire_outcome(&request, deadline, None);
                 Ok(None)
@@ -138,7 +138,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
             Err(error) => {
                 if deadline.is_some() {
                     backend.abort_guard();
-                } else if let Err(error) = backend.finish_guard(&mut hold) {
+                } else if let Err(error) = backend.finish_guard(&[], &mut hold) {
                     log::debug!("rollback after a failed acquire: {error}");
                 }
                 Err(backend.classify(error, Operation::Acquire))
@@ -226,7 +226,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
         let ended = conn
             .backend()
             .into_backend()
-            .finish_guard(&mut self.hold);
+            .finish_guard(self.ticket.ids(), &mut self.hold);
         match &ended {
             _ if self.lost => {}
             Ok(()) => {

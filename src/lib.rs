@@ -111,16 +111,15 @@ mod pool;
 #[cfg(feature = "r2d2")]
 mod pooled_ticket;
 mod request;
-#[cfg(feature = "postgres")]
-#[allow(missing_docs)]
+#[cfg(any(feature = "postgres", feature = "mysql"))]
 pub mod schema;
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "mysql"))]
 mod semaphore;
 mod ticket;
 mod wait;
 mod watch;
 
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "mysql"))]
 pub use crate::semaphore::Semaphore;
 pub use crate::{
     acquire::{acquire, require, transaction},

@@ -218,6 +218,10 @@ impl<'a> Request<'a> {
         self.wait_limit
     }
 
+    pub(crate) fn may_wait(&self) -> bool {
+        !matches!(self.wait_limit, WaitLimit::AtMost(Duration::ZERO))
+    }
+
     pub(crate) fn semaphore(&self) -> &'a str {
         self.semaphore
     }

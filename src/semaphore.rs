@@ -1,4 +1,7 @@
+#[cfg(feature = "postgres")]
 use crate::schema::dbsemaphore::semaphore;
+#[cfg(feature = "mysql")]
+use crate::schema::mysql::dbsemaphore_semaphore;
 use diesel::prelude::*;
 
 /// A row of the table of semaphores, for applications that join on it. The rows of its tickets are in
@@ -19,12 +22,34 @@ use diesel::prelude::*;
 /// assert_eq!(row.name, "reports");
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Identifiable, Queryable, Selectable)]
-#[diesel(table_name = semaphore, check_for_backend(diesel::pg::Pg))]
+///
+/// On MySQL and MariaDB, the tables are `dbsemaphore_semaphore` and `dbsemaphore_ticket` in `schema::mysql`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Queryable)]
+#[cfg_attr(feature = "postgres", derive(Identifiable), diesel(table_name = semaphore))]
 #[non_exhaustive]
 pub struct Semaphore {
     /// The id, to which `ticket.semaphore_id` refers.
     pub id: i64,
     /// The name.
     pub name: String,
+}
+
+// Written by hand, because the derive supports one table.
+
+#[cfg(feature = "postgres")]
+impl Selectable<diesel::pg::Pg> for Semaphore {
+    type SelectExpression = (semaphore::id, semaphore::name);
+
+    fn construct_selection() -> Self::SelectExpression {
+        (semaphore::id, semaphore::name)
+    }
+}
+
+#[cfg(feature = "mysql")]
+impl Selectable<diesel::mysql::Mysql> for Semaphore {
+    type SelectExpression = (dbsemaphore_semaphore::id, dbsemaphore_semaphore::name);
+
+    fn construct_selection() -> Self::SelectExpression {
+        (dbsemaphore_semaphore::id, dbsemaphore_semaphore::name)
+    }
 }

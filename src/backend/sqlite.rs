@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{Error, Holder, Result, Ticket, Usage, Waiter};
 use diesel::{SqliteConnection, result::QueryResult};
+use std::time::Duration;
 
 impl Backend for SqliteConnection {
     fn is_in_transaction(&mut self) -> Result<bool> {
@@ -53,7 +54,7 @@ impl Backend for SqliteConnection {
         Ok(())
     }
 
-    fn finish_guard(&mut self, hold: &mut Hold) -> QueryResult<()> {
+    fn finish_guard(&mut self, _: &[i64], hold: &mut Hold) -> QueryResult<()> {
         hold.files.release()
     }
 
@@ -93,7 +94,7 @@ impl Backend for SqliteConnection {
         Ok(waits::cancel(cancellation))
     }
 
-    fn is_held(&mut self, hold: &Hold) -> QueryResult<bool> {
+    fn is_held(&mut self, _: Option<Duration>, hold: &Hold) -> QueryResult<bool> {
         hold.files.check().map(|()| true)
     }
 

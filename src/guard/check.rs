@@ -2,6 +2,7 @@
 
 use super::SemaphoreTicket;
 use crate::{Result, TicketConnection, events};
+use std::time::Duration;
 
 impl<C: TicketConnection> SemaphoreTicket<C> {
     /// Checks whether the ticket is still held. Takes one round trip, which may block as long as the network does.
@@ -29,7 +30,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
     /// ```
     pub fn check(&mut self) -> Result<()> {
         let known = self.lost;
-        self.check_quietly().map_err(|cause| {
+        self.check_quietly(None).map_err(|cause| {
             if !known {
                 events::log_lost(&self.ticket, self.since, cause.as_ref());
             }
@@ -37,12 +38,18 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
         })
     }
 
-    /// Checks as [`check`](Self::check) does, without an event.
-    pub(crate) fn check_quietly(&mut self) -> Result<(), Option<diesel::result::Error>> {
+    /// Checks as [`check`](Self::check) does, without an event. `next_within`: see `Backend::is_held`.
+    pub(crate) fn check_quietly(
+        &mut self,
+        next_within: Option<Duration>,
+    ) -> Result<(), Option<diesel::result::Error>> {
         let (false, Some(conn)) = (self.lost, &mut self.conn) else {
             return Err(None);
         };
-        let held = conn.backend().into_backend().is_held(&self.hold);
+        let held = conn
+            .backend()
+            .into_backend()
+            .is_held(next_within, &self.hold);
         self.lost = !matches!(&held, Ok(true));
         if self.lost { Err(held.err()) } else { Ok(()) }
     }

@@ -22,6 +22,7 @@ impl<'a> Request<'a> {
             tickets: limits::check_tickets(self.semaphore, self.tickets)?,
             host_timeout: None,
             label: self.label,
+            may_wait: self.may_wait(),
         })
     }
 

@@ -140,7 +140,7 @@ impl<C: TicketConnection> Watch<C> {
             drop(state);
             let sent = Instant::now();
             due = sent.checked_add(interval);
-            let checked = guard.check_quietly();
+            let checked = guard.check_quietly(Some(self.limit));
             state = self.lock();
             match checked {
                 Ok(()) => {

@@ -180,7 +180,7 @@ fn the_schema_in_rust_is_what_the_tool_prints() {
     let printed = diesel(root, &database_with(0), "print-schema");
     assert_eq!(
         printed,
-        fs::read_to_string(root.join("src/schema.rs")).unwrap()
+        fs::read_to_string(root.join("src/schema/postgres.rs")).unwrap()
     );
 }
 

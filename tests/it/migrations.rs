@@ -225,7 +225,7 @@ fn running_and_reverting_wait_for_each_other() {
     }
 }
 
-/// `src/schema.rs` is what `diesel print-schema` writes. This finds what it doesn't know.
+/// `src/schema/postgres.rs` is what `diesel print-schema` writes. This finds what it doesn't know.
 #[test]
 fn the_schema_in_rust_is_that_of_the_database() {
     let database = database_with(1);

@@ -15,12 +15,20 @@ fn guard_acquires_and_releases() {
     let first = SemaphoreTicket::require(database.connect(), "x").unwrap();
     let second = SemaphoreTicket::require(database.connect(), "x").unwrap();
     assert_ne!(first.ticket().ids(), second.ticket().ids());
-    assert!(SemaphoreTicket::acquire(database.connect(), "x").unwrap().is_none());
+    assert!(
+        SemaphoreTicket::acquire(database.connect(), "x")
+            .unwrap()
+            .is_none()
+    );
     let mut conn = first.release().unwrap();
     let third = SemaphoreTicket::require(&mut conn, "x").unwrap();
     assert!(third.ticket().fencing_token() > second.ticket().fencing_token());
     drop((second, third));
-    assert!(SemaphoreTicket::acquire(conn, Request::new("x").tickets(2)).unwrap().is_some());
+    assert!(
+        SemaphoreTicket::acquire(conn, Request::new("x").tickets(2))
+            .unwrap()
+            .is_some()
+    );
 }
 
 #[test]
@@ -28,12 +36,23 @@ fn several_tickets_are_acquired_all_or_none() {
     let database = Database::with("x", 3);
     let mut one = SemaphoreTicket::require(database.connect(), "x").unwrap();
     let three = Request::new("x").tickets(3);
-    assert!(SemaphoreTicket::acquire(database.connect(), three).unwrap().is_none());
+    assert!(
+        SemaphoreTicket::acquire(database.connect(), three)
+            .unwrap()
+            .is_none()
+    );
     let two = SemaphoreTicket::require(database.connect(), three.tickets(2)).unwrap();
     assert_eq!(two.ticket().count(), 2);
     one.check().unwrap();
     let too_many = SemaphoreTicket::require(database.connect(), three.tickets(4));
-    assert!(matches!(too_many, Err(Error::InvalidTickets { tickets: 4, limit: 3, .. })));
+    assert!(matches!(
+        too_many,
+        Err(Error::InvalidTickets {
+            tickets: 4,
+            limit: 3,
+            ..
+        })
+    ));
 }
 
 #[test]
@@ -52,7 +71,11 @@ fn semaphores_are_created_resized_and_destroyed() {
     assert!(!sem::destroy(conn, "x").unwrap());
     let unknown = SemaphoreTicket::require(database.connect(), "x");
     assert!(matches!(unknown, Err(Error::UnknownSemaphore { .. })));
-    assert!(SemaphoreTicket::acquire(database.connect(), "y").unwrap().is_none());
+    assert!(
+        SemaphoreTicket::acquire(database.connect(), "y")
+            .unwrap()
+            .is_none()
+    );
 }
 
 #[test]
@@ -62,7 +85,11 @@ fn shrinking_deletes_available_tickets_first() {
     for _ in 0..20 {
         let held = SemaphoreTicket::require(database.connect(), "x").unwrap();
         sem::make(conn, "x", 1).unwrap();
-        assert!(SemaphoreTicket::acquire(database.connect(), "x").unwrap().is_none());
+        assert!(
+            SemaphoreTicket::acquire(database.connect(), "x")
+                .unwrap()
+                .is_none()
+        );
         sem::make(conn, "x", 3).unwrap();
         drop(held);
     }
@@ -74,7 +101,9 @@ fn with_ticket_waits() {
     let pool = &database.pool(2);
     let held = SemaphoreTicket::require(database.connect(), "x").unwrap();
     thread::scope(|scope| {
-        let request = Request::new("x").wait(Duration::from_secs(10)).label("second");
+        let request = Request::new("x")
+            .wait(Duration::from_secs(10))
+            .label("second");
         let waiter = scope.spawn(move || sem::with_ticket(pool, request, |_| Ok::<_, Error>(7)));
         while sem::usage_of(&mut database.connect(), "x").unwrap().waiting == 0 {
             thread::yield_now();
@@ -95,7 +124,11 @@ fn wait_ends_in_time() {
     let limit = Duration::from_millis(80);
     let began = Instant::now();
     let request = Request::new("x").wait(limit);
-    assert!(SemaphoreTicket::acquire(database.connect(), request).unwrap().is_none());
+    assert!(
+        SemaphoreTicket::acquire(database.connect(), request)
+            .unwrap()
+            .is_none()
+    );
     assert!(began.elapsed() >= limit, "{:?}", began.elapsed());
     assert!(began.elapsed() < limit * 5, "{:?}", began.elapsed());
 }
@@ -118,7 +151,9 @@ fn transaction_holds_a_ticket_until_its_end() {
         Err(Error::NotMigrated)
     });
     assert!(matches!(failed, Err(Error::NotMigrated)));
-    diesel::sql_query("INSERT INTO t VALUES (1)").execute(conn).unwrap();
+    diesel::sql_query("INSERT INTO t VALUES (1)")
+        .execute(conn)
+        .unwrap();
     drop(SemaphoreTicket::require(conn, "x").unwrap());
 }
 
@@ -138,7 +173,10 @@ fn holders_are_listed() {
     assert_eq!(sem::usage_of(conn, "x").unwrap().in_use, 2);
     drop(guard);
     assert_eq!(sem::holders(conn, "x").unwrap(), []);
-    assert!(matches!(sem::holders(conn, "y"), Err(Error::UnknownSemaphore { .. })));
+    assert!(matches!(
+        sem::holders(conn, "y"),
+        Err(Error::UnknownSemaphore { .. })
+    ));
 }
 
 #[test]
@@ -148,8 +186,14 @@ fn guard_in_a_transaction_is_an_error() {
     conn.transaction::<_, Error, _>(|conn| {
         let refused = SemaphoreTicket::acquire(&mut *conn, "x").map(drop);
         assert!(matches!(refused, Err(Error::AlreadyInTransaction)));
-        assert!(matches!(sem::make(conn, "x", 2), Err(Error::Unsupported { .. })));
-        assert!(matches!(sem::destroy(conn, "x"), Err(Error::Unsupported { .. })));
+        assert!(matches!(
+            sem::make(conn, "x", 2),
+            Err(Error::Unsupported { .. })
+        ));
+        assert!(matches!(
+            sem::destroy(conn, "x"),
+            Err(Error::Unsupported { .. })
+        ));
         assert!(sem::ensure(conn, "y", 2)?);
         Ok(())
     })
@@ -173,7 +217,10 @@ fn migrations_are_reverted_and_applied_again() {
     let database = Database::without_tables();
     let conn = &mut database.connect();
     assert!(matches!(sem::list(conn), Err(Error::NotMigrated)));
-    assert!(matches!(SemaphoreTicket::require(&mut *conn, "x"), Err(Error::NotMigrated)));
+    assert!(matches!(
+        SemaphoreTicket::require(&mut *conn, "x"),
+        Err(Error::NotMigrated)
+    ));
     sem::revert_migrations(conn).unwrap();
     let sql = sem::pending_sql(conn).unwrap();
     diesel::connection::SimpleConnection::batch_execute(conn, &sql).unwrap();

@@ -74,7 +74,10 @@ fn run(kind: Kind) {
         println!("VIOLATION {violation}");
     }
     assert_eq!(history.violations().len(), 0);
-    assert!(history.grants() > 20 * usize::try_from(seconds).unwrap(), "hardly any ticket was acquired");
+    assert!(
+        history.grants() > 20 * usize::try_from(seconds).unwrap(),
+        "hardly any ticket was acquired"
+    );
     check_leaks(&database);
 }
 
@@ -119,7 +122,10 @@ fn resize(database: &Database, is_over: &AtomicBool, mut dice: Dice) -> Vec<Size
         let size = u32::try_from(dice.within(1..5)).unwrap();
         let began = now_us();
         sem::make(conn, "x", size).unwrap();
-        sizes.push(Size { during: began..now_us(), size });
+        sizes.push(Size {
+            during: began..now_us(),
+            size,
+        });
         thread::sleep(Duration::from_millis(dice.within(0..20)));
     }
     sizes
@@ -131,7 +137,10 @@ fn delete(database: &Database, is_over: &AtomicBool, mut dice: Dice) -> Vec<Size
     let change = |sizes: &mut Vec<Size>, size: u32, change: &mut dyn FnMut()| {
         let began = now_us();
         change();
-        sizes.push(Size { during: began..now_us(), size });
+        sizes.push(Size {
+            during: began..now_us(),
+            size,
+        });
     };
     while !is_over.load(SeqCst) {
         if dice.one_in(4) {
@@ -154,7 +163,10 @@ fn observe(database: &Database, is_over: &AtomicBool) -> Vec<Snapshot> {
         let began = now_us();
         let waiters = sem::waiters(conn, "x").unwrap();
         let during: Range<i64> = began..now_us();
-        let pids: Vec<i32> = waiters.iter().filter_map(|waiter| waiter.session.pid).collect();
+        let pids: Vec<i32> = waiters
+            .iter()
+            .filter_map(|waiter| waiter.session.pid)
+            .collect();
         if !pids.is_empty() {
             snapshots.push(Snapshot { during, pids });
         }

@@ -22,8 +22,13 @@ impl Database {
     }
 
     pub(crate) fn without_tables() -> Self {
-        let database = Self { folder: tempfile::tempdir().unwrap() };
-        database.connect().batch_execute("PRAGMA journal_mode = WAL").unwrap();
+        let database = Self {
+            folder: tempfile::tempdir().unwrap(),
+        };
+        database
+            .connect()
+            .batch_execute("PRAGMA journal_mode = WAL")
+            .unwrap();
         database
     }
 
@@ -46,7 +51,10 @@ impl Database {
     }
 
     pub(crate) fn pool(&self, size: u32) -> Pool<ConnectionManager<SqliteConnection>> {
-        Pool::builder().max_size(size).build(ConnectionManager::new(self.url())).unwrap()
+        Pool::builder()
+            .max_size(size)
+            .build(ConnectionManager::new(self.url()))
+            .unwrap()
     }
 
     /// The folder of the lock files.
@@ -59,7 +67,17 @@ impl Database {
         let Ok(entries) = fs::read_dir(self.lock_folder().join("1/queue")) else {
             return Vec::new();
         };
-        entries.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect()
+        entries
+            .map(|entry| {
+                entry
+                    .unwrap()
+                    .file_name()
+                    .to_str()
+                    .unwrap()
+                    .parse()
+                    .unwrap()
+            })
+            .collect()
     }
 }
 

@@ -4,13 +4,15 @@
 //! Diesel knows, on names in a message, which are not translated, and on further queries to the server.
 
 use super::server;
-use crate::{Error, backend::Operation};
+use crate::{
+    Error,
+    backend::{Operation, hint::with_hint},
+};
 use diesel::{
     PgConnection,
     connection::SimpleConnection,
-    result::{DatabaseErrorInformation, DatabaseErrorKind, Error as DieselError},
+    result::{DatabaseErrorKind, Error as DieselError},
 };
-use std::fmt;
 
 const NEEDS_PRIMARY: &str =
     "tickets are row locks, which need a READ WRITE transaction on the primary server";
@@ -107,8 +109,8 @@ fn hinted(error: Error, other: impl FnOnce(&str) -> Option<String>) -> Error {
         DatabaseErrorKind::Unknown => other(raised.message()),
         _ => None,
     };
-    let raised: Box<dyn DatabaseErrorInformation + Send + Sync> = match hint {
-        Some(hint) => Box::new(ErrorWithHint { raised, hint }),
+    let raised = match hint {
+        Some(hint) => with_hint(raised, hint),
         None => raised,
     };
     Error::Database(DieselError::DatabaseError(kind, raised))
@@ -118,39 +120,4 @@ fn hinted(error: Error, other: impl FnOnce(&str) -> Option<String>) -> Error {
 fn names_ours(message: &str) -> bool {
     let mut words = message.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
     words.any(|word| ["dbsemaphore", "semaphore", "ticket"].contains(&word))
-}
-
-struct ErrorWithHint {
-    raised: Box<dyn DatabaseErrorInformation + Send + Sync>,
-    hint: String,
-}
-
-impl DatabaseErrorInformation for ErrorWithHint {
-    fn message(&self) -> &str {
-        self.raised.message()
-    }
-    fn details(&self) -> Option<&str> {
-        self.raised.details()
-    }
-    fn hint(&self) -> Option<&str> {
-        Some(&self.hint)
-    }
-    fn table_name(&self) -> Option<&str> {
-        self.raised.table_name()
-    }
-    fn column_name(&self) -> Option<&str> {
-        self.raised.column_name()
-    }
-    fn constraint_name(&self) -> Option<&str> {
-        self.raised.constraint_name()
-    }
-    fn statement_position(&self) -> Option<i32> {
-        self.raised.statement_position()
-    }
-}
-
-impl fmt::Debug for ErrorWithHint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self.message(), f)
-    }
 }

@@ -32,8 +32,14 @@ impl HeldFiles {
     /// Fails if others can acquire these tickets.
     pub(super) fn check(&self) -> QueryResult<()> {
         for file in &self.files {
-            if !file.is_in_place().map_err(|error| failure(error.to_string()))? {
-                return Err(failure(format!("{} was deleted or replaced", file.path().display())));
+            if !file
+                .is_in_place()
+                .map_err(|error| failure(error.to_string()))?
+            {
+                return Err(failure(format!(
+                    "{} was deleted or replaced",
+                    file.path().display()
+                )));
             }
         }
         match &self.held {
@@ -199,7 +205,10 @@ fn look(
         }
     }
     locked.sort_by_key(|(slot, _)| *slot);
-    let tickets = locked.iter().map(|(slot, _)| semaphore.ticket_id(*slot)).collect();
+    let tickets = locked
+        .iter()
+        .map(|(slot, _)| semaphore.ticket_id(*slot))
+        .collect();
     let files = locked.into_iter().map(|(_, file)| file).collect();
     let token = write_records(&files, params.label)?;
     held.files = files;

@@ -14,7 +14,10 @@ use crate::{Error, Result};
 use diesel::SqliteConnection;
 use std::{
     fs::{self, File, Metadata},
-    io::{self, ErrorKind::{AlreadyExists, NotFound}},
+    io::{
+        self,
+        ErrorKind::{AlreadyExists, NotFound},
+    },
     path::{Path, PathBuf},
 };
 
@@ -35,9 +38,15 @@ pub(super) struct Folder {
 impl Database {
     pub(super) fn of(conn: &mut SqliteConnection) -> Result<Self> {
         let path = busy::retry(|| tables::database_path(conn))?;
-        let unsupported = |reason: &str| Err(Error::Unsupported { reason: reason.to_owned() });
+        let unsupported = |reason: &str| {
+            Err(Error::Unsupported {
+                reason: reason.to_owned(),
+            })
+        };
         let Some(path) = path else {
-            return unsupported("tickets are files beside the database, and this database is temporary or in memory");
+            return unsupported(
+                "tickets are files beside the database, and this database is temporary or in memory",
+            );
         };
         match fs::metadata(&path) {
             Ok(metadata) if links(&metadata) > 1 => unsupported(&format!(
@@ -81,8 +90,12 @@ impl Database {
             mode |= (mode & 0o444) >> 2;
         }
         let file = fs::metadata(path)?;
-        for (owner, group) in [(None, Some(self.metadata.gid())), (Some(self.metadata.uid()), None)] {
-            let differs = owner.is_some_and(|owner| owner != file.uid()) || group.is_some_and(|group| group != file.gid());
+        for (owner, group) in [
+            (None, Some(self.metadata.gid())),
+            (Some(self.metadata.uid()), None),
+        ] {
+            let differs = owner.is_some_and(|owner| owner != file.uid())
+                || group.is_some_and(|group| group != file.gid());
             if differs {
                 // Only root may change the owner, and only members of the group the group.
                 let _ = chown(path, owner, group);
@@ -143,7 +156,10 @@ impl Folder {
     /// `None` if somebody has locked it.
     pub(super) fn try_lock(&self, path: PathBuf) -> Result<Option<LockFile>> {
         let file = self.open(&path);
-        named(&path.clone(), file.and_then(|file| LockFile::try_lock(file, path)))
+        named(
+            &path.clone(),
+            file.and_then(|file| LockFile::try_lock(file, path)),
+        )
     }
 
     /// Waits for the lock.
@@ -177,7 +193,10 @@ impl Folder {
     pub(super) fn delete(&self) {
         match fs::remove_dir_all(&self.path) {
             Err(error) if error.kind() != NotFound => {
-                log::debug!("lock files of a destroyed semaphore: {}: {error}", self.path.display());
+                log::debug!(
+                    "lock files of a destroyed semaphore: {}: {error}",
+                    self.path.display()
+                );
             }
             _ => {}
         }

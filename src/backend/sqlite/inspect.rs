@@ -38,7 +38,9 @@ pub(super) fn waiters(conn: &mut SqliteConnection, name: &str) -> Result<Option<
         let record = named(folder.path(), Record::read(&file))?;
         waiters.push(Waiter {
             position,
-            tickets: record.as_ref().and_then(|record| u32::try_from(record.number).ok()),
+            tickets: record
+                .as_ref()
+                .and_then(|record| u32::try_from(record.number).ok()),
             waited: record.as_ref().and_then(Record::age),
             session: record.map(session).unwrap_or_default(),
         });
@@ -50,7 +52,10 @@ pub(super) fn waiters(conn: &mut SqliteConnection, name: &str) -> Result<Option<
 pub(super) fn usage(conn: &mut SqliteConnection, name: Option<&str>) -> Result<Vec<Usage>> {
     let names = match name {
         Some(name) => vec![name.to_owned()],
-        None => tables::sizes(conn)?.into_iter().map(|(name, _)| name).collect(),
+        None => tables::sizes(conn)?
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect(),
     };
     let mut usage = Vec::new();
     for name in names {
@@ -86,7 +91,9 @@ fn held_tickets(semaphore: &Semaphore, folder: &Folder) -> Result<Vec<(u32, Reco
     let mut held = Vec::new();
     for entry in entries {
         let name = named(path, entry)?.file_name();
-        let slot = name.to_str().and_then(|name| name.strip_prefix('t')?.parse().ok());
+        let slot = name
+            .to_str()
+            .and_then(|name| name.strip_prefix('t')?.parse().ok());
         let Some(slot) = slot.filter(|slot| semaphore.slots.contains(*slot)) else {
             continue;
         };

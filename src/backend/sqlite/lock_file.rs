@@ -101,7 +101,10 @@ fn restart<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
 
 /// What tells a file from its successor with the same path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FileId(#[cfg(unix)] (u64, u64), #[cfg(not(unix))] Option<std::time::SystemTime>);
+pub(super) struct FileId(
+    #[cfg(unix)] (u64, u64),
+    #[cfg(not(unix))] Option<std::time::SystemTime>,
+);
 
 impl FileId {
     #[cfg(unix)]

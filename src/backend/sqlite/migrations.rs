@@ -53,7 +53,9 @@ pub(super) fn revert(conn: &mut SqliteConnection) -> Result<()> {
             manage::destroy(conn, &name)?;
         }
         let reverted = in_write_transaction(conn, |conn| {
-            let semaphores: i64 = tables::dbsemaphore_semaphore::table.count().get_result(conn)?;
+            let semaphores: i64 = tables::dbsemaphore_semaphore::table
+                .count()
+                .get_result(conn)?;
             if semaphores > 0 {
                 return Ok(false);
             }
@@ -106,6 +108,8 @@ fn read_pending(conn: &mut SqliteConnection) -> QueryResult<Vec<&'static Migrati
         let versions = dbsemaphore_migration::table.select(dbsemaphore_migration::version);
         versions.load::<String>(conn)?.into_iter().collect()
     };
-    let pending = MIGRATIONS.iter().filter(|migration| !applied.contains(migration.version));
+    let pending = MIGRATIONS
+        .iter()
+        .filter(|migration| !applied.contains(migration.version));
     Ok(pending.collect())
 }

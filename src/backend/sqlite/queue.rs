@@ -52,7 +52,11 @@ impl Place {
         let path = folder.queue();
         let number = named(&path, number_after(folder, joining.file()))?;
         let path = path.join(number.to_string());
-        let mut place = Self { file, number, folder: folder.clone() };
+        let mut place = Self {
+            file,
+            number,
+            folder: folder.clone(),
+        };
         named(&path, record.write(place.file.file()))?;
         named(&path, place.file.rename(path.clone()))?;
         Ok(Some(place))
@@ -84,7 +88,11 @@ impl Place {
 
     fn predecessor(&self) -> Result<Option<(File, PathBuf)>> {
         let numbers = named(&self.folder.queue(), numbers(&self.folder))?;
-        for number in numbers.into_iter().rev().filter(|number| *number < self.number) {
+        for number in numbers
+            .into_iter()
+            .rev()
+            .filter(|number| *number < self.number)
+        {
             let path = self.folder.queue().join(number.to_string());
             if let Some(file) = named(&path, waiter(&path))? {
                 return Ok(Some((file, path)));
@@ -160,7 +168,9 @@ fn numbers(folder: &Folder) -> io::Result<Vec<i64>> {
 /// The next number. `joining` has the last one, and is locked.
 fn number_after(folder: &Folder, joining: &File) -> io::Result<i64> {
     let last = Record::read(joining)?.map_or(0, |record| record.number);
-    let last = numbers(folder)?.last().map_or(last, |number| last.max(*number));
+    let last = numbers(folder)?
+        .last()
+        .map_or(last, |number| last.max(*number));
     Record::new(last + 1, None).write(joining)?;
     Ok(last + 1)
 }

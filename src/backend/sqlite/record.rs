@@ -44,7 +44,10 @@ impl Record {
     pub(super) fn write(&self, mut file: &File) -> io::Result<()> {
         let state = if self.in_use { "held" } else { "released" };
         let label = self.label.as_deref().unwrap_or_default();
-        let line = format!("{} {state} {} {} {label}", self.number, self.pid, self.since_us);
+        let line = format!(
+            "{} {state} {} {} {label}",
+            self.number, self.pid, self.since_us
+        );
         let line = format!("{line:<width$}\n", width = LENGTH - 1);
         file.seek(SeekFrom::Start(0))?;
         file.write_all(line.as_bytes())
@@ -84,7 +87,9 @@ impl Record {
 /// The system's clock in microseconds.
 pub(super) fn now_us() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    since.map_or(0, |since| {
+        i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+    })
 }
 
 #[cfg(test)]
@@ -97,9 +102,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t0");
         let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create_new(true).open(path).unwrap();
+        let file = options
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(path)
+            .unwrap();
         assert_eq!(Record::read(&file).unwrap(), None);
-        for label in [Some("monthly, for Ada, and all others of them"), Some("x"), None] {
+        for label in [
+            Some("monthly, for Ada, and all others of them"),
+            Some("x"),
+            None,
+        ] {
             let record = Record::new(i64::MAX, label);
             record.write(&file).unwrap();
             assert_eq!(Record::read(&file).unwrap(), Some(record));
@@ -110,7 +124,14 @@ mod tests {
     #[test]
     fn records_are_parsed_strictly() {
         assert!(Record::parse(b"7 held 12 34").is_some());
-        for wrong in ["", "7", "7 held 12", "x held 12 34", "7 gripped 12 34", "7 held -1 34"] {
+        for wrong in [
+            "",
+            "7",
+            "7 held 12",
+            "x held 12 34",
+            "7 gripped 12 34",
+            "7 held -1 34",
+        ] {
             assert_eq!(Record::parse(wrong.as_bytes()), None, "{wrong:?}");
         }
     }

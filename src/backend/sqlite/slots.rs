@@ -90,7 +90,11 @@ fn length(range: &RangeInclusive<u32>) -> u32 {
 }
 
 fn greatest_common_divisor(a: u32, b: u32) -> u32 {
-    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+    if b == 0 {
+        a
+    } else {
+        greatest_common_divisor(b, a % b)
+    }
 }
 
 #[cfg(test)]
@@ -118,7 +122,10 @@ mod tests {
 
     #[test]
     fn removed_slots_leave_gaps() {
-        assert_eq!(slots(&[0, 1, 2, 3]).without(&[1, 3]).ranges(), [0..=0, 2..=2]);
+        assert_eq!(
+            slots(&[0, 1, 2, 3]).without(&[1, 3]).ranges(),
+            [0..=0, 2..=2]
+        );
     }
 
     #[test]

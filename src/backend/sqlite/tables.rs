@@ -149,7 +149,9 @@ pub(super) fn delete(conn: &mut SqliteConnection, semaphore_id: i64) -> QueryRes
 pub(super) fn database_path(conn: &mut SqliteConnection) -> QueryResult<Option<PathBuf>> {
     let databases: Vec<(i32, String, Option<Vec<u8>>)> = DatabaseList.load(conn)?;
     let main = databases.into_iter().find(|(_, name, _)| name == "main");
-    let path = main.and_then(|(_, _, path)| path).filter(|path| !path.is_empty());
+    let path = main
+        .and_then(|(_, _, path)| path)
+        .filter(|path| !path.is_empty());
     Ok(path.map(into_path))
 }
 

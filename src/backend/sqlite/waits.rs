@@ -105,7 +105,10 @@ impl Wait {
         let end = Instant::now() + pause;
         let end = self.until.map_or(end, |until| until.min(end));
         loop {
-            if self.number.is_some_and(|number| !waits.running.contains(&number)) {
+            if self
+                .number
+                .is_some_and(|number| !waits.running.contains(&number))
+            {
                 return Err(failure("the wait was cancelled").into());
             }
             let left = end.saturating_duration_since(Instant::now());

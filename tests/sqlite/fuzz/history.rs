@@ -114,8 +114,14 @@ impl History {
     pub(super) fn violations(&self) -> Vec<String> {
         let errors = self.calls.iter().filter_map(|call| call.error.clone());
         let errors: Vec<String> = errors.take(5).collect();
-        [errors, self.double_holders(), self.holders_too_many(), self.fallen_tokens(), self.overtaken()]
-            .concat()
+        [
+            errors,
+            self.double_holders(),
+            self.holders_too_many(),
+            self.fallen_tokens(),
+            self.overtaken(),
+        ]
+        .concat()
     }
 
     /// A ticket that two held at the same time.
@@ -169,7 +175,10 @@ impl History {
         let (mut held, mut changes) = (0, changes.into_iter().peekable());
         let mut found = Vec::new();
         for (index, size) in self.sizes.iter().enumerate() {
-            let end = self.sizes.get(index + 1).map_or(i64::MAX, |next| next.during.start);
+            let end = self
+                .sizes
+                .get(index + 1)
+                .map_or(i64::MAX, |next| next.during.start);
             while let Some((_, change)) = changes.next_if(|(time, _)| *time <= size.during.end) {
                 held += change;
             }
@@ -179,7 +188,10 @@ impl History {
                 most = most.max(held);
             }
             if most > i64::from(size.size) {
-                found.push(format!("{most} tickets held of {} after {:?}", size.size, size.during));
+                found.push(format!(
+                    "{most} tickets held of {} after {:?}",
+                    size.size, size.during
+                ));
             }
         }
         found
@@ -225,11 +237,19 @@ mod tests {
     use super::*;
 
     fn history(logs: &[(u32, &str)]) -> History {
-        let calls = logs.iter().flat_map(|(pid, text)| read_log(*pid, text, 100, false));
+        let calls = logs
+            .iter()
+            .flat_map(|(pid, text)| read_log(*pid, text, 100, false));
         History {
             calls: calls.collect(),
-            sizes: vec![Size { during: 0..1, size: 1 }],
-            snapshots: vec![Snapshot { during: 3..4, pids: vec![1] }],
+            sizes: vec![Size {
+                during: 0..1,
+                size: 1,
+            }],
+            snapshots: vec![Snapshot {
+                during: 3..4,
+                pids: vec![1],
+            }],
             kills: Vec::new(),
         }
     }
@@ -238,7 +258,10 @@ mod tests {
     fn one_after_another_is_right() {
         let first = "2 call\n10 acquired 9 7\n20 ends\n21 released";
         let second = "6 call\n30 acquired 29 7\n40 ends";
-        assert_eq!(history(&[(1, first), (2, second)]).violations(), Vec::<String>::new());
+        assert_eq!(
+            history(&[(1, first), (2, second)]).violations(),
+            Vec::<String>::new()
+        );
     }
 
     #[test]
@@ -252,7 +275,12 @@ mod tests {
             ("6 call\n10 error some", "error"),
         ] {
             let violations = history(&[(1, waited), (2, other)]).violations();
-            assert!(violations.iter().any(|violation| violation.starts_with(found)), "{found}");
+            assert!(
+                violations
+                    .iter()
+                    .any(|violation| violation.starts_with(found)),
+                "{found}"
+            );
         }
     }
 }

@@ -76,7 +76,11 @@ fn child() {
         match SemaphoreTicket::acquire(&mut conn, request) {
             Ok(Some(guard)) => {
                 let ids: Vec<String> = guard.ticket().ids().iter().map(i64::to_string).collect();
-                log.write(&format!("acquired {} {}", guard.ticket().fencing_token(), ids.join(",")));
+                log.write(&format!(
+                    "acquired {} {}",
+                    guard.ticket().fencing_token(),
+                    ids.join(",")
+                ));
                 thread::sleep(Duration::from_micros(dice.within(0..4000)));
                 log.write("ends");
                 match guard.release() {

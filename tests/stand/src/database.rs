@@ -1,7 +1,9 @@
-use crate::Server;
-use diesel::{Connection, PgConnection, connection::SimpleConnection};
+//! Databases of any backend.
+
+use crate::{Backend, backend::run, server::Server};
+use diesel::{Connection, QueryResult};
 use std::{
-    env,
+    marker::PhantomData,
     sync::{
         LazyLock,
         atomic::{AtomicU32, Ordering},
@@ -10,54 +12,49 @@ use std::{
 };
 use url::Url;
 
-/// The server of `DBSEMAPHORE_TEST_URL`, or a private one, which lives as long as this process.
-static SERVER: LazyLock<(Option<Server>, String)> = LazyLock::new(|| {
-    if let Ok(url) = env::var("DBSEMAPHORE_TEST_URL") {
-        return (None, url);
-    }
-    let server = Server::start();
-    let url = server.url();
-    (Some(server), url)
-});
-
 /// A database of its own for one test, dropped at the end with all sessions that are still in it.
 #[derive(Debug)]
-pub struct Database {
+pub struct Database<B: Backend> {
     server_url: String,
+    /// Unlike that of any other database on the server, also by other machines.
+    id: String,
     name: String,
-    roles: Vec<String>,
+    accounts: Vec<String>,
+    backend: PhantomData<B>,
 }
 
-impl Database {
+impl<B: Backend> Database<B> {
     /// On the server that all tests share.
     pub fn create() -> Self {
-        Self::create_on(&SERVER.1)
+        Self::create_on(B::shared().url())
     }
 
     pub(crate) fn create_on(server_url: &str) -> Self {
+        static START: LazyLock<u128> =
+            LazyLock::new(|| UNIX_EPOCH.elapsed().map_or(0, |age| age.as_micros()));
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        // The time, because on a server that many machines use, a process id isn't enough.
-        let name = format!(
-            "dbsemaphore_test_{}_{}_{}",
-            UNIX_EPOCH.elapsed().map_or(0, |age| age.as_micros()),
-            std::process::id(),
-            COUNT.fetch_add(1, Ordering::Relaxed)
-        );
+        let id = format!("{:x}_{}", *START, COUNT.fetch_add(1, Ordering::Relaxed));
         let database = Self {
             server_url: server_url.to_owned(),
-            name,
-            roles: Vec::new(),
+            name: format!("dbsemaphore_test_{id}"),
+            id,
+            accounts: Vec::new(),
+            backend: PhantomData,
         };
-        database.on_server(&format!("CREATE DATABASE {}", database.name));
+        run(
+            &mut database.connect_to_server(),
+            &format!("CREATE DATABASE {}", database.name),
+        );
         database
     }
 
-    /// A role without any rights, who can log in here, with its name as password; dropped with the database.
+    /// An account without any rights, which can log in here, with its name as password; dropped with the database.
+    /// MySQL allows 32 characters, of which `label` may have 12.
     pub fn create_role(&mut self, label: &str) -> String {
-        let role = format!("{}_{label}", self.name);
-        self.on_server(&format!("CREATE ROLE {role} LOGIN PASSWORD '{role}'"));
-        self.roles.push(role.clone());
-        role
+        let account = format!("{label}_{}", self.id);
+        B::create_account(&mut self.connect_to_server(), &account, &account);
+        self.accounts.push(account.clone());
+        account
     }
 
     /// Its name.
@@ -65,55 +62,58 @@ impl Database {
         &self.name
     }
 
-    /// For connecting to its copy on a standby of its server.
-    pub fn url_on(&self, standby: &Server) -> String {
-        let mut url = Url::parse(&standby.url()).expect("the URL of a PostgreSQL server");
-        url.set_path(&self.name);
-        url.into()
-    }
-
     /// For connecting to it.
     pub fn url(&self) -> String {
-        let mut url = Url::parse(&self.server_url).expect("the URL of a PostgreSQL server");
-        url.set_path(&self.name);
-        url.into()
+        self.url_at(&self.server_url)
+    }
+
+    /// For connecting to its copy on another server.
+    pub fn url_on(&self, server: &Server<B>) -> String {
+        self.url_at(&server.url())
+    }
+
+    /// For connecting to it as such an account.
+    pub fn url_as(&self, account: &str) -> String {
+        B::url_as(&self.url(), account, account)
     }
 
     /// A new connection.
-    pub fn connect(&self) -> PgConnection {
-        PgConnection::establish(&self.url()).expect("a connection to a new database")
+    pub fn connect(&self) -> B::Connection {
+        B::Connection::establish(&self.url()).expect("a connection to a new database")
     }
 
-    /// A new connection, of such a role.
-    pub fn connect_as(&self, role: &str) -> PgConnection {
-        let mut url = Url::parse(&self.url()).expect("the URL of a PostgreSQL server");
-        // Of a parameter that comes twice, the last one counts.
-        url.query_pairs_mut()
-            .append_pair("user", role)
-            .append_pair("password", role);
-        PgConnection::establish(url.as_str()).expect("a connection of that role")
+    /// A new connection, of such an account.
+    pub fn connect_as(&self, account: &str) -> B::Connection {
+        B::Connection::establish(&self.url_as(account)).expect("a connection of that account")
     }
 
-    fn on_server(&self, statement: &str) {
-        PgConnection::establish(&self.server_url)
-            .expect("a connection to the server for tests")
-            .batch_execute(statement)
-            .unwrap_or_else(|error| panic!("{statement}: {error}"));
+    fn connect_to_server(&self) -> B::Connection {
+        B::Connection::establish(&self.server_url).expect("a connection to the server for tests")
+    }
+
+    fn url_at(&self, server: &str) -> String {
+        let mut url = Url::parse(server).expect("the URL of a server");
+        url.set_path(&self.name);
+        url.into()
     }
 }
 
-impl Drop for Database {
+impl<B: Backend> Drop for Database<B> {
     fn drop(&mut self) {
         // A test may have stopped its server for good.
-        let Ok(mut server) = PgConnection::establish(&self.server_url) else {
+        let Ok(mut server) = B::Connection::establish(&self.server_url) else {
             return;
         };
-        let drop_all = std::iter::once(format!("DROP DATABASE {} WITH (FORCE)", self.name))
-            .chain(self.roles.iter().map(|role| format!("DROP ROLE {role}")));
-        for statement in drop_all {
-            if let Err(error) = server.batch_execute(&statement) {
-                eprintln!("{statement}: {error}");
-            }
+        report(B::drop_database(&mut server, &self.name));
+        for account in &self.accounts {
+            report(B::drop_account(&mut server, account));
         }
+    }
+}
+
+/// Drop doesn't panic.
+fn report(dropped: QueryResult<()>) {
+    if let Err(error) = dropped {
+        eprintln!("the database of a test: {error}");
     }
 }

@@ -1,4 +1,4 @@
-use crate::Server;
+use crate::postgres::Server;
 use std::{fs, time::Duration};
 
 /// The value that this share of them don't exceed; sorts them.

@@ -1,25 +1,42 @@
-//! Private PostgreSQL servers and databases for tests, benches and the demo: started when needed, gone afterwards, also
-//! after a panic, Ctrl-C or `kill -9` of the process that asked for them.
+//! Private database servers and databases for tests, benches and the demo. They start when they are needed, and end with
+//! the process that asked for them, also after a panic, Ctrl-C or `kill -9`.
 //!
 //! It panics where a test would: a server that doesn't start fails the test that needs it.
+//!
+//! `Server` and `Database` at the top are PostgreSQL's.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod bouncer;
+mod backend;
 mod cable;
-mod database;
+mod daemon;
+pub mod database;
 mod eventually;
 mod figures;
 mod folder;
-mod hostile;
-mod programs;
-mod server;
+#[cfg(feature = "mysql")]
+pub mod mysql;
+mod port;
+pub mod postgres;
+pub mod server;
+mod shared;
 mod witness;
 
-pub use bouncer::{Bouncer, PoolMode};
+pub use backend::Backend;
 pub use cable::Cable;
-pub use database::Database;
 pub use eventually::eventually;
 pub use figures::{percentile, session_cpu_time};
-pub use server::{Server, Stop};
+pub use postgres::{Bouncer, Database, PoolMode, Server};
+pub use server::Stop;
+pub use shared::Lobby;
 pub use witness::{Event, Reporter, Witness};
+
+/// The URL of the server that all tests of a backend share; by the scheme of that URL.
+pub fn shared_url(scheme: &str) -> String {
+    match scheme {
+        postgres::Postgres::SCHEME => postgres::Postgres::shared().url().to_owned(),
+        #[cfg(feature = "mysql")]
+        mysql::Mysql::SCHEME => mysql::Mysql::shared().url().to_owned(),
+        _ => panic!("this program has no servers for {scheme}://"),
+    }
+}

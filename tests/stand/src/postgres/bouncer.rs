@@ -1,42 +1,28 @@
+use super::{Postgres, Server};
 use crate::{
-    Server,
-    folder::Folder,
-    server::{as_owner, free_port, owner_of},
+    Backend,
+    daemon::Daemon,
+    folder::{End, Folder},
+    port::available_port,
 };
 use diesel::{Connection, PgConnection};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use percent_encoding::percent_decode_str;
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs,
     path::Path,
-    process::Child,
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
 use url::Url;
 
-/// PgBouncer in front of a server.
-///
-/// Gone when dropped, or when the process ends, however it ends.
+/// PgBouncer in front of a server. It ends when it is dropped, or when the process ends, however it ends.
 #[derive(Debug)]
 pub struct Bouncer {
-    process: Process,
-    folder: Folder,
+    daemon: Daemon,
     port: u16,
-}
-
-#[derive(Debug)]
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// For how long a client of a pooler keeps the session of the server's that it got.
@@ -56,8 +42,9 @@ impl Bouncer {
 
     /// In front of the server with this URL. Whoever comes gets sessions of the URL's role.
     pub fn start_on(server_url: &str, mode: PoolMode, settings: &[&str]) -> Self {
-        let folder = Folder::create();
-        let port = free_port();
+        // Root must not run it, either.
+        let folder = Folder::create_for(Postgres::USER);
+        let port = available_port();
         let path = folder.path().display();
         let mode = match mode {
             PoolMode::Session => "session",
@@ -74,10 +61,9 @@ impl Bouncer {
             ),
         )
         .expect("the settings");
-        let process = launch(folder.path());
+        let command = command(&folder);
         let bouncer = Self {
-            process,
-            folder,
+            daemon: Daemon::launch(folder, command),
             port,
         };
         bouncer.wait_until_ready();
@@ -86,17 +72,12 @@ impl Bouncer {
 
     /// Lets no transaction begin any more: clients wait, and nobody tells them.
     pub fn pause(&self) {
-        self.signal(Signal::SIGUSR1);
+        self.daemon.signal(Signal::SIGUSR1);
     }
 
     /// Ends the pause.
     pub fn resume(&self) {
-        self.signal(Signal::SIGUSR2);
-    }
-
-    fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.process.0.id()).expect("a pid");
-        kill(Pid::from_raw(pid), signal).expect("a signal to PgBouncer");
+        self.daemon.signal(Signal::SIGUSR2);
     }
 
     /// The same database as this URL of the server's, through the pooler.
@@ -106,19 +87,19 @@ impl Bouncer {
 
     /// Ends it at once, with all its connections, and starts it again.
     pub fn restart(&mut self) {
-        let _ = self.process.0.kill();
-        let _ = self.process.0.wait();
-        self.process = launch(self.folder.path());
+        self.daemon.signal(Signal::SIGKILL);
+        self.daemon.wait();
+        self.daemon.launch_again(command(self.daemon.folder()));
         self.wait_until_ready();
     }
 
     fn wait_until_ready(&self) {
         let deadline = Instant::now() + Duration::from_secs(30);
         while let Err(error) = PgConnection::establish(&self.url("postgres")) {
-            let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
             assert!(
                 Instant::now() < deadline,
-                "PgBouncer does not start: {error}\n{log}"
+                "PgBouncer does not start: {error}\n{}",
+                self.daemon.log()
             );
             thread::sleep(Duration::from_millis(10));
         }
@@ -154,27 +135,13 @@ fn address(url: &str) -> String {
     parts.collect::<Vec<_>>().join(" ")
 }
 
-fn launch(folder: &Path) -> Process {
-    let owner = owner_of(folder);
-    let log = || {
-        File::options()
-            .create(true)
-            .append(true)
-            .open(folder.join("log"))
-            .expect("the log")
-    };
+fn command(folder: &Folder) -> Command {
     // Debian has it in /usr/sbin, which isn't on everybody's PATH.
     let program = ["/usr/sbin/pgbouncer", "/usr/local/bin/pgbouncer"]
         .into_iter()
         .find(|program| Path::new(program).exists())
         .unwrap_or("pgbouncer");
-    let child = as_owner(Path::new(program), owner)
-        .arg(folder.join("ini"))
-        .stdout(log())
-        .stderr(log())
-        .spawn()
-        .expect("PgBouncer is not installed: `make test` does it on Debian");
-    // For the folder's janitor.
-    fs::write(folder.join("pid"), format!("{}\n", child.id())).expect("the process id");
-    Process(child)
+    let mut command = folder.command(Path::new(program), End::Kill);
+    command.arg(folder.path().join("ini"));
+    command
 }

@@ -1,0 +1,3 @@
+DROP TABLE IF EXISTS dbsemaphore_request;
+DROP TABLE IF EXISTS dbsemaphore_ticket;
+DROP TABLE IF EXISTS dbsemaphore_semaphore;

@@ -1,0 +1,139 @@
+//! MySQL and MariaDB. A ticket is a row of an InnoDB table, and its holder has the row lock.
+//!
+//! Where the two servers differ, the SQL has both texts in executable comments: `/*M! .. */` for MariaDB, `/*!80000 .. */` for
+//! MySQL, which MariaDB ignores. So nothing has to ask which server it is.
+
+mod acquire;
+mod errors;
+mod fragment;
+mod inspect;
+mod locks;
+mod manage;
+mod migrations;
+mod queue;
+mod search;
+mod transaction;
+
+use super::{
+    AcquireOutcome, AcquireParams, Backend, Hold, Operation, SizeChange,
+    transaction as diesel_transaction,
+};
+use crate::{Error, Holder, Result, Ticket, Usage, Waiter};
+use diesel::{MysqlConnection, result::QueryResult};
+use std::time::Duration;
+
+impl Backend for MysqlConnection {
+    fn is_in_transaction(&mut self) -> Result<bool> {
+        diesel_transaction::is_open(self)
+    }
+
+    fn can_hold_in_transaction(&self) -> bool {
+        true
+    }
+
+    fn begin_guarded_transaction(&mut self) -> Result<()> {
+        diesel_transaction::begin_savepoint(self)
+    }
+
+    fn begin_guard(&mut self) -> Result<()> {
+        transaction::begin_guard(self)
+    }
+
+    /// The transaction of a guard is ready to wait.
+    fn prepare_wait(&mut self) -> QueryResult<()> {
+        Ok(())
+    }
+
+    fn finish_guard(&mut self, ticket_ids: &[i64], _: &mut Hold) -> QueryResult<()> {
+        transaction::finish_guard(self, ticket_ids)
+    }
+
+    /// `acquire` has left the queue already.
+    fn abort_guard(&mut self) {
+        if let Err(error) = transaction::finish_guard(self, &[]) {
+            log::debug!("rollback after a failed wait: {error}");
+        }
+    }
+
+    fn mark_broken(&mut self) {
+        diesel_transaction::mark_broken(self);
+    }
+
+    fn try_acquire(&mut self, params: AcquireParams<'_>, _: &mut Hold) -> Result<AcquireOutcome> {
+        Ok(acquire::try_acquire(self, params)?)
+    }
+
+    fn acquire(
+        &mut self,
+        params: AcquireParams<'_>,
+        timeout_ms: Option<i64>,
+        cancellation: u32,
+        _: &mut Hold,
+    ) -> Result<AcquireOutcome> {
+        Ok(acquire::acquire(self, params, timeout_ms, cancellation)?)
+    }
+
+    /// No savepoint: a rollback to one would keep the row locks.
+    fn wait_in_transaction(
+        &mut self,
+        wait: &mut dyn FnMut(&mut dyn Backend) -> Result<Option<Ticket>>,
+    ) -> Result<Option<Ticket>> {
+        wait(self).inspect_err(|error| transaction::replace_if_deadlocked(self, error))
+    }
+
+    fn cancel_wait(&mut self, cancellation: u32) -> QueryResult<bool> {
+        queue::cancel_wait(self, cancellation)
+    }
+
+    fn is_held(&mut self, next_within: Option<Duration>, _: &Hold) -> QueryResult<bool> {
+        transaction::is_held(self, next_within)
+    }
+
+    fn ensure(&mut self, name: &str, size: i32) -> Result<bool> {
+        manage::ensure(self, name, size)
+    }
+
+    fn make(&mut self, name: &str, size: i32) -> Result<Option<SizeChange>> {
+        manage::make(self, name, size)
+    }
+
+    fn destroy(&mut self, name: &str) -> Result<bool> {
+        manage::destroy(self, name)
+    }
+
+    fn list(&mut self) -> Result<Vec<(String, i64)>> {
+        manage::list(self)
+    }
+
+    fn holders(&mut self, name: &str) -> Result<Option<Vec<Holder>>> {
+        inspect::holders(self, name)
+    }
+
+    fn waiters(&mut self, name: &str) -> Result<Option<Vec<Waiter>>> {
+        inspect::waiters(self, name)
+    }
+
+    fn usage(&mut self, name: Option<&str>) -> Result<Vec<Usage>> {
+        inspect::usage(self, name)
+    }
+
+    fn run_migrations(&mut self) -> Result<()> {
+        migrations::run(self)
+    }
+
+    fn revert_migrations(&mut self) -> Result<()> {
+        migrations::revert(self)
+    }
+
+    fn pending_sql(&mut self) -> Result<String> {
+        migrations::pending_sql(self)
+    }
+
+    fn add_hint(&mut self, error: Error) -> Error {
+        errors::add_hint(error)
+    }
+
+    fn classify(&mut self, error: Error, operation: Operation) -> Error {
+        errors::classify(error, self, operation)
+    }
+}

@@ -1,0 +1,213 @@
+//! The statements of acquisitions.
+
+use super::{
+    fragment::{json, statement},
+    locks::Lock,
+    queue,
+    search::{self, Dice, Semaphore},
+};
+use crate::backend::{AcquireOutcome, AcquireParams};
+use diesel::{
+    MysqlConnection,
+    prelude::*,
+    result::{DatabaseErrorKind, Error as DieselError},
+    sql_types::{BigInt, Bool, Integer, Nullable, Text},
+};
+
+/// Random slots that the first statement looks at.
+const FIRST_LOOK: usize = 16;
+
+/// The server's clock in microseconds, read when the expression is evaluated. `NOW` and `UTC_TIMESTAMP` are those of the statement's
+/// start. `SYSDATE` alone would depend on the session's time zone, which may repeat an hour.
+const CLOCK: &str = "TIMESTAMPDIFF(MICROSECOND, TIMESTAMP '1970-01-01 00:00:00', UTC_TIMESTAMP(6)) \
+     + TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6))";
+
+/// A replica has row locks of its own, which exclude nobody on the primary server.
+const IS_PRIMARY: &str = "CAST(@@GLOBAL.read_only AS char) IN ('0', 'OFF')";
+
+statement! {
+    /// Locks one of a few random tickets, if no waiter has searched in vain. The inner query has a LIMIT, so that it is
+    /// run by itself, and its row is not locked.
+    FirstLook { is_guard: bool => Bool, name: &'a str => Text, numbers: &'a str => Text } -> (BigInt, BigInt, BigInt, Nullable<BigInt>),
+    format!(
+        "SELECT t.id, s.id AS semaphore_id, {CLOCK} AS token, IF(?, GET_LOCK({sign}, 0), 1) AS sign \
+         FROM ( \
+             SELECT o.id, o.slot_bound FROM dbsemaphore_semaphore AS o \
+             WHERE o.name = ? AND o.size = o.slot_bound AND o.size > 0 AND IS_FREE_LOCK({no_overtaking}) AND {IS_PRIMARY} \
+             LIMIT 1) AS s \
+         STRAIGHT_JOIN JSON_TABLE(?, '$[*]' COLUMNS (number bigint PATH '$')) AS r \
+         STRAIGHT_JOIN dbsemaphore_ticket AS t FORCE INDEX (dbsemaphore_ticket_slot) \
+             ON t.semaphore_id = s.id AND t.slot = r.number % s.slot_bound \
+         LIMIT 1 FOR UPDATE SKIP LOCKED",
+        sign = Lock::Holder.name("t.id"),
+        no_overtaking = Lock::NoOvertaking.name("o.id"),
+    )
+}
+
+statement! {
+    Find { name: &'a str => Text } -> (BigInt, Integer, Integer, BigInt, Bool),
+    format!(
+        "SELECT s.id, s.size, s.slot_bound, IS_FREE_LOCK({}), {IS_PRIMARY} \
+         FROM dbsemaphore_semaphore AS s WHERE s.name = ?",
+        Lock::NoOvertaking.name("s.id"),
+    )
+}
+
+statement! {
+    /// The fencing token of locked tickets, and how many of them have a sign.
+    Token { is_guard: bool => Bool, ids: &'a str => Text } -> (Nullable<BigInt>, Nullable<BigInt>),
+    format!(
+        "SELECT MAX({CLOCK}), CAST(SUM(IF(?, GET_LOCK({}, 0), 1)) AS signed) \
+         FROM JSON_TABLE(?, '$[*]' COLUMNS (id bigint PATH '$')) AS t",
+        Lock::Holder.name("t.id"),
+    )
+}
+
+/// A semaphore, and what refuses its tickets to a request.
+struct Found {
+    semaphore: Semaphore,
+    somebody_waits: bool,
+}
+
+fn find(conn: &mut MysqlConnection, name: &str) -> QueryResult<Option<Found>> {
+    let row: Option<(i64, i32, i32, i64, bool)> = Find::new(name).get_result(conn).optional()?;
+    let Some((id, size, slot_bound, no_overtaking_is_free, is_primary)) = row else {
+        return Ok(None);
+    };
+    if !is_primary {
+        return Err(DieselError::DatabaseError(
+            DatabaseErrorKind::ReadOnlyTransaction,
+            Box::new("the server is read-only".to_owned()),
+        ));
+    }
+    Ok(Some(Found {
+        semaphore: Semaphore {
+            id,
+            size,
+            slot_bound,
+        },
+        somebody_waits: no_overtaking_is_free == 0,
+    }))
+}
+
+/// Tries to acquire. Does not block.
+pub(super) fn try_acquire(
+    conn: &mut MysqlConnection,
+    params: AcquireParams<'_>,
+) -> QueryResult<AcquireOutcome> {
+    if params.tickets == 1 {
+        let mut dice = Dice::new();
+        let numbers = json((0..FIRST_LOOK).map(|_| dice.next() >> 33));
+        let locked: Option<(i64, i64, i64, Option<i64>)> =
+            FirstLook::new(params.is_guard(), params.semaphore, &numbers)
+                .get_result(conn)
+                .optional()?;
+        if let Some((ticket, semaphore_id, token, sign)) = locked {
+            if sign != Some(1) {
+                sign_late(conn, &[ticket]);
+            }
+            show_label(conn, params, semaphore_id)?;
+            return Ok(AcquireOutcome::Acquired {
+                token,
+                tickets: vec![ticket],
+            });
+        }
+    }
+    let Some(found) = find(conn, params.semaphore)? else {
+        return Ok(AcquireOutcome::UnknownSemaphore);
+    };
+    if let Some(refusal) = refusal(found.semaphore, params.tickets) {
+        return Ok(refusal);
+    }
+    // Several tickets that aren't all that it takes can't be unlocked again. So only the head of the queue searches for them.
+    if found.somebody_waits || found.semaphore.size == 0 || (params.tickets > 1 && params.may_wait)
+    {
+        return Ok(AcquireOutcome::Unavailable);
+    }
+    let needed = usize::try_from(params.tickets).unwrap_or(usize::MAX);
+    let locked_ids = search::search(conn, found.semaphore, needed)?;
+    if locked_ids.len() < needed {
+        return Ok(AcquireOutcome::Unavailable);
+    }
+    acquired(conn, params, found.semaphore.id, locked_ids)
+}
+
+fn refusal(semaphore: Semaphore, tickets: i32) -> Option<AcquireOutcome> {
+    // At size 0, requests are refused and waiters wait.
+    (semaphore.size > 0 && tickets > semaphore.size).then(|| AcquireOutcome::TooFew {
+        size: semaphore.size.unsigned_abs(),
+    })
+}
+
+/// Waits in the queue for up to `timeout_ms`, without limit if None. The request was refused before.
+pub(super) fn acquire(
+    conn: &mut MysqlConnection,
+    params: AcquireParams<'_>,
+    timeout_ms: Option<i64>,
+    cancellation: u32,
+) -> QueryResult<AcquireOutcome> {
+    let Some(found) = find(conn, params.semaphore)? else {
+        return Ok(AcquireOutcome::UnknownSemaphore);
+    };
+    if let Some(refusal) = refusal(found.semaphore, params.tickets) {
+        return Ok(refusal);
+    }
+    let wait = queue::Wait {
+        semaphore_id: found.semaphore.id,
+        needed: params.tickets,
+        label: params.label,
+        number: cancellation.into(),
+        deadline: timeout_ms.and_then(queue::deadline),
+        highest_slot_first: false,
+    };
+    if let Some(locked_ids) = queue::wait(conn, &wait)? {
+        return acquired(conn, params, wait.semaphore_id, locked_ids);
+    }
+    // Meanwhile the semaphore may have been resized or destroyed.
+    Ok(match find(conn, params.semaphore)? {
+        None => AcquireOutcome::UnknownSemaphore,
+        Some(found) => {
+            refusal(found.semaphore, params.tickets).unwrap_or(AcquireOutcome::Unavailable)
+        }
+    })
+}
+
+fn acquired(
+    conn: &mut MysqlConnection,
+    params: AcquireParams<'_>,
+    semaphore_id: i64,
+    tickets: Vec<i64>,
+) -> QueryResult<AcquireOutcome> {
+    let (token, signs): (Option<i64>, Option<i64>) =
+        Token::new(params.is_guard(), &json(&tickets)).get_result(conn)?;
+    if signs.and_then(|count| usize::try_from(count).ok()) != Some(tickets.len()) {
+        sign_late(conn, &tickets);
+    }
+    show_label(conn, params, semaphore_id)?;
+    Ok(AcquireOutcome::Acquired {
+        token: token.unwrap_or_default(),
+        tickets,
+    })
+}
+
+/// Makes the sign of a ticket whose previous holder is just being closed by the server.
+fn sign_late(conn: &mut MysqlConnection, tickets: &[i64]) {
+    for id in tickets {
+        let sign = format!("DO GET_LOCK({}, 1)", Lock::Holder.name(id));
+        if let Err(error) = diesel::sql_query(sign).execute(conn) {
+            log::debug!("the holder of ticket {id} will not be shown: {error}");
+        }
+    }
+}
+
+/// Only for a guard, because the row would be committed with a transaction of the caller's.
+fn show_label(
+    conn: &mut MysqlConnection,
+    params: AcquireParams<'_>,
+    semaphore_id: i64,
+) -> QueryResult<()> {
+    if params.is_guard() && params.label.is_some() {
+        queue::show(conn, semaphore_id, params.tickets, params.label, None)?;
+    }
+    Ok(())
+}

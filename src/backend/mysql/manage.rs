@@ -1,0 +1,181 @@
+//! The statements that create, resize, destroy and list semaphores.
+
+use super::{
+    fragment::json,
+    queue,
+    search::{self, Semaphore},
+    transaction::in_write_transaction,
+};
+use crate::{
+    Result,
+    backend::{SizeChange, transaction::in_read_scope},
+    cancel,
+    schema::mysql::dbsemaphore_semaphore as semaphore,
+};
+use diesel::{
+    prelude::*,
+    result::{DatabaseErrorKind, Error as DieselError},
+    sql_query,
+    sql_types::{BigInt, Text},
+};
+
+/// How many tickets one statement inserts or deletes.
+const CHUNK: usize = 10_000;
+
+pub(super) fn semaphore_id(conn: &mut MysqlConnection, name: &str) -> QueryResult<Option<i64>> {
+    semaphore::table
+        .filter(semaphore::name.eq(name))
+        .select(semaphore::id)
+        .first(conn)
+        .optional()
+}
+
+/// Delays other resizes of this semaphore until the transaction ends, and nothing else.
+fn lock_semaphore(conn: &mut MysqlConnection, name: &str) -> QueryResult<Option<Semaphore>> {
+    let row: Option<(i64, i32, i32)> = semaphore::table
+        .filter(semaphore::name.eq(name))
+        .select((semaphore::id, semaphore::size, semaphore::slot_bound))
+        .for_update()
+        .first(conn)
+        .optional()?;
+    Ok(row.map(|(id, size, slot_bound)| Semaphore {
+        id,
+        size,
+        slot_bound,
+    }))
+}
+
+/// Returns false if there is one of that name.
+fn create(conn: &mut MysqlConnection, name: &str, size: i32) -> Result<bool> {
+    let created = diesel::insert_into(semaphore::table)
+        .values((
+            semaphore::name.eq(name),
+            semaphore::size.eq(size),
+            semaphore::slot_bound.eq(size),
+        ))
+        .execute(conn);
+    match created {
+        Err(DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _)) => return Ok(false),
+        created => created?,
+    };
+    let Some(created) = lock_semaphore(conn, name)? else {
+        return Ok(false);
+    };
+    add_tickets(conn, created.id, &(0..size).collect::<Vec<_>>())?;
+    Ok(true)
+}
+
+fn add_tickets(conn: &mut MysqlConnection, semaphore_id: i64, slots: &[i32]) -> QueryResult<()> {
+    for slots in slots.chunks(CHUNK) {
+        sql_query(
+            "INSERT INTO dbsemaphore_ticket (semaphore_id, slot) \
+             SELECT ?, c.slot FROM JSON_TABLE(?, '$[*]' COLUMNS (slot int PATH '$')) AS c",
+        )
+        .bind::<BigInt, _>(semaphore_id)
+        .bind::<Text, _>(json(slots))
+        .execute(conn)?;
+    }
+    Ok(())
+}
+
+/// Deletes `remove_count` tickets. Waits in the queue until as many are available.
+fn remove_tickets(
+    conn: &mut MysqlConnection,
+    semaphore_id: i64,
+    remove_count: i32,
+) -> QueryResult<()> {
+    let wait = queue::Wait {
+        semaphore_id,
+        needed: remove_count,
+        label: None,
+        number: cancel::random_id().into(),
+        deadline: None,
+        highest_slot_first: true,
+    };
+    let removed_ids = queue::wait(conn, &wait)?.unwrap_or_default();
+    for ids in removed_ids.chunks(CHUNK) {
+        sql_query(
+            "DELETE t FROM JSON_TABLE(?, '$[*]' COLUMNS (id bigint PATH '$')) AS c \
+             STRAIGHT_JOIN dbsemaphore_ticket AS t ON t.id = c.id",
+        )
+        .bind::<Text, _>(json(ids))
+        .execute(conn)?;
+    }
+    Ok(())
+}
+
+pub(super) fn ensure(conn: &mut MysqlConnection, name: &str, size: i32) -> Result<bool> {
+    if in_read_scope(conn, |conn| Ok(semaphore_id(conn, name)?))?.is_some() {
+        return Ok(false);
+    }
+    in_write_transaction(conn, |conn| create(conn, name, size))
+}
+
+pub(super) fn make(
+    conn: &mut MysqlConnection,
+    name: &str,
+    size: i32,
+) -> Result<Option<SizeChange>> {
+    in_write_transaction(conn, |conn| {
+        loop {
+            if let Some(semaphore) = lock_semaphore(conn, name)? {
+                return Ok(resize(conn, semaphore, size)?.then_some(SizeChange::Resized));
+            }
+            if create(conn, name, size)? {
+                return Ok(Some(SizeChange::Created));
+            }
+        }
+    })
+}
+
+pub(super) fn destroy(conn: &mut MysqlConnection, name: &str) -> Result<bool> {
+    in_write_transaction(conn, |conn| {
+        let Some(locked) = lock_semaphore(conn, name)? else {
+            return Ok(false);
+        };
+        resize(conn, locked, 0)?;
+        diesel::delete(semaphore::table.find(locked.id)).execute(conn)?;
+        Ok(true)
+    })
+}
+
+pub(super) fn list(conn: &mut MysqlConnection) -> Result<Vec<(String, i64)>> {
+    in_read_scope(conn, |conn| {
+        let rows: Vec<(String, i32)> = semaphore::table
+            .select((semaphore::name, semaphore::size))
+            .load(conn)?;
+        Ok(rows
+            .into_iter()
+            .map(|(name, size)| (name, size.into()))
+            .collect())
+    })
+}
+
+/// Returns whether the size was another one. The semaphore is locked, so that its size does not change meanwhile.
+fn resize(conn: &mut MysqlConnection, semaphore: Semaphore, size: i32) -> Result<bool> {
+    let missing = size - semaphore.size;
+    if missing > 0 {
+        let used = search::slots(conn, semaphore)?;
+        let mut used = used.iter().copied().peekable();
+        let unused = (0..).filter(|slot| used.next_if_eq(slot).is_none());
+        let unused: Vec<i32> = unused
+            .take(usize::try_from(missing).unwrap_or_default())
+            .collect();
+        add_tickets(conn, semaphore.id, &unused)?;
+    } else if missing < 0 {
+        remove_tickets(conn, semaphore.id, -missing)?;
+    } else {
+        return Ok(false);
+    }
+    // Tickets are the truth: the new numbers come from them.
+    sql_query(
+        "UPDATE dbsemaphore_semaphore AS s, ( \
+             SELECT COUNT(*) AS size, COALESCE(MAX(t.slot) + 1, 0) AS slot_bound \
+             FROM dbsemaphore_ticket AS t WHERE t.semaphore_id = ?) AS n \
+         SET s.size = n.size, s.slot_bound = n.slot_bound, s.resized_at = CURRENT_TIMESTAMP(6) WHERE s.id = ?",
+    )
+    .bind::<BigInt, _>(semaphore.id)
+    .bind::<BigInt, _>(semaphore.id)
+    .execute(conn)?;
+    Ok(true)
+}

@@ -35,7 +35,7 @@ pub(crate) struct Hold {
 
 /// The parameters of a request to the server.
 #[derive(Clone, Copy)]
-#[cfg_attr(not(any(feature = "postgres", feature = "mysql")), allow(dead_code))]
+#[cfg_attr(not(all(feature = "postgres", feature = "mysql")), allow(dead_code))]
 pub(crate) struct AcquireParams<'a> {
     pub(crate) semaphore: &'a str,
     pub(crate) tickets: i32,

@@ -14,56 +14,70 @@ use crate::{
     backend::{AcquireOutcome, AcquireParams},
 };
 use diesel::{SqliteConnection, result::QueryResult};
-use std::time::{Duration, Instant};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 /// How long the head of the queue pauses between two looks: this part of the time for which it has been the head, within limits.
 const PAUSE_PART: u32 = 20;
 const SHORTEST_PAUSE: Duration = Duration::from_micros(500);
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
-/// The tickets of a guard.
+/// The tickets of a guard, if it has acquired some. In a box, because a guard on other databases has none.
 #[derive(Debug, Default)]
-pub(in crate::backend) struct HeldFiles {
+pub(in crate::backend) struct HeldFiles(Option<Box<Held>>);
+
+#[derive(Debug)]
+struct Held {
     files: Vec<LockFile>,
-    held: Option<(Record, Database)>,
+    record: Record,
+    database: Database,
 }
 
 impl HeldFiles {
     /// Fails if others can acquire these tickets.
     pub(super) fn check(&self) -> QueryResult<()> {
-        for file in &self.files {
-            if !file
-                .is_in_place()
-                .map_err(|error| failure(error.to_string()))?
-            {
-                return Err(failure(format!(
-                    "{} was deleted or replaced",
-                    file.path().display()
-                )));
-            }
-        }
-        match &self.held {
-            Some((_, database)) => match database.is_in_place() {
-                Ok(true) => Ok(()),
-                Ok(false) => Err(failure("the database was deleted, renamed or replaced")),
-                Err(error) => Err(failure(error.to_string())),
-            },
+        match &self.0 {
+            Some(held) => held.check(),
             None => Ok(()),
         }
     }
 
     /// Releases the tickets. Fails if others could acquire them before.
     pub(super) fn release(&mut self) -> QueryResult<()> {
-        let checked = self.check();
-        if let Some((mut record, _)) = self.held.take() {
-            record.in_use = false;
-            for file in self.files.drain(..) {
-                if let Err(error) = record.write(file.file()) {
-                    log::debug!("{}: {error}", file.path().display());
-                }
+        match self.0.take() {
+            Some(held) => held.check(),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Held {
+    fn check(&self) -> QueryResult<()> {
+        let failed = |error: io::Error| failure(error.to_string());
+        for file in &self.files {
+            if !file.is_in_place().map_err(failed)? {
+                let path = file.path().display();
+                return Err(failure(format!("{path} was deleted or replaced")));
             }
         }
-        checked
+        if !self.database.is_in_place().map_err(failed)? {
+            return Err(failure("the database was deleted, renamed or replaced"));
+        }
+        Ok(())
+    }
+}
+
+/// Before the files are unlocked, their records say so.
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.record.in_use = false;
+        for file in &self.files {
+            if let Err(error) = self.record.write(file.file()) {
+                log::debug!("{}: {error}", file.path().display());
+            }
+        }
     }
 }
 
@@ -205,19 +219,26 @@ fn look(
         }
     }
     locked.sort_by_key(|(slot, _)| *slot);
-    let tickets = locked
-        .iter()
-        .map(|(slot, _)| semaphore.ticket_id(*slot))
-        .collect();
-    let files = locked.into_iter().map(|(_, file)| file).collect();
-    let token = write_records(&files, params.label)?;
-    held.files = files;
-    held.held = Some((Record::new(token, params.label), folder.database().clone()));
-    Ok(Some(AcquireOutcome::Acquired { token, tickets }))
+    let (slots, files): (Vec<u32>, Vec<LockFile>) = locked.into_iter().unzip();
+    let record = write_records(&files, params.label)?;
+    let outcome = AcquireOutcome::Acquired {
+        token: record.number,
+        tickets: slots
+            .into_iter()
+            .map(|slot| semaphore.ticket_id(slot))
+            .collect(),
+    };
+    let database = folder.database().clone();
+    held.0 = Some(Box::new(Held {
+        files,
+        record,
+        database,
+    }));
+    Ok(Some(outcome))
 }
 
-/// Writes into the files of acquired tickets who holds them. Returns the fencing token, which is greater than all before it.
-fn write_records(files: &Vec<LockFile>, label: Option<&str>) -> Result<i64> {
+/// Writes into the files of acquired tickets who holds them, and the fencing token, which is greater than all before it.
+fn write_records(files: &[LockFile], label: Option<&str>) -> Result<Record> {
     let mut token = now_us();
     for file in files {
         if let Some(before) = named(file.path(), Record::read(file.file()))? {
@@ -228,5 +249,5 @@ fn write_records(files: &Vec<LockFile>, label: Option<&str>) -> Result<i64> {
     for file in files {
         named(file.path(), record.write(file.file()))?;
     }
-    Ok(token)
+    Ok(record)
 }

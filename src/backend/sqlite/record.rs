@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Seek, SeekFrom, Write},
+    io,
     process,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -41,29 +41,17 @@ impl Record {
         Some(Duration::from_micros(u64::try_from(age).ok()?))
     }
 
-    pub(super) fn write(&self, mut file: &File) -> io::Result<()> {
+    pub(super) fn write(&self, file: &File) -> io::Result<()> {
         let state = if self.in_use { "held" } else { "released" };
         let label = self.label.as_deref().unwrap_or_default();
-        let line = format!(
-            "{} {state} {} {} {label}",
-            self.number, self.pid, self.since_us
-        );
-        let line = format!("{line:<width$}\n", width = LENGTH - 1);
-        file.seek(SeekFrom::Start(0))?;
-        file.write_all(line.as_bytes())
+        let line = format!("{} {state} {} {} {label}", self.number, self.pid, self.since_us);
+        write_at_start(file, format!("{line:<width$}\n", width = LENGTH - 1).as_bytes())
     }
 
     /// `None` if the file has no record, or not one of this version.
-    pub(super) fn read(mut file: &File) -> io::Result<Option<Self>> {
+    pub(super) fn read(file: &File) -> io::Result<Option<Self>> {
         let mut line = [0; LENGTH];
-        let mut length = 0;
-        file.seek(SeekFrom::Start(0))?;
-        loop {
-            match file.read(&mut line[length..])? {
-                0 => break,
-                more => length += more,
-            }
-        }
+        let length = read_at_start(file, &mut line)?;
         Ok(Self::parse(&line[..length]))
     }
 
@@ -82,6 +70,32 @@ impl Record {
             label: words.next().map(ToOwned::to_owned),
         })
     }
+}
+
+// Records are shorter than what systems read and write at once.
+
+#[cfg(unix)]
+fn write_at_start(file: &File, line: &[u8]) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, line, 0)
+}
+
+#[cfg(unix)]
+fn read_at_start(file: &File, line: &mut [u8]) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, line, 0)
+}
+
+#[cfg(not(unix))]
+fn write_at_start(mut file: &File, line: &[u8]) -> io::Result<()> {
+    use std::io::{Seek, SeekFrom, Write};
+    file.seek(SeekFrom::Start(0))?;
+    file.write_all(line)
+}
+
+#[cfg(not(unix))]
+fn read_at_start(mut file: &File, line: &mut [u8]) -> io::Result<usize> {
+    use std::io::{Read, Seek, SeekFrom};
+    file.seek(SeekFrom::Start(0))?;
+    file.read(line)
 }
 
 /// The system's clock in microseconds.

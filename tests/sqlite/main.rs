@@ -3,5 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod basics;
+mod children;
 mod fuzz;
+mod queue;
+mod surroundings;
 mod tools;

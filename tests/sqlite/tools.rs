@@ -6,7 +6,13 @@ use diesel::{
     r2d2::{ConnectionManager, Pool},
 };
 use diesel_dbsemaphore as sem;
-use std::{env, fs, ops::Range, path::PathBuf, time::UNIX_EPOCH};
+use std::{
+    env, fs,
+    ops::Range,
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant, UNIX_EPOCH},
+};
 use tempfile::TempDir;
 
 pub(crate) struct Database {
@@ -117,5 +123,14 @@ impl Dice {
 
     pub(crate) fn one_in(&mut self, count: u64) -> bool {
         self.within(0..count) == 0
+    }
+}
+
+/// Waits until this is true.
+pub(crate) fn until(what: &str, mut is_true: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_true() {
+        assert!(began.elapsed() < Duration::from_secs(30), "never: {what}");
+        thread::sleep(Duration::from_millis(1));
     }
 }

@@ -3,8 +3,7 @@
 
 use std::{
     fs::File,
-    io,
-    process,
+    io, process,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -44,8 +43,14 @@ impl Record {
     pub(super) fn write(&self, file: &File) -> io::Result<()> {
         let state = if self.in_use { "held" } else { "released" };
         let label = self.label.as_deref().unwrap_or_default();
-        let line = format!("{} {state} {} {} {label}", self.number, self.pid, self.since_us);
-        write_at_start(file, format!("{line:<width$}\n", width = LENGTH - 1).as_bytes())
+        let line = format!(
+            "{} {state} {} {} {label}",
+            self.number, self.pid, self.since_us
+        );
+        write_at_start(
+            file,
+            format!("{line:<width$}\n", width = LENGTH - 1).as_bytes(),
+        )
     }
 
     /// `None` if the file has no record, or not one of this version.

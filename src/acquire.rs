@@ -1,8 +1,8 @@
 use crate::{
     Error, Request, Result, Ticket, TicketConnection, TransactionConnection,
-    backend::{AcquireParams, Backend},
+    backend::{AcquireParams, Backend, Hold},
     deadline::Deadline,
-    events,
+    events, guard,
     wait::wait,
 };
 use diesel::{Connection, result::Error as DieselError};
@@ -62,11 +62,16 @@ fn in_transaction(backend: &mut dyn Backend, request: &Request<'_>) -> Result<Op
     if !backend.is_in_transaction()? {
         return Err(Error::NotInTransaction);
     }
+    if !backend.can_hold_in_transaction() {
+        return Err(Error::Unsupported {
+            reason: "a transaction of SQLite holds no tickets: use transaction, with_ticket or SemaphoreTicket".to_owned(),
+        });
+    }
     let deadline = Deadline::from_request(request);
-    let granted = match (try_once(backend, request, params), deadline) {
-        (Ok(None), Some(deadline)) => {
-            backend.wait_in_transaction(&mut |backend| wait(backend, request, params, deadline))
-        }
+    let hold = &mut Hold::default();
+    let granted = match (try_once(backend, request, params, hold), deadline) {
+        (Ok(None), Some(deadline)) => backend
+            .wait_in_transaction(&mut |backend| wait(backend, request, params, deadline, hold)),
         (granted, _) => granted,
     }
     .map_err(|error| backend.add_hint(error))?;
@@ -109,13 +114,14 @@ pub(crate) fn or_unavailable<T>(granted: Option<T>, request: &Request<'_>) -> Re
     })
 }
 
-/// Sends one statement, which does not wait, in the open transaction.
+/// Tries once, and does not wait.
 pub(crate) fn try_once(
     backend: &mut dyn Backend,
     request: &Request<'_>,
     params: AcquireParams<'_>,
+    hold: &mut Hold,
 ) -> Result<Option<Ticket>> {
-    request.ticket(backend.try_acquire(params)?)
+    request.ticket(backend.try_acquire(params, hold)?)
 }
 
 /// Runs `work` in a transaction that holds a ticket of a semaphore until it ends.
@@ -123,6 +129,9 @@ pub(crate) fn try_once(
 /// Opens a transaction as Diesel's [`Connection::transaction`] does: a savepoint if one is open, so that the ticket is
 /// released when the outermost transaction ends. Acquires the ticket, calls `work`, and commits. If `work` fails, rolls
 /// back. Takes one round trip more than the transaction.
+///
+/// On SQLite, acquires the ticket first, and then begins a transaction that can write (`BEGIN IMMEDIATE`). The commit or
+/// rollback releases the ticket. An open transaction is [`AlreadyInTransaction`](Error::AlreadyInTransaction).
 ///
 /// # Errors
 ///
@@ -154,6 +163,9 @@ where
     E: From<Error> + From<DieselError>,
 {
     let request = request.into();
+    if !conn.backend().into_backend().can_hold_in_transaction() {
+        return guard::transaction(conn, request, work);
+    }
     conn.transaction(|conn| {
         let acquired = in_transaction(conn.backend().into_backend(), &request)?;
         let ticket = or_unavailable(acquired, &request)?;

@@ -7,7 +7,10 @@ mod hint;
 mod mysql;
 #[cfg(feature = "postgres")]
 mod postgres;
-#[cfg(any(feature = "postgres", feature = "mysql"))]
+#[cfg(feature = "sqlite")]
+mod sqlite;
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+#[cfg_attr(not(feature = "postgres"), allow(dead_code))]
 mod transaction;
 
 use crate::{BackendConnection, Error, Holder, Result, Ticket, Usage, Waiter};
@@ -23,9 +26,18 @@ pub(crate) enum Operation {
     Migrate,
 }
 
+/// What a backend has to know about a guard. Nothing for PostgreSQL.
+#[derive(Debug, Default)]
+pub(crate) struct Hold {
+    #[cfg(feature = "mysql")]
+    pub(in crate::backend) mysql: mysql::Held,
+    #[cfg(feature = "sqlite")]
+    pub(in crate::backend) files: sqlite::HeldFiles,
+}
+
 /// The parameters of a request to the server.
 #[derive(Clone, Copy)]
-#[cfg_attr(not(any(feature = "postgres", feature = "mysql")), allow(dead_code))]
+#[cfg_attr(not(all(feature = "postgres", feature = "mysql")), allow(dead_code))]
 pub(crate) struct AcquireParams<'a> {
     pub(crate) semaphore: &'a str,
     pub(crate) tickets: i32,
@@ -45,7 +57,10 @@ impl AcquireParams<'_> {
 
 /// What a backend answers to a request.
 #[derive(Debug, PartialEq, Eq)]
-#[cfg_attr(not(any(feature = "postgres", feature = "mysql")), allow(dead_code))]
+#[cfg_attr(
+    not(any(feature = "postgres", feature = "mysql", feature = "sqlite")),
+    allow(dead_code)
+)]
 pub(crate) enum AcquireOutcome {
     Acquired {
         token: i64,
@@ -61,7 +76,10 @@ pub(crate) enum AcquireOutcome {
 }
 
 /// How `make` has changed a semaphore.
-#[cfg_attr(not(any(feature = "postgres", feature = "mysql")), allow(dead_code))]
+#[cfg_attr(
+    not(any(feature = "postgres", feature = "mysql", feature = "sqlite")),
+    allow(dead_code)
+)]
 pub(crate) enum SizeChange {
     Created,
     Resized,
@@ -72,12 +90,17 @@ pub(crate) trait Backend {
     /// Whether Diesel counts an open transaction. Fails if the connection is marked as broken.
     fn is_in_transaction(&mut self) -> Result<bool>;
 
+    /// Whether an open transaction can hold tickets. Otherwise only a guard can, in its [`Hold`].
+    fn can_hold_in_transaction(&self) -> bool;
+
+    /// Begins the transaction of `sem::transaction`, while a guard holds the ticket.
+    fn begin_guarded_transaction(&mut self) -> Result<()>;
+
     /// Begins the transaction of a guard. Fails if the connection is inside a transaction.
     fn begin_guard(&mut self) -> Result<()>;
 
-    /// Ends the transaction of a guard, and releases its tickets. Fails if that had ended before. `is_plain`: the request had no
-    /// label, and has not waited.
-    fn finish_guard(&mut self, ticket_ids: &[i64], is_plain: bool) -> QueryResult<()>;
+    /// Ends the transaction of a guard, and releases its tickets. Fails if that had ended before.
+    fn finish_guard(&mut self, hold: &mut Hold) -> QueryResult<()>;
 
     /// Ends the transaction of a guard whose wait failed, and makes sure that it has left the queue.
     fn abort_guard(&mut self);
@@ -85,17 +108,20 @@ pub(crate) trait Backend {
     /// Marks the connection as broken, so that a pool closes it.
     fn mark_broken(&mut self);
 
-    /// Acquires tickets for the open transaction. Does not wait.
-    fn try_acquire(&mut self, params: AcquireParams<'_>) -> QueryResult<AcquireOutcome>;
+    /// Acquires tickets for the open transaction, or into `hold`. Does not wait.
+    fn try_acquire(&mut self, params: AcquireParams<'_>, hold: &mut Hold)
+    -> Result<AcquireOutcome>;
 
-    /// Acquires tickets for the open transaction, after `try_acquire` refused. Waits for up to `timeout_ms`, without limit if `None`. `cancel_wait` ends a
+    /// Acquires tickets for the open transaction, or into `hold`, after `try_acquire` refused. Waits for up to `timeout_ms`,
+    /// without limit if `None`. `cancel_wait` ends a
     /// wait by its number, `cancellation`. After an error, call `abort_guard`, or call this inside `wait_in_transaction`.
     fn acquire(
         &mut self,
         params: AcquireParams<'_>,
         timeout_ms: Option<i64>,
         cancellation: u32,
-    ) -> QueryResult<AcquireOutcome>;
+        hold: &mut Hold,
+    ) -> Result<AcquireOutcome>;
 
     /// Calls `wait` in the caller's transaction, which a failure leaves as it was.
     fn wait_in_transaction(
@@ -106,9 +132,9 @@ pub(crate) trait Backend {
     /// Cancels the waits with this number. Returns whether there was one.
     fn cancel_wait(&mut self, cancellation: u32) -> QueryResult<bool>;
 
-    /// Whether the transaction of a guard still holds its tickets. If the next check comes within a time, the server may end
-    /// the session after that time.
-    fn is_held(&mut self, ticket_ids: &[i64], next_within: Option<Duration>) -> QueryResult<bool>;
+    /// Whether a guard still holds its tickets. If the next check comes within a time, the server may end the session after that
+    /// time.
+    fn is_held(&mut self, next_within: Option<Duration>, hold: &Hold) -> QueryResult<bool>;
 
     /// Creates a semaphore unless it exists. Returns whether it did.
     fn ensure(&mut self, name: &str, size: i32) -> Result<bool>;
@@ -149,6 +175,8 @@ impl<'a> BackendConnection<'a> {
         match self {
             #[cfg(feature = "postgres")]
             Self::Postgres(conn) => conn,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(conn) => conn,
             #[cfg(feature = "mysql")]
             Self::Mysql(conn) => conn,
             Self::__Never(never) => match *never {},

@@ -2,6 +2,8 @@
 use diesel::MysqlConnection;
 #[cfg(feature = "postgres")]
 use diesel::PgConnection;
+#[cfg(feature = "sqlite")]
+use diesel::SqliteConnection;
 #[cfg(feature = "r2d2")]
 use diesel::r2d2::{ManageConnection, PooledConnection};
 use std::{convert::Infallible, fmt};
@@ -9,8 +11,8 @@ use std::{convert::Infallible, fmt};
 /// A connection of a database that this crate supports.
 ///
 /// Implemented for [`PgConnection`](diesel::PgConnection) (feature `postgres`), for `MysqlConnection` (feature `mysql`: MySQL
-/// and MariaDB), for `&mut C`, for `Box<C>` and, with the feature `r2d2`, for pooled connections of each manager whose
-/// connections implement it.
+/// and MariaDB), for `SqliteConnection` (feature `sqlite`), for `&mut C`, for `Box<C>` and, with the feature `r2d2`, for
+/// pooled connections of each manager whose connections implement it.
 ///
 /// Implement it for a type of your own that has a connection inside, such as an enum with Diesel's `MultiConnection`:
 /// then all functions of this crate accept it. For use with a pool that is not r2d2's, the implementation has to
@@ -68,7 +70,8 @@ pub trait TicketConnection {
 /// A connection that can hold a ticket in your own transaction, as [`acquire`](crate::acquire) and
 /// [`require`](crate::require) do.
 ///
-/// Implement it for a type of your own if each connection that it can have inside does.
+/// Not implemented for `SqliteConnection`: see [`sqlite`](crate::guide::sqlite). Implement it for a type of your own if
+/// each connection that it can have inside does.
 ///
 /// ```
 /// fn needs_one<C: diesel_dbsemaphore::TransactionConnection>() {}
@@ -88,6 +91,9 @@ pub enum BackendConnection<'a> {
     /// A connection to PostgreSQL.
     #[cfg(feature = "postgres")]
     Postgres(&'a mut PgConnection),
+    /// A connection to SQLite.
+    #[cfg(feature = "sqlite")]
+    Sqlite(&'a mut SqliteConnection),
     /// A connection to MySQL or MariaDB.
     #[cfg(feature = "mysql")]
     Mysql(&'a mut MysqlConnection),
@@ -100,6 +106,8 @@ impl fmt::Debug for BackendConnection<'_> {
         match self {
             #[cfg(feature = "postgres")]
             Self::Postgres(_) => f.write_str("Postgres"),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => f.write_str("Sqlite"),
             #[cfg(feature = "mysql")]
             Self::Mysql(_) => f.write_str("Mysql"),
             Self::__Never(never) => match **never {},
@@ -116,6 +124,14 @@ impl TicketConnection for PgConnection {
 
 #[cfg(feature = "postgres")]
 impl TransactionConnection for PgConnection {}
+
+// No `TransactionConnection`: a ticket is a file, and nothing tells this crate when a transaction of yours ends.
+#[cfg(feature = "sqlite")]
+impl TicketConnection for SqliteConnection {
+    fn backend(&mut self) -> BackendConnection<'_> {
+        BackendConnection::Sqlite(self)
+    }
+}
 
 #[cfg(feature = "mysql")]
 impl TicketConnection for MysqlConnection {

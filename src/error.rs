@@ -1,5 +1,6 @@
 use crate::{MAX_TICKETS, Ticket};
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use std::path::PathBuf;
 
 /// A `Result` with this crate's [`Error`].
 ///
@@ -106,6 +107,21 @@ pub enum Error {
     #[cfg(feature = "r2d2")]
     #[error("no connection for a ticket: {0}")]
     Pool(diesel::r2d2::PoolError),
+
+    /// A lock file beside the database of SQLite can't be used: see [`sqlite`](crate::guide::sqlite). The ticket is not held.
+    #[error("lock file {path:?} can't be used: {source}")]
+    #[allow(missing_docs)]
+    #[non_exhaustive]
+    LockFile {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+
+    /// The database of this connection does not support this.
+    #[error("not supported by the database of this connection: {reason}")]
+    #[allow(missing_docs)]
+    #[non_exhaustive]
+    Unsupported { reason: String },
 
     /// A migration failed. None was applied.
     #[error("the migrations of diesel-dbsemaphore failed: {0}")]

@@ -1,9 +1,16 @@
 mod check;
+mod transaction;
+
+pub(crate) use transaction::transaction;
 
 use crate::{
-    Error, Request, Result, Ticket, TicketConnection, acquire, backend::Operation,
-    deadline::Deadline, events, wait::wait,
+    Error, Request, Result, Ticket, TicketConnection, acquire,
+    backend::{Hold, Operation},
+    deadline::Deadline,
+    events,
+    wait::wait,
 };
+use diesel::result::Error as DieselError;
 use std::{fmt, time::Instant};
 
 /// Holds a ticket in a transaction of its own, until the guard is dropped or released.
@@ -47,9 +54,8 @@ use std::{fmt, time::Instant};
 pub struct SemaphoreTicket<C: TicketConnection> {
     /// `None` after `release` has taken it.
     conn: Option<C>,
+    hold: Hold,
     ticket: Ticket,
-    /// The request had no label, and has not waited.
-    is_plain: bool,
     since: Instant,
     /// Set by a failed check. Only checks run in the guard's transaction, so nothing else can end it undetected. A lost
     /// session is detected by the rollback.
@@ -74,7 +80,9 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
     /// * [`InvalidTickets`](Error::InvalidTickets): 0 tickets were requested, or more than the semaphore has.
     /// * [`Cancelled`](Error::Cancelled): the token of the request was cancelled while it waited.
     /// * [`NotMigrated`](Error::NotMigrated): the tables are missing.
-    /// * [`Database`](Error::Database): PostgreSQL or Diesel reported an error.
+    /// * [`Database`](Error::Database): the database or Diesel reported an error.
+    /// * [`LockFile`](Error::LockFile), [`Unsupported`](Error::Unsupported): on SQLite alone, see
+    ///   [`sqlite`](crate::guide::sqlite).
     ///
     /// ```
     /// use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
@@ -94,18 +102,16 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
         let params = request.validate_for_guard()?;
         let backend = conn.backend().into_backend();
         let deadline = Deadline::from_request(&request);
-        let mut is_plain = request.label_text().is_none();
         if deadline.is_some() {
             request.check_cancellation()?;
         }
         backend
             .begin_guard()
             .map_err(|error| backend.classify(error, Operation::Acquire))?;
-        let granted = match (acquire::try_once(backend, &request, params), deadline) {
-            (Ok(None), Some(deadline)) => {
-                is_plain = false;
-                wait(backend, &request, params, deadline)
-            }
+        let mut hold = Hold::default();
+        let first = acquire::try_once(backend, &request, params, &mut hold);
+        let granted = match (first, deadline) {
+            (Ok(None), Some(deadline)) => wait(backend, &request, params, deadline, &mut hold),
             (granted, _) => granted,
         };
         match granted {
@@ -113,15 +119,15 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
                 events::log_acquire_outcome(&request, deadline, Some(&ticket));
                 Ok(Some(Self {
                     conn: Some(conn),
+                    hold,
                     ticket,
-                    is_plain,
                     since: Instant::now(),
                     lost: false,
                 }))
             }
             Ok(None) => {
                 backend
-                    .finish_guard(&[], is_plain)
+                    .finish_guard(&mut hold)
                     .map_err(|error| backend.classify(error.into(), Operation::Acquire))?;
                 events::log_acquire_outcome(&request, deadline, None);
                 Ok(None)
@@ -129,7 +135,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
             Err(error) => {
                 if deadline.is_some() {
                     backend.abort_guard();
-                } else if let Err(error) = backend.finish_guard(&[], is_plain) {
+                } else if let Err(error) = backend.finish_guard(&mut hold) {
                     log::debug!("rollback after a failed acquire: {error}");
                 }
                 Err(backend.classify(error, Operation::Acquire))
@@ -196,6 +202,17 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
         self.end().unwrap_or_else(|| Err(self.lost_error(None)))
     }
 
+    /// Uses the connection for something else, while the guard holds the ticket.
+    fn lend<T, E: From<DieselError>>(
+        &mut self,
+        work: impl FnOnce(&mut C) -> Result<T, E>,
+    ) -> Result<T, E> {
+        match &mut self.conn {
+            Some(conn) => work(conn),
+            None => Err(DieselError::BrokenTransactionManager.into()),
+        }
+    }
+
     pub(crate) fn since(&self) -> Instant {
         self.since
     }
@@ -203,10 +220,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
     /// Ends the guard, for `release` and `drop`. `None` if the guard has ended before.
     fn end(&mut self) -> Option<Result<C>> {
         let mut conn = self.conn.take()?;
-        let ended = conn
-            .backend()
-            .into_backend()
-            .finish_guard(self.ticket.ids(), self.is_plain);
+        let ended = conn.backend().into_backend().finish_guard(&mut self.hold);
         match &ended {
             _ if self.lost => {}
             Ok(()) => {
@@ -218,7 +232,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
         Some(Err(self.lost_error(ended.err())))
     }
 
-    fn lost_error(&self, source: Option<diesel::result::Error>) -> Error {
+    fn lost_error(&self, source: Option<DieselError>) -> Error {
         Error::TicketLost {
             ticket: self.ticket.clone(),
             source,

@@ -15,7 +15,7 @@ fn serialize_ms<S: serde::Serializer>(
 ///
 /// Values that the role may not see are `None`: without membership in `pg_read_all_stats`, the client addresses of
 /// other roles.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Session {

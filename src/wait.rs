@@ -1,8 +1,8 @@
 //! Waiting for a ticket, above the backends.
 
 use crate::{
-    Error, Request, Result, Ticket,
-    backend::{AcquireParams, Backend},
+    Request, Result, Ticket,
+    backend::{AcquireParams, Backend, Hold},
     cancel,
     deadline::Deadline,
 };
@@ -14,6 +14,7 @@ pub(crate) fn wait(
     request: &Request<'_>,
     params: AcquireParams<'_>,
     deadline: Deadline,
+    hold: &mut Hold,
 ) -> Result<Option<Ticket>> {
     let id = cancel::random_id();
     // From here on, a cancellation either is seen by the loop, or cancels the statement on the server.
@@ -21,11 +22,13 @@ pub(crate) fn wait(
     loop {
         request.check_cancellation()?;
         let remaining_ms = deadline.remaining_ms();
-        let answer = backend.acquire(params, remaining_ms, id).or_else(|error| {
-            // If the token was cancelled, the failure is reported as that.
-            request.check_cancellation()?;
-            Err(Error::from(error))
-        })?;
+        let answer = backend
+            .acquire(params, remaining_ms, id, hold)
+            .or_else(|error| {
+                // If the token was cancelled, the failure is reported as that.
+                request.check_cancellation()?;
+                Err(error)
+            })?;
         let granted = request.ticket(answer)?;
         // Waits again if the server's clock runs fast or was set, or if the semaphore was created again.
         if granted.is_some() || deadline.remaining() == Some(Duration::ZERO) {

@@ -14,8 +14,10 @@ mod queue;
 mod search;
 mod transaction;
 
+pub(crate) use transaction::Held;
+
 use super::{
-    AcquireOutcome, AcquireParams, Backend, Operation, SizeChange,
+    AcquireOutcome, AcquireParams, Backend, Hold, Operation, SizeChange,
     transaction as diesel_transaction,
 };
 use crate::{Error, Holder, Result, Ticket, Usage, Waiter};
@@ -27,17 +29,29 @@ impl Backend for MysqlConnection {
         diesel_transaction::is_open(self)
     }
 
+    fn can_hold_in_transaction(&self) -> bool {
+        true
+    }
+
+    fn begin_guarded_transaction(&mut self) -> Result<()> {
+        diesel_transaction::begin_savepoint(self)
+    }
+
     fn begin_guard(&mut self) -> Result<()> {
         transaction::begin_guard(self)
     }
 
-    fn finish_guard(&mut self, ticket_ids: &[i64], is_plain: bool) -> QueryResult<()> {
-        transaction::finish_guard(self, ticket_ids, !is_plain)
+    fn finish_guard(&mut self, hold: &mut Hold) -> QueryResult<()> {
+        transaction::finish_guard(self, &hold.mysql)
     }
 
     /// `acquire` has left the queue already.
     fn abort_guard(&mut self) {
-        if let Err(error) = transaction::finish_guard(self, &[], true) {
+        let held = Held {
+            has_written: true,
+            ..Held::default()
+        };
+        if let Err(error) = transaction::finish_guard(self, &held) {
             log::debug!("rollback after a failed wait: {error}");
         }
     }
@@ -46,8 +60,12 @@ impl Backend for MysqlConnection {
         diesel_transaction::mark_broken(self);
     }
 
-    fn try_acquire(&mut self, params: AcquireParams<'_>) -> QueryResult<AcquireOutcome> {
-        acquire::try_acquire(self, params)
+    fn try_acquire(
+        &mut self,
+        params: AcquireParams<'_>,
+        hold: &mut Hold,
+    ) -> Result<AcquireOutcome> {
+        Ok(acquire::try_acquire(self, params, &mut hold.mysql)?)
     }
 
     fn acquire(
@@ -55,8 +73,15 @@ impl Backend for MysqlConnection {
         params: AcquireParams<'_>,
         timeout_ms: Option<i64>,
         cancellation: u32,
-    ) -> QueryResult<AcquireOutcome> {
-        acquire::acquire(self, params, timeout_ms, cancellation)
+        hold: &mut Hold,
+    ) -> Result<AcquireOutcome> {
+        Ok(acquire::acquire(
+            self,
+            params,
+            timeout_ms,
+            cancellation,
+            &mut hold.mysql,
+        )?)
     }
 
     /// No savepoint: a rollback to one would keep the row locks.
@@ -71,8 +96,8 @@ impl Backend for MysqlConnection {
         queue::cancel_wait(self, cancellation)
     }
 
-    fn is_held(&mut self, ticket_ids: &[i64], next_within: Option<Duration>) -> QueryResult<bool> {
-        transaction::is_held(self, ticket_ids, next_within)
+    fn is_held(&mut self, next_within: Option<Duration>, hold: &Hold) -> QueryResult<bool> {
+        transaction::is_held(self, &hold.mysql.ticket_ids, next_within)
     }
 
     fn ensure(&mut self, name: &str, size: i32) -> Result<bool> {

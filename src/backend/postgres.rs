@@ -12,7 +12,7 @@ mod server;
 mod transaction;
 
 use super::{
-    AcquireOutcome, AcquireParams, Backend, Operation, SizeChange,
+    AcquireOutcome, AcquireParams, Backend, Hold, Operation, SizeChange,
     transaction as diesel_transaction,
 };
 use crate::{Error, Holder, Result, Ticket, Usage, Waiter};
@@ -24,11 +24,19 @@ impl Backend for PgConnection {
         diesel_transaction::is_open(self)
     }
 
+    fn can_hold_in_transaction(&self) -> bool {
+        true
+    }
+
+    fn begin_guarded_transaction(&mut self) -> Result<()> {
+        diesel_transaction::begin_savepoint(self)
+    }
+
     fn begin_guard(&mut self) -> Result<()> {
         transaction::begin_guard(self)
     }
 
-    fn finish_guard(&mut self, _: &[i64], _: bool) -> QueryResult<()> {
+    fn finish_guard(&mut self, _: &mut Hold) -> QueryResult<()> {
         transaction::finish_guard(self)
     }
 
@@ -40,8 +48,8 @@ impl Backend for PgConnection {
         diesel_transaction::mark_broken(self);
     }
 
-    fn try_acquire(&mut self, params: AcquireParams<'_>) -> QueryResult<AcquireOutcome> {
-        acquire::try_acquire(self, params)
+    fn try_acquire(&mut self, params: AcquireParams<'_>, _: &mut Hold) -> Result<AcquireOutcome> {
+        Ok(acquire::try_acquire(self, params)?)
     }
 
     fn acquire(
@@ -49,8 +57,9 @@ impl Backend for PgConnection {
         params: AcquireParams<'_>,
         timeout_ms: Option<i64>,
         cancellation: u32,
-    ) -> QueryResult<AcquireOutcome> {
-        acquire::acquire(self, params, timeout_ms, cancellation)
+        _: &mut Hold,
+    ) -> Result<AcquireOutcome> {
+        Ok(acquire::acquire(self, params, timeout_ms, cancellation)?)
     }
 
     fn wait_in_transaction(
@@ -66,7 +75,7 @@ impl Backend for PgConnection {
 
     /// To lock a ticket, the transaction needed a number. Nobody else can end this transaction and begin another one with a
     /// number.
-    fn is_held(&mut self, _: &[i64], _: Option<Duration>) -> QueryResult<bool> {
+    fn is_held(&mut self, _: Option<Duration>, _: &Hold) -> QueryResult<bool> {
         acquire::has_transaction_id(self)
     }
 

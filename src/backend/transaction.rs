@@ -98,3 +98,9 @@ pub(crate) fn in_read_scope<C: AnsiConnection, T>(
         work(conn)
     }
 }
+
+/// Begins a transaction of SQLite that can write.
+#[cfg(feature = "sqlite")]
+pub(crate) fn begin_immediate(conn: &mut impl AnsiConnection) -> QueryResult<()> {
+    AnsiTransactionManager::begin_transaction_sql(conn, "BEGIN IMMEDIATE")
+}

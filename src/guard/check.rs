@@ -49,7 +49,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
         let held = conn
             .backend()
             .into_backend()
-            .is_held(self.ticket.ids(), next_within);
+            .is_held(next_within, &self.hold);
         self.lost = !matches!(&held, Ok(true));
         if self.lost { Err(held.err()) } else { Ok(()) }
     }

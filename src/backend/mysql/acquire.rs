@@ -5,6 +5,7 @@ use super::{
     locks::Lock,
     queue,
     search::{self, Dice, Semaphore},
+    transaction::Held,
 };
 use crate::backend::{AcquireOutcome, AcquireParams};
 use diesel::{
@@ -94,6 +95,7 @@ fn find(conn: &mut MysqlConnection, name: &str) -> QueryResult<Option<Found>> {
 pub(super) fn try_acquire(
     conn: &mut MysqlConnection,
     params: AcquireParams<'_>,
+    held: &mut Held,
 ) -> QueryResult<AcquireOutcome> {
     if params.tickets == 1 {
         let mut dice = Dice::new();
@@ -106,11 +108,7 @@ pub(super) fn try_acquire(
             if sign != Some(1) {
                 sign_late(conn, &[ticket]);
             }
-            show_label(conn, params, semaphore_id)?;
-            return Ok(AcquireOutcome::Acquired {
-                token,
-                tickets: vec![ticket],
-            });
+            return finish(conn, params, semaphore_id, token, vec![ticket], held);
         }
     }
     let Some(found) = find(conn, params.semaphore)? else {
@@ -129,7 +127,7 @@ pub(super) fn try_acquire(
     if locked_ids.len() < needed {
         return Ok(AcquireOutcome::Unavailable);
     }
-    acquired(conn, params, found.semaphore.id, locked_ids)
+    acquired(conn, params, found.semaphore.id, locked_ids, held)
 }
 
 fn refusal(semaphore: Semaphore, tickets: i32) -> Option<AcquireOutcome> {
@@ -145,6 +143,7 @@ pub(super) fn acquire(
     params: AcquireParams<'_>,
     timeout_ms: Option<i64>,
     cancellation: u32,
+    held: &mut Held,
 ) -> QueryResult<AcquireOutcome> {
     let Some(found) = find(conn, params.semaphore)? else {
         return Ok(AcquireOutcome::UnknownSemaphore);
@@ -160,8 +159,9 @@ pub(super) fn acquire(
         deadline: timeout_ms.and_then(queue::deadline),
         highest_slot_first: false,
     };
+    held.has_written = true;
     if let Some(locked_ids) = queue::wait(conn, &wait)? {
-        return acquired(conn, params, wait.semaphore_id, locked_ids);
+        return acquired(conn, params, wait.semaphore_id, locked_ids, held);
     }
     // Meanwhile the semaphore may have been resized or destroyed.
     Ok(match find(conn, params.semaphore)? {
@@ -177,17 +177,38 @@ fn acquired(
     params: AcquireParams<'_>,
     semaphore_id: i64,
     tickets: Vec<i64>,
+    held: &mut Held,
 ) -> QueryResult<AcquireOutcome> {
     let (token, signs): (Option<i64>, Option<i64>) =
         Token::new(params.is_guard(), &json(&tickets)).get_result(conn)?;
     if signs.and_then(|count| usize::try_from(count).ok()) != Some(tickets.len()) {
         sign_late(conn, &tickets);
     }
-    show_label(conn, params, semaphore_id)?;
-    Ok(AcquireOutcome::Acquired {
-        token: token.unwrap_or_default(),
+    finish(
+        conn,
+        params,
+        semaphore_id,
+        token.unwrap_or_default(),
         tickets,
-    })
+        held,
+    )
+}
+
+/// Shows the label, of a guard only, because the row would be committed with a transaction of the caller's.
+fn finish(
+    conn: &mut MysqlConnection,
+    params: AcquireParams<'_>,
+    semaphore_id: i64,
+    token: i64,
+    tickets: Vec<i64>,
+    held: &mut Held,
+) -> QueryResult<AcquireOutcome> {
+    if params.is_guard() && params.label.is_some() {
+        held.has_written = true;
+        queue::show(conn, semaphore_id, params.tickets, params.label, None)?;
+    }
+    held.ticket_ids.clone_from(&tickets);
+    Ok(AcquireOutcome::Acquired { token, tickets })
 }
 
 /// Makes the sign of a ticket whose previous holder is just being closed by the server.
@@ -198,16 +219,4 @@ fn sign_late(conn: &mut MysqlConnection, tickets: &[i64]) {
             log::debug!("the holder of ticket {id} will not be shown: {error}");
         }
     }
-}
-
-/// Only for a guard, because the row would be committed with a transaction of the caller's.
-fn show_label(
-    conn: &mut MysqlConnection,
-    params: AcquireParams<'_>,
-    semaphore_id: i64,
-) -> QueryResult<()> {
-    if params.is_guard() && params.label.is_some() {
-        queue::show(conn, semaphore_id, params.tickets, params.label, None)?;
-    }
-    Ok(())
 }

@@ -71,6 +71,14 @@ statement! {
          FOR UPDATE /*!80000 OF t */ SKIP LOCKED) AS held"
 }
 
+/// What a guard holds.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    pub(super) ticket_ids: Vec<i64>,
+    /// A row was to be seen by others. The end of the transaction has to roll it back.
+    pub(super) has_written: bool,
+}
+
 /// Begins the transaction of a guard, or a savepoint in the transaction of `begin_test_transaction`.
 pub(super) fn begin_guard(conn: &mut MysqlConnection) -> Result<()> {
     if is_open(conn)? {
@@ -92,20 +100,16 @@ pub(super) fn begin_guard(conn: &mut MysqlConnection) -> Result<()> {
     }
 }
 
-/// Ends the transaction of a guard. Fails if it had ended before. If it `has_written`, a row was to be seen by others, which is rolled
-/// back.
-pub(super) fn finish_guard(
-    conn: &mut MysqlConnection,
-    ticket_ids: &[i64],
-    has_written: bool,
-) -> QueryResult<()> {
+/// Ends the transaction of a guard. Fails if it had ended before.
+pub(super) fn finish_guard(conn: &mut MysqlConnection, held: &Held) -> QueryResult<()> {
+    let ticket_ids = held.ticket_ids.as_slice();
     let withdraw = withdraw_signs(ticket_ids);
     if !owns_transaction(conn) {
         let withdrawn = conn.batch_execute(&format!("{withdraw}DO 0"));
         return roll_back(conn).and(withdrawn);
     }
     let ended = match *ticket_ids {
-        [ticket] if !has_written => EndGuard::new(ticket).execute(conn).map(drop),
+        [ticket] if !held.has_written => EndGuard::new(ticket).execute(conn).map(drop),
         _ => conn.batch_execute(&format!("{withdraw}ROLLBACK; {END_GUARD}")),
     };
     if ended.is_ok() {

@@ -1,0 +1,2 @@
+DROP TABLE dbsemaphore_ticket_range;
+DROP TABLE dbsemaphore_semaphore;

@@ -1,0 +1,253 @@
+//! Acquires tickets, and waits for them.
+
+use super::{
+    errors::failure,
+    folder::{Database, Folder, named, repeat_if_deleted},
+    lock_file::LockFile,
+    queue::{self, Place},
+    record::{Record, now_us},
+    tables::{self, Semaphore},
+    waits::Wait,
+};
+use crate::{
+    Result,
+    backend::{AcquireOutcome, AcquireParams},
+};
+use diesel::{SqliteConnection, result::QueryResult};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+/// How long the head of the queue pauses between two looks: this part of the time for which it has been the head, within limits.
+const PAUSE_PART: u32 = 20;
+const SHORTEST_PAUSE: Duration = Duration::from_micros(500);
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+
+/// The tickets of a guard, if it has acquired some. In a box, because a guard on other databases has none.
+#[derive(Debug, Default)]
+pub(in crate::backend) struct HeldFiles(Option<Box<Held>>);
+
+#[derive(Debug)]
+struct Held {
+    files: Vec<LockFile>,
+    record: Record,
+    database: Database,
+}
+
+impl HeldFiles {
+    /// Fails if others can acquire these tickets.
+    pub(super) fn check(&self) -> QueryResult<()> {
+        match &self.0 {
+            Some(held) => held.check(),
+            None => Ok(()),
+        }
+    }
+
+    /// Releases the tickets. Fails if others could acquire them before.
+    pub(super) fn release(&mut self) -> QueryResult<()> {
+        match self.0.take() {
+            Some(held) => held.check(),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Held {
+    fn check(&self) -> QueryResult<()> {
+        let failed = |error: io::Error| failure(error.to_string());
+        for file in &self.files {
+            if !file.is_in_place().map_err(failed)? {
+                let path = file.path().display();
+                return Err(failure(format!("{path} was deleted or replaced")));
+            }
+        }
+        if !self.database.is_in_place().map_err(failed)? {
+            return Err(failure("the database was deleted, renamed or replaced"));
+        }
+        Ok(())
+    }
+}
+
+/// Before the files are unlocked, their records say so.
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.record.in_use = false;
+        for file in &self.files {
+            if let Err(error) = self.record.write(file.file()) {
+                log::debug!("{}: {error}", file.path().display());
+            }
+        }
+    }
+}
+
+pub(super) fn try_acquire(
+    conn: &mut SqliteConnection,
+    params: AcquireParams<'_>,
+    held: &mut HeldFiles,
+) -> Result<AcquireOutcome> {
+    repeat_if_deleted(|| {
+        let database = Database::of(conn)?;
+        loop {
+            let Some(semaphore) = tables::find(conn, params.semaphore)? else {
+                return Ok(AcquireOutcome::UnknownSemaphore);
+            };
+            let folder = database.clone().folder(semaphore.id);
+            if let Some(refused) = refusal(&semaphore, params) {
+                return Ok(refused);
+            }
+            if queue::has_waiter(&folder)? {
+                return Ok(AcquireOutcome::Unavailable);
+            }
+            if let Some(outcome) = look(conn, &folder, &semaphore, params, held)? {
+                return Ok(outcome);
+            }
+        }
+    })
+}
+
+/// Waits in the queue.
+pub(super) fn wait(
+    conn: &mut SqliteConnection,
+    params: AcquireParams<'_>,
+    timeout_ms: Option<i64>,
+    cancellation: u32,
+    held: &mut HeldFiles,
+) -> Result<AcquireOutcome> {
+    let limit = timeout_ms.map(|ms| Duration::from_millis(ms.unsigned_abs()));
+    let wait = Wait::begin(cancellation, limit);
+    repeat_if_deleted(|| wait_in_queue(conn, params, &wait, held))
+}
+
+fn wait_in_queue(
+    conn: &mut SqliteConnection,
+    params: AcquireParams<'_>,
+    wait: &Wait,
+    held: &mut HeldFiles,
+) -> Result<AcquireOutcome> {
+    let database = Database::of(conn)?;
+    let Some(Semaphore { id, .. }) = tables::find(conn, params.semaphore)? else {
+        return Ok(AcquireOutcome::UnknownSemaphore);
+    };
+    let folder = database.folder(id);
+    let record = Record::new(params.tickets.into(), params.label);
+    let Some(place) = Place::join(&folder, &record, wait)? else {
+        return Ok(AcquireOutcome::Unavailable);
+    };
+    if !place.wait_until_head(wait)? {
+        return Ok(AcquireOutcome::Unavailable);
+    }
+    let outcome = as_head(&place, wait, || {
+        match tables::find(conn, params.semaphore)? {
+            None => Ok(Some(AcquireOutcome::UnknownSemaphore)),
+            // Created again: the caller joins the queue of the new one.
+            Some(other) if other.id != id => Ok(Some(AcquireOutcome::Unavailable)),
+            Some(semaphore) => match refusal(&semaphore, params) {
+                Some(AcquireOutcome::Unavailable) => Ok(None),
+                Some(refused) => Ok(Some(refused)),
+                None => look(conn, &folder, &semaphore, params, held).map(|outcome| {
+                    outcome.filter(|outcome| *outcome != AcquireOutcome::Unavailable)
+                }),
+            },
+        }
+    })?;
+    Ok(outcome.unwrap_or(AcquireOutcome::Unavailable))
+}
+
+/// Repeats `look` as the head of the queue until it returns something. `None` if the time is over.
+pub(super) fn as_head<T>(
+    place: &Place,
+    wait: &Wait,
+    mut look: impl FnMut() -> Result<Option<T>>,
+) -> Result<Option<T>> {
+    let began = Instant::now();
+    loop {
+        let look_began = Instant::now();
+        place.check()?;
+        if let Some(found) = look()? {
+            return Ok(Some(found));
+        }
+        if wait.is_over() {
+            return Ok(None);
+        }
+        let pause = (began.elapsed() / PAUSE_PART).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+        wait.sleep(pause.max(look_began.elapsed() * PAUSE_PART))?;
+    }
+}
+
+/// What the size alone decides.
+fn refusal(semaphore: &Semaphore, params: AcquireParams<'_>) -> Option<AcquireOutcome> {
+    let size = semaphore.slots.count();
+    if size == 0 {
+        return Some(AcquireOutcome::Unavailable);
+    }
+    (i64::from(size) < i64::from(params.tickets)).then_some(AcquireOutcome::TooFew { size })
+}
+
+/// Tries each ticket once. `None` if the semaphore was changed meanwhile.
+fn look(
+    conn: &mut SqliteConnection,
+    folder: &Folder,
+    semaphore: &Semaphore,
+    params: AcquireParams<'_>,
+    held: &mut HeldFiles,
+) -> Result<Option<AcquireOutcome>> {
+    let wanted = usize::try_from(params.tickets).unwrap_or(usize::MAX);
+    let mut locked: Vec<(u32, LockFile)> = Vec::new();
+    for slot in semaphore.slots.in_random_order() {
+        if let Some(file) = folder.try_ticket(slot)? {
+            locked.push((slot, file));
+            if locked.len() == wanted {
+                break;
+            }
+        }
+    }
+    if locked.len() < wanted {
+        return Ok(Some(AcquireOutcome::Unavailable));
+    }
+    // The size could be older than the locks. A resize commits the new size before it unlocks the tickets that it has deleted.
+    match tables::find(conn, params.semaphore)? {
+        Some(now) if now.id == semaphore.id => {
+            if locked.iter().any(|(slot, _)| !now.slots.contains(*slot)) {
+                return Ok(None);
+            }
+        }
+        _ => {
+            // Opening a ticket may have created the folder again.
+            folder.delete();
+            return Ok(None);
+        }
+    }
+    locked.sort_by_key(|(slot, _)| *slot);
+    let (slots, files): (Vec<u32>, Vec<LockFile>) = locked.into_iter().unzip();
+    let record = write_records(&files, params.label)?;
+    let outcome = AcquireOutcome::Acquired {
+        token: record.number,
+        tickets: slots
+            .into_iter()
+            .map(|slot| semaphore.ticket_id(slot))
+            .collect(),
+    };
+    let database = folder.database().clone();
+    held.0 = Some(Box::new(Held {
+        files,
+        record,
+        database,
+    }));
+    Ok(Some(outcome))
+}
+
+/// Writes into the files of acquired tickets who holds them, and the fencing token, which is greater than all before it.
+fn write_records(files: &[LockFile], label: Option<&str>) -> Result<Record> {
+    let mut token = now_us();
+    for file in files {
+        if let Some(before) = named(file.path(), Record::read(file.file()))? {
+            token = token.max(before.number.saturating_add(1));
+        }
+    }
+    let record = Record::new(token, label);
+    for file in files {
+        named(file.path(), record.write(file.file()))?;
+    }
+    Ok(record)
+}

@@ -1,0 +1,30 @@
+//! More specific errors for what SQLite raised.
+
+use super::busy::is_busy;
+use crate::Error;
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+
+const BUSY: &str = "other connections have locked the database for 5 s: end their transactions sooner, and use PRAGMA journal_mode = WAL, \
+    in which readers do not wait for writers";
+
+pub(super) fn classify(error: Error) -> Error {
+    match error {
+        Error::Database(DieselError::DatabaseError(kind, raised)) => {
+            let message = raised.message();
+            if message.starts_with("no such table: ") && message.contains("dbsemaphore_") {
+                return Error::NotMigrated;
+            }
+            let error = DieselError::DatabaseError(kind, raised);
+            if is_busy(&error) {
+                return Error::Database(failure(format!("{error}: {BUSY}")));
+            }
+            Error::Database(error)
+        }
+        error => error,
+    }
+}
+
+/// An error of this crate where only Diesel's are possible.
+pub(super) fn failure(message: impl Into<String>) -> DieselError {
+    DieselError::DatabaseError(DatabaseErrorKind::Unknown, Box::new(message.into()))
+}

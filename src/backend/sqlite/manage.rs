@@ -1,0 +1,156 @@
+//! Creates, resizes, destroys and lists semaphores.
+
+use super::{
+    acquire::as_head,
+    busy::in_write_transaction,
+    folder::{Database, Folder, repeat_if_deleted},
+    lock_file::LockFile,
+    queue::Place,
+    record::Record,
+    slots::Slots,
+    tables::{self, Semaphore},
+    waits::Wait,
+};
+use crate::{
+    Error, Result,
+    backend::{
+        SizeChange,
+        transaction::{is_open, would_be_closed_by_pool},
+    },
+};
+use diesel::SqliteConnection;
+
+pub(super) fn ensure(conn: &mut SqliteConnection, name: &str, size: i32) -> Result<bool> {
+    if tables::find(conn, name)?.is_some() {
+        return Ok(false);
+    }
+    let slots = Slots::default().grown_to(size.unsigned_abs());
+    in_write_transaction(conn, |conn| match tables::insert(conn, name)? {
+        Some(id) => tables::replace_slots(conn, id, &slots).map(|()| true),
+        None => Ok(false),
+    })
+}
+
+pub(super) fn make(
+    conn: &mut SqliteConnection,
+    name: &str,
+    size: i32,
+) -> Result<Option<SizeChange>> {
+    check_transaction(conn)?;
+    repeat_if_deleted(|| {
+        loop {
+            if ensure(conn, name, size)? {
+                return Ok(Some(SizeChange::Created));
+            }
+            // Destroyed meanwhile, if `None`.
+            if let Some(resizing) = Resizing::begin(conn, name)? {
+                return resizing.resize(conn, size.unsigned_abs());
+            }
+        }
+    })
+}
+
+pub(super) fn destroy(conn: &mut SqliteConnection, name: &str) -> Result<bool> {
+    check_transaction(conn)?;
+    repeat_if_deleted(|| match Resizing::begin(conn, name)? {
+        Some(resizing) => resizing.destroy(conn).map(|()| true),
+        None => Ok(false),
+    })
+}
+
+pub(super) fn list(conn: &mut SqliteConnection) -> Result<Vec<(String, i64)>> {
+    tables::sizes(conn)
+}
+
+/// Others must not acquire a deleted ticket before the commit, and nothing says when a transaction of the caller commits.
+fn check_transaction(conn: &mut SqliteConnection) -> Result<()> {
+    if is_open(conn)? && would_be_closed_by_pool(conn) {
+        return Err(Error::Unsupported {
+            reason: "on SQLite, make and destroy do not run inside a transaction: call them before it, or on another connection"
+                .to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// A semaphore that nobody else can resize or destroy.
+struct Resizing {
+    semaphore: Semaphore,
+    folder: Folder,
+    _lock: LockFile,
+}
+
+impl Resizing {
+    /// Waits for others that resize it. `None` if there is no such semaphore.
+    fn begin(conn: &mut SqliteConnection, name: &str) -> Result<Option<Self>> {
+        let database = Database::of(conn)?;
+        while let Some(semaphore) = tables::find(conn, name)? {
+            let folder = database.clone().folder(semaphore.id);
+            let lock = folder.lock(folder.path().join("resize"))?;
+            match tables::find(conn, name)? {
+                Some(now) if now.id == semaphore.id => {
+                    return Ok(Some(Self {
+                        semaphore: now,
+                        folder,
+                        _lock: lock,
+                    }));
+                }
+                // Opening the lock may have created the folder again.
+                _ => folder.delete(),
+            }
+        }
+        Ok(None)
+    }
+
+    fn resize(&self, conn: &mut SqliteConnection, size: u32) -> Result<Option<SizeChange>> {
+        let Semaphore { id, slots } = &self.semaphore;
+        if size == slots.count() {
+            return Ok(None);
+        }
+        // Until after the commit.
+        let deleted = self.acquire(slots.count().saturating_sub(size))?;
+        let removed: Vec<u32> = deleted.iter().map(|(slot, _)| *slot).collect();
+        let slots = slots.without(&removed).grown_to(size);
+        in_write_transaction(conn, |conn| tables::replace_slots(conn, *id, &slots))?;
+        Ok(Some(SizeChange::Resized))
+    }
+
+    fn destroy(&self, conn: &mut SqliteConnection) -> Result<()> {
+        let Semaphore { id, slots } = &self.semaphore;
+        let _deleted = self.acquire(slots.count())?;
+        in_write_transaction(conn, |conn| tables::delete(conn, *id))?;
+        self.folder.delete();
+        Ok(())
+    }
+
+    /// Acquires that many tickets, those with the highest slots first. If they are not available, waits in the queue, and keeps
+    /// those that it has so far.
+    fn acquire(&self, count: u32) -> Result<Vec<(u32, LockFile)>> {
+        let mut acquired = Vec::new();
+        if count == 0 {
+            return Ok(acquired);
+        }
+        let wait = Wait::forever();
+        let record = Record::new(count.into(), None);
+        let Some(place) = Place::join(&self.folder, &record, &wait)? else {
+            return Ok(acquired);
+        };
+        place.wait_until_head(&wait)?;
+        let mut others: Vec<u32> = self.semaphore.slots.descending().collect();
+        as_head(&place, &wait, || {
+            for slot in std::mem::take(&mut others) {
+                let file = if acquired.len() < count as usize {
+                    self.folder.try_ticket(slot)?
+                } else {
+                    None
+                };
+                match file {
+                    Some(file) => acquired.push((slot, file)),
+                    None => others.push(slot),
+                }
+            }
+            Ok((acquired.len() == count as usize).then_some(()))
+        })?;
+        Ok(acquired)
+    }
+}

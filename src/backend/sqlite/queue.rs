@@ -1,0 +1,176 @@
+//! The queue of a semaphore. Each waiter has locked a file, whose number says when it came. It waits until the file before its own
+//! is unlocked, because that waiter has left or has died. The head of the queue is the one with no locked file before its own.
+//!
+//! Numbers increase, and none is used twice. So a file that nobody has locked can be deleted by anybody.
+
+use super::{
+    folder::{Folder, named},
+    lock_file::{LockFile, is_locked},
+    record::Record,
+    waits::Wait,
+};
+use crate::{Error, Result};
+use std::{
+    fs::{self, File},
+    io::{self, ErrorKind::NotFound},
+    path::PathBuf,
+    time::Duration,
+};
+
+/// How long a waiter pauses while another one joins the queue, which takes some 100 us.
+const JOIN_PAUSE: Duration = Duration::from_micros(100);
+
+/// After which time a waiter looks at the queue again, though the one before it has not left. Somebody may have deleted the
+/// folder.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// A place in the queue. Dropping it leaves the queue.
+pub(super) struct Place {
+    file: LockFile,
+    number: i64,
+    folder: Folder,
+}
+
+impl Place {
+    /// Joins the queue at its end. `None` if the time is over.
+    pub(super) fn join(folder: &Folder, record: &Record, wait: &Wait) -> Result<Option<Self>> {
+        let joining = loop {
+            if let Some(joining) = folder.try_lock(folder.path().join("join"))? {
+                break joining;
+            }
+            if wait.is_over() {
+                return Ok(None);
+            }
+            wait.sleep(JOIN_PAUSE)?;
+        };
+        let next = folder.path().join("next");
+        let _ = fs::remove_file(&next);
+        // The file has its record and its lock before others can see it in the queue.
+        let Some(file) = folder.try_lock(next.clone())? else {
+            return Err(deleted(next));
+        };
+        let path = folder.queue();
+        let number = named(&path, number_after(folder, joining.file()))?;
+        let path = path.join(number.to_string());
+        let mut place = Self {
+            file,
+            number,
+            folder: folder.clone(),
+        };
+        named(&path, record.write(place.file.file()))?;
+        named(&path, place.file.rename(path.clone()))?;
+        Ok(Some(place))
+    }
+
+    /// Waits until this is the head of the queue. Returns `false` if the time is over.
+    pub(super) fn wait_until_head(&self, wait: &Wait) -> Result<bool> {
+        loop {
+            self.check()?;
+            let Some((file, path)) = self.predecessor()? else {
+                return Ok(true);
+            };
+            if wait.is_over() {
+                return Ok(false);
+            }
+            wait.sleep_until_unlocked(file, &path, LOOK_AGAIN)?;
+        }
+    }
+
+    /// Fails if somebody has deleted the folder.
+    pub(super) fn check(&self) -> Result<()> {
+        let path = self.file.path();
+        if named(path, self.file.is_in_place())? {
+            Ok(())
+        } else {
+            Err(deleted(path.to_owned()))
+        }
+    }
+
+    fn predecessor(&self) -> Result<Option<(File, PathBuf)>> {
+        let numbers = named(&self.folder.queue(), numbers(&self.folder))?;
+        for number in numbers
+            .into_iter()
+            .rev()
+            .filter(|number| *number < self.number)
+        {
+            let path = self.folder.queue().join(number.to_string());
+            if let Some(file) = named(&path, waiter(&path))? {
+                return Ok(Some((file, path)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // Before the file is unlocked. If the folder was deleted, this may be the file of somebody else.
+        if matches!(self.file.is_in_place(), Ok(true)) {
+            let _ = fs::remove_file(self.file.path());
+        }
+    }
+}
+
+fn deleted(path: PathBuf) -> Error {
+    Error::LockFile {
+        path,
+        source: NotFound.into(),
+    }
+}
+
+/// Returns whether somebody is in the queue. Whoever is there has looked for tickets, and has found too few.
+pub(super) fn has_waiter(folder: &Folder) -> Result<bool> {
+    Ok(!waiters(folder, 1)?.is_empty())
+}
+
+/// The first waiters in the queue.
+pub(super) fn waiters(folder: &Folder, count: usize) -> Result<Vec<File>> {
+    let mut waiters = Vec::new();
+    for number in named(&folder.queue(), numbers(folder))? {
+        if waiters.len() == count {
+            break;
+        }
+        let path = folder.queue().join(number.to_string());
+        waiters.extend(named(&path, waiter(&path))?);
+    }
+    Ok(waiters)
+}
+
+/// The file of a waiter. `None` if it has left. Deletes the file of one that has died.
+fn waiter(path: &PathBuf) -> io::Result<Option<File>> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == NotFound => return Ok(None),
+        opened => opened?,
+    };
+    if is_locked(&file)? {
+        return Ok(Some(file));
+    }
+    let _ = fs::remove_file(path);
+    Ok(None)
+}
+
+/// The numbers in the queue, in ascending order.
+fn numbers(folder: &Folder) -> io::Result<Vec<i64>> {
+    let entries = match fs::read_dir(folder.queue()) {
+        Err(error) if error.kind() == NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut numbers = Vec::new();
+    for entry in entries {
+        if let Some(name) = entry?.file_name().to_str() {
+            numbers.extend(name.parse::<i64>());
+        }
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// The next number. `joining` has the last one, and is locked.
+fn number_after(folder: &Folder, joining: &File) -> io::Result<i64> {
+    let last = Record::read(joining)?.map_or(0, |record| record.number);
+    let last = numbers(folder)?
+        .last()
+        .map_or(last, |number| last.max(*number));
+    Record::new(last + 1, None).write(joining)?;
+    Ok(last + 1)
+}

@@ -1,0 +1,286 @@
+//! What has happened, and what of it must not have happened.
+
+use std::{collections::BTreeMap, fs, ops::Range, path::Path};
+
+/// Times are in microseconds, by the system's clock.
+pub(super) struct History {
+    pub(super) calls: Vec<Call>,
+    pub(super) sizes: Vec<Size>,
+    pub(super) snapshots: Vec<Snapshot>,
+    /// When each process was killed.
+    pub(super) kills: Vec<(u32, i64)>,
+}
+
+/// A call that acquired tickets or failed.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    pid: i32,
+    began: i64,
+    ended: i64,
+    token: i64,
+    tickets: Vec<i64>,
+    /// When the tickets were held for sure. Empty if not known.
+    held: Range<i64>,
+    error: Option<String>,
+}
+
+/// A resize, after which the size was this one.
+pub(super) struct Size {
+    pub(super) during: Range<i64>,
+    pub(super) size: u32,
+}
+
+/// Processes that were in the queue at some time in this range.
+pub(super) struct Snapshot {
+    pub(super) during: Range<i64>,
+    pub(super) pids: Vec<i32>,
+}
+
+/// `may_be_lost`: a ticket counts as held only if it was released without an error.
+pub(super) fn read_calls(folder: &Path, kills: &[(u32, i64)], may_be_lost: bool) -> Vec<Call> {
+    let kills: BTreeMap<u32, i64> = kills.iter().copied().collect();
+    let mut calls = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let pid: u32 = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        // A killed process may not have finished its last line.
+        let complete = text.rfind('\n').map_or("", |end| &text[..end]);
+        calls.extend(read_log(pid, complete, kills[&pid], may_be_lost));
+    }
+    calls
+}
+
+fn read_log(pid: u32, text: &str, killed: i64, may_be_lost: bool) -> Vec<Call> {
+    let mut calls: Vec<Call> = Vec::new();
+    let (mut began, mut ends) = (0, None);
+    for line in text.lines() {
+        let (time, what) = line.split_once(' ').unwrap();
+        let time: i64 = time.parse().unwrap();
+        let mut words = what.split(' ');
+        match words.next().unwrap() {
+            "call" => began = time,
+            word @ ("acquired" | "error") => {
+                let is_error = word == "error";
+                let mut call = Call {
+                    pid: i32::try_from(pid).unwrap(),
+                    began,
+                    ended: time,
+                    token: 0,
+                    tickets: Vec::new(),
+                    held: time..if may_be_lost { time } else { killed },
+                    error: is_error.then(|| what.to_owned()),
+                };
+                if !is_error {
+                    call.token = words.next().unwrap().parse().unwrap();
+                    let ids = words.next().unwrap().split(',');
+                    call.tickets = ids.map(|id| id.parse().unwrap()).collect();
+                }
+                calls.push(call);
+            }
+            "ends" => {
+                ends = Some(time);
+                if !may_be_lost {
+                    calls.last_mut().unwrap().held.end = time;
+                }
+            }
+            "released" => calls.last_mut().unwrap().held.end = ends.unwrap(),
+            "lost" if !may_be_lost => calls.last_mut().unwrap().error = Some("lost".to_owned()),
+            _ => {}
+        }
+    }
+    calls
+}
+
+impl History {
+    pub(super) fn grants(&self) -> usize {
+        self.granted().count()
+    }
+
+    fn granted(&self) -> impl Iterator<Item = &Call> {
+        self.calls.iter().filter(|call| call.error.is_none())
+    }
+
+    pub(super) fn summary(&self) -> String {
+        format!(
+            "{} grants, {} kills, {} resizes, {} looks at the queue",
+            self.grants(),
+            self.kills.len(),
+            self.sizes.len(),
+            self.snapshots.len()
+        )
+    }
+
+    pub(super) fn violations(&self) -> Vec<String> {
+        let errors = self.calls.iter().filter_map(|call| call.error.clone());
+        let errors: Vec<String> = errors.take(5).collect();
+        [
+            errors,
+            self.double_holders(),
+            self.holders_too_many(),
+            self.fallen_tokens(),
+            self.overtaken(),
+        ]
+        .concat()
+    }
+
+    /// A ticket that two held at the same time.
+    fn double_holders(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for calls in self.by_ticket().values() {
+            for pair in calls.windows(2) {
+                if pair[1].held.start < pair[0].held.end && !pair[1].held.is_empty() {
+                    found.push(format!("double: {:?} and {:?}", pair[0], pair[1]));
+                }
+            }
+        }
+        found
+    }
+
+    /// A ticket whose token was not greater than that of its former holder.
+    fn fallen_tokens(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for calls in self.by_ticket().values() {
+            for pair in calls.windows(2) {
+                if pair[1].token <= pair[0].token && pair[0].ended < pair[1].began {
+                    found.push(format!("token: {:?} and {:?}", pair[0], pair[1]));
+                }
+            }
+        }
+        found
+    }
+
+    /// The calls that acquired each ticket, in the order in which they held it.
+    fn by_ticket(&self) -> BTreeMap<i64, Vec<&Call>> {
+        let mut calls: BTreeMap<i64, Vec<&Call>> = BTreeMap::new();
+        for call in self.granted() {
+            for ticket in &call.tickets {
+                calls.entry(*ticket).or_default().push(call);
+            }
+        }
+        for calls in calls.values_mut() {
+            calls.sort_by_key(|call| call.held.start);
+        }
+        calls
+    }
+
+    /// More holders at the same time than tickets, between two resizes.
+    fn holders_too_many(&self) -> Vec<String> {
+        let mut changes: Vec<(i64, i64)> = Vec::new();
+        for call in self.granted().filter(|call| !call.held.is_empty()) {
+            let count = i64::try_from(call.tickets.len()).unwrap();
+            changes.extend([(call.held.start, count), (call.held.end, -count)]);
+        }
+        changes.sort_unstable();
+        let (mut held, mut changes) = (0, changes.into_iter().peekable());
+        let mut found = Vec::new();
+        for (index, size) in self.sizes.iter().enumerate() {
+            let end = self
+                .sizes
+                .get(index + 1)
+                .map_or(i64::MAX, |next| next.during.start);
+            while let Some((_, change)) = changes.next_if(|(time, _)| *time <= size.during.end) {
+                held += change;
+            }
+            let mut most = held;
+            while let Some((_, change)) = changes.next_if(|(time, _)| *time < end) {
+                held += change;
+                most = most.max(held);
+            }
+            if most > i64::from(size.size) {
+                found.push(format!(
+                    "{most} tickets held of {} after {:?}",
+                    size.size, size.during
+                ));
+            }
+        }
+        found
+    }
+
+    /// A call that began when another one was in the queue, and acquired its tickets first. Tokens say who was first: a waiter
+    /// gets its token before it leaves the queue.
+    fn overtaken(&self) -> Vec<String> {
+        let mut by_time: Vec<&Call> = self.granted().collect();
+        by_time.sort_by_key(|call| call.began);
+        let mut first_after = by_time.clone();
+        for index in (1..first_after.len()).rev() {
+            if first_after[index].token < first_after[index - 1].token {
+                first_after[index - 1] = first_after[index];
+            }
+        }
+        let mut by_process: BTreeMap<i32, Vec<&Call>> = BTreeMap::new();
+        for call in &by_time {
+            by_process.entry(call.pid).or_default().push(call);
+        }
+        let mut found = Vec::new();
+        for Snapshot { during, pids } in &self.snapshots {
+            let later = by_time.partition_point(|call| call.began <= during.end);
+            let Some(first) = first_after.get(later) else {
+                continue;
+            };
+            for waiter in pids.iter().filter_map(|pid| by_process.get(pid)) {
+                let next = waiter.partition_point(|call| call.ended <= during.end);
+                match waiter.get(next) {
+                    Some(waited) if waited.began < during.start && first.token < waited.token => {
+                        found.push(format!("overtaken: {waited:?} by {first:?}"));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn history(logs: &[(u32, &str)]) -> History {
+        let calls = logs
+            .iter()
+            .flat_map(|(pid, text)| read_log(*pid, text, 100, false));
+        History {
+            calls: calls.collect(),
+            sizes: vec![Size {
+                during: 0..1,
+                size: 1,
+            }],
+            snapshots: vec![Snapshot {
+                during: 3..4,
+                pids: vec![1],
+            }],
+            kills: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn one_after_another_is_right() {
+        let first = "2 call\n10 acquired 9 7\n20 ends\n21 released";
+        let second = "6 call\n30 acquired 29 7\n40 ends";
+        assert_eq!(
+            history(&[(1, first), (2, second)]).violations(),
+            Vec::<String>::new()
+        );
+    }
+
+    #[test]
+    fn each_violation_is_found() {
+        let waited = "2 call\n30 acquired 29 7";
+        for (other, found) in [
+            ("20 call\n40 acquired 39 7\n50 ends", "double"),
+            ("20 call\n40 acquired 39 8\n50 ends", "2 tickets held"),
+            ("6 call\n10 acquired 9 8\n20 ends", "overtaken"),
+            ("200 call\n201 acquired 9 7\n202 ends", "token"),
+            ("6 call\n10 error some", "error"),
+        ] {
+            let violations = history(&[(1, waited), (2, other)]).violations();
+            assert!(
+                violations
+                    .iter()
+                    .any(|violation| violation.starts_with(found)),
+                "{found}"
+            );
+        }
+    }
+}

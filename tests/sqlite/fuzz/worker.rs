@@ -1,0 +1,98 @@
+//! A process that acquires and releases tickets, and writes down what it does.
+
+use crate::tools::{Database, Dice, now_us};
+use diesel::{Connection, SqliteConnection};
+use diesel_dbsemaphore::{Error, Request, SemaphoreTicket};
+use std::{
+    env,
+    fs::File,
+    io::Write,
+    path::Path,
+    process::{self, Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+const URL: &str = "DBSEMAPHORE_TEST_WORKER_URL";
+const SEED: &str = "DBSEMAPHORE_TEST_WORKER_SEED";
+
+pub(super) struct Worker(Child);
+
+impl Worker {
+    pub(super) fn start(database: &Database, seed: u64) -> Self {
+        let child = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "fuzz::worker::child", "--nocapture"])
+            .env(URL, database.url())
+            .env(SEED, seed.to_string())
+            .stdout(Stdio::null())
+            .spawn();
+        Self(child.unwrap())
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    pub(super) fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// One line for each thing that happened, which is written before the next one happens.
+struct Log(File);
+
+impl Log {
+    fn write(&mut self, line: &str) {
+        let line = format!("{} {line}\n", now_us());
+        self.0.write_all(line.as_bytes()).unwrap();
+    }
+}
+
+#[test]
+fn child() {
+    let (Ok(url), Ok(seed)) = (env::var(URL), env::var(SEED)) else {
+        return;
+    };
+    let logs = Path::new(&url).parent().unwrap().join("logs");
+    let mut log = Log(File::create(logs.join(process::id().to_string())).unwrap());
+    let mut conn = SqliteConnection::establish(&url).unwrap();
+    let mut dice = Dice::new(seed.parse().unwrap());
+    loop {
+        let request = Request::new("x").tickets(if dice.one_in(5) { 2 } else { 1 });
+        let request = match dice.within(0..4) {
+            0 => request,
+            1 => request.wait(Duration::from_millis(dice.within(1..6))),
+            _ => request.wait(Duration::from_secs(5)),
+        };
+        log.write("call");
+        match SemaphoreTicket::acquire(&mut conn, request) {
+            Ok(Some(guard)) => {
+                let ids: Vec<String> = guard.ticket().ids().iter().map(i64::to_string).collect();
+                log.write(&format!(
+                    "acquired {} {}",
+                    guard.ticket().fencing_token(),
+                    ids.join(",")
+                ));
+                thread::sleep(Duration::from_micros(dice.within(0..4000)));
+                log.write("ends");
+                match guard.release() {
+                    Ok(_) => log.write("released"),
+                    Err(_) => log.write("lost"),
+                }
+            }
+            Ok(None) | Err(Error::UnknownSemaphore { .. } | Error::InvalidTickets { .. }) => {
+                log.write("none");
+                thread::sleep(Duration::from_micros(dice.within(0..1000)));
+            }
+            Err(error) => log.write(&format!("error {error}")),
+        }
+    }
+}

@@ -162,7 +162,7 @@ fn owns_transaction(conn: &mut MysqlConnection) -> bool {
 }
 
 /// The victim of a deadlock has lost its whole transaction, while Diesel counts it as open. What the caller does before Diesel ends
-/// that would commit at once. So it runs in another transaction, which can't write.
+/// that would commit at once. So it runs in another transaction, which can't write. Does nothing if a transaction is open after all.
 pub(super) fn replace_if_deadlocked(conn: &mut MysqlConnection, error: &Error) {
     let deadlocked = matches!(
         error,
@@ -171,11 +171,11 @@ pub(super) fn replace_if_deadlocked(conn: &mut MysqlConnection, error: &Error) {
             _
         ))
     );
-    if deadlocked
-        && matches!(is_open(conn), Ok(true))
-        && !retry_until_ok(conn, "START TRANSACTION READ ONLY")
-    {
-        mark_broken(conn);
+    if deadlocked && matches!(is_open(conn), Ok(true)) {
+        let replaced = conn.batch_execute("SET TRANSACTION READ ONLY; START TRANSACTION");
+        if let Err(error) = replaced {
+            log::debug!("after a deadlock: {error}");
+        }
     }
 }
 

@@ -74,7 +74,7 @@ fn a_transaction_is_not_committed_by_ddl() {
     assert!(matches!(outcome, Err(Error::Migration(_))));
     assert_eq!(number(&mut conn, "(SELECT COUNT(*) FROM work)"), 0);
     sem::run_migrations(&mut conn).unwrap();
-    conn.transaction(|conn| sem::run_migrations(conn)).unwrap();
+    conn.transaction(sem::run_migrations).unwrap();
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::SeqCst},
 };
 
-/// Counts statements, and those that are prepared anew or sent as a batch, which takes three round trips.
+/// Counts statements, and those that are prepared or sent as a batch, which takes three round trips.
 #[derive(Default)]
 struct Counts {
     statements: AtomicUsize,

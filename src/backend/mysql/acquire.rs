@@ -3,7 +3,7 @@
 use super::{
     fragment::{json, statement},
     locks::Lock,
-    queue,
+    queue, request_row,
     search::{self, Dice, Semaphore},
 };
 use crate::backend::{AcquireOutcome, AcquireParams};
@@ -207,7 +207,7 @@ fn show_label(
     semaphore_id: i64,
 ) -> QueryResult<()> {
     if params.is_guard() && params.label.is_some() {
-        queue::show(conn, semaphore_id, params.tickets, params.label, None)?;
+        request_row::show(conn, semaphore_id, params.tickets, params.label, None)?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use crate::{
     Error, Result,
     backend::transaction::{
         MAX_ATTEMPTS, begin_savepoint, count_begun_transaction, force_rollback, is_open,
-        mark_broken, reset_transaction_depth, retry_until_ok, roll_back, would_be_closed_by_pool,
+        mark_broken, reset_transaction_depth, roll_back, would_be_closed_by_pool,
     },
 };
 use diesel::{

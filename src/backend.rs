@@ -33,6 +33,7 @@ pub(crate) struct AcquireParams<'a> {
     pub(crate) host_timeout: Option<i32>,
     pub(crate) label: Option<&'a str>,
     /// After a refusal, `acquire` follows.
+    #[cfg_attr(not(feature = "mysql"), allow(dead_code))]
     pub(crate) may_wait: bool,
 }
 
@@ -78,8 +79,9 @@ pub(crate) trait Backend {
     /// Lets the transaction of a guard wait, after a refusal.
     fn prepare_wait(&mut self) -> QueryResult<()>;
 
-    /// Ends the transaction of a guard, and releases its tickets. Fails if that had ended before.
-    fn finish_guard(&mut self, ticket_ids: &[i64]) -> QueryResult<()>;
+    /// Ends the transaction of a guard, and releases its tickets. Fails if that had ended before. `is_plain`: the request had no
+    /// label, and has not waited.
+    fn finish_guard(&mut self, ticket_ids: &[i64], is_plain: bool) -> QueryResult<()>;
 
     /// Ends the transaction of a guard whose wait failed, and makes sure that it has left the queue.
     fn abort_guard(&mut self);
@@ -110,7 +112,7 @@ pub(crate) trait Backend {
 
     /// Whether the transaction of a guard still holds its tickets. If the next check comes within a time, the server may end
     /// the session after that time.
-    fn is_held(&mut self, next_within: Option<Duration>) -> QueryResult<bool>;
+    fn is_held(&mut self, ticket_ids: &[i64], next_within: Option<Duration>) -> QueryResult<bool>;
 
     /// Creates a semaphore unless it exists. Returns whether it did.
     fn ensure(&mut self, name: &str, size: i32) -> Result<bool>;

@@ -48,6 +48,8 @@ pub struct SemaphoreTicket<C: TicketConnection> {
     /// `None` after `release` has taken it.
     conn: Option<C>,
     ticket: Ticket,
+    /// The request had no label, and has not waited.
+    is_plain: bool,
     since: Instant,
     /// Set by a failed check. Only checks run in the guard's transaction, so nothing else can end it undetected. A lost
     /// session is detected by the rollback.
@@ -92,6 +94,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
         let params = request.validate_for_guard()?;
         let backend = conn.backend().into_backend();
         let deadline = Deadline::from_request(&request);
+        let mut is_plain = request.label_text().is_none();
         if deadline.is_some() {
             request.check_cancellation()?;
         }
@@ -99,10 +102,13 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
             .begin_guard()
             .map_err(|error| backend.classify(error, Operation::Acquire))?;
         let granted = match (acquire::try_once(backend, &request, params), deadline) {
-            (Ok(None), Some(deadline)) => backend
-                .prepare_wait()
-                .map_err(Error::from)
-                .and_then(|()| wait(backend, &request, params, deadline)),
+            (Ok(None), Some(deadline)) => {
+                is_plain = false;
+                backend
+                    .prepare_wait()
+                    .map_err(Error::from)
+                    .and_then(|()| wait(backend, &request, params, deadline))
+            }
             (granted, _) => granted,
         };
         match granted {
@@ -111,13 +117,14 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
                 Ok(Some(Self {
                     conn: Some(conn),
                     ticket,
+                    is_plain,
                     since: Instant::now(),
                     lost: false,
                 }))
             }
             Ok(None) => {
                 backend
-                    .finish_guard(&[])
+                    .finish_guard(&[], is_plain)
                     .map_err(|error| backend.classify(error.into(), Operation::Acquire))?;
                 events::log_acquire_outcome(&request, deadline, None);
                 Ok(None)
@@ -125,7 +132,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
             Err(error) => {
                 if deadline.is_some() {
                     backend.abort_guard();
-                } else if let Err(error) = backend.finish_guard(&[]) {
+                } else if let Err(error) = backend.finish_guard(&[], is_plain) {
                     log::debug!("rollback after a failed acquire: {error}");
                 }
                 Err(backend.classify(error, Operation::Acquire))
@@ -199,7 +206,10 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
     /// Ends the guard, for `release` and `drop`. `None` if the guard has ended before.
     fn end(&mut self) -> Option<Result<C>> {
         let mut conn = self.conn.take()?;
-        let ended = conn.backend().into_backend().finish_guard(self.ticket.ids());
+        let ended = conn
+            .backend()
+            .into_backend()
+            .finish_guard(self.ticket.ids(), self.is_plain);
         match &ended {
             _ if self.lost => {}
             Ok(()) => {

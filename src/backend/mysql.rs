@@ -4,13 +4,16 @@
 //! MySQL, which MariaDB ignores. So nothing has to ask which server it is.
 
 mod acquire;
+mod cancel;
 mod errors;
 mod fragment;
+mod head;
 mod inspect;
 mod locks;
 mod manage;
 mod migrations;
 mod queue;
+mod request_row;
 mod search;
 mod transaction;
 
@@ -36,13 +39,13 @@ impl Backend for MysqlConnection {
         Ok(())
     }
 
-    fn finish_guard(&mut self, ticket_ids: &[i64]) -> QueryResult<()> {
-        transaction::finish_guard(self, ticket_ids)
+    fn finish_guard(&mut self, ticket_ids: &[i64], is_plain: bool) -> QueryResult<()> {
+        transaction::finish_guard(self, ticket_ids, !is_plain)
     }
 
     /// `acquire` has left the queue already.
     fn abort_guard(&mut self) {
-        if let Err(error) = transaction::finish_guard(self, &[]) {
+        if let Err(error) = transaction::finish_guard(self, &[], true) {
             log::debug!("rollback after a failed wait: {error}");
         }
     }
@@ -73,11 +76,11 @@ impl Backend for MysqlConnection {
     }
 
     fn cancel_wait(&mut self, cancellation: u32) -> QueryResult<bool> {
-        queue::cancel_wait(self, cancellation)
+        cancel::cancel_wait(self, cancellation)
     }
 
-    fn is_held(&mut self, next_within: Option<Duration>) -> QueryResult<bool> {
-        transaction::is_held(self, next_within)
+    fn is_held(&mut self, ticket_ids: &[i64], next_within: Option<Duration>) -> QueryResult<bool> {
+        transaction::is_held(self, ticket_ids, next_within)
     }
 
     fn ensure(&mut self, name: &str, size: i32) -> Result<bool> {

@@ -32,7 +32,7 @@ impl Backend for PgConnection {
         transaction::prepare_wait(self)
     }
 
-    fn finish_guard(&mut self, _: &[i64]) -> QueryResult<()> {
+    fn finish_guard(&mut self, _: &[i64], _: bool) -> QueryResult<()> {
         transaction::finish_guard(self)
     }
 
@@ -70,7 +70,7 @@ impl Backend for PgConnection {
 
     /// To lock a ticket, the transaction needed a number. Nobody else can end this transaction and begin another one with a
     /// number.
-    fn is_held(&mut self, _: Option<Duration>) -> QueryResult<bool> {
+    fn is_held(&mut self, _: &[i64], _: Option<Duration>) -> QueryResult<bool> {
         acquire::has_transaction_id(self)
     }
 

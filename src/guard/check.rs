@@ -46,7 +46,10 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
         let (false, Some(conn)) = (self.lost, &mut self.conn) else {
             return Err(None);
         };
-        let held = conn.backend().into_backend().is_held(next_within);
+        let held = conn
+            .backend()
+            .into_backend()
+            .is_held(self.ticket.ids(), next_within);
         self.lost = !matches!(&held, Ok(true));
         if self.lost { Err(held.err()) } else { Ok(()) }
     }

@@ -101,7 +101,7 @@ impl ServerDatabase for Database {
 /// How many semaphores have a user lock of this kind: "q" is the queue head lock, "o" the no-overtaking lock.
 fn user_locks(database: &Database, kind: &str) -> i64 {
     let query = format!(
-        "SELECT COUNT(IS_USED_LOCK(CONCAT('dbsemaphore.{kind}.', LEFT(MD5(DATABASE()), 16), '.', id))) AS number \
+        "SELECT COUNT(IS_USED_LOCK(CONCAT('dbsemaphore.{kind}.', LEFT(SHA2(DATABASE(), 256), 16), '.', id))) AS number \
          FROM dbsemaphore_semaphore"
     );
     number(&mut database.connect(), &query)

@@ -3,7 +3,7 @@
 use super::{
     fragment::{json, statement},
     locks::Lock,
-    queue,
+    queue, request_row,
     search::{self, Dice, Semaphore},
 };
 use crate::backend::{AcquireOutcome, AcquireParams};
@@ -36,9 +36,9 @@ statement! {
              WHERE o.name = ? AND o.size = o.slot_bound AND o.size > 0 AND IS_FREE_LOCK({no_overtaking}) AND {IS_PRIMARY} \
              LIMIT 1) AS s \
          STRAIGHT_JOIN JSON_TABLE(?, '$[*]' COLUMNS (number bigint PATH '$')) AS r \
-         STRAIGHT_JOIN dbsemaphore_ticket AS t FORCE INDEX (dbsemaphore_ticket_slot) \
+         STRAIGHT_JOIN dbsemaphore_ticket AS t FORCE INDEX (PRIMARY) \
              ON t.semaphore_id = s.id AND t.slot = r.number % s.slot_bound \
-         LIMIT 1 FOR UPDATE SKIP LOCKED",
+         LIMIT 1 FOR UPDATE /*!80000 OF t */ SKIP LOCKED",
         sign = Lock::Holder.name("t.id"),
         no_overtaking = Lock::NoOvertaking.name("o.id"),
     )
@@ -120,7 +120,8 @@ pub(super) fn try_acquire(
         return Ok(refusal);
     }
     // Several tickets that aren't all that it takes can't be unlocked again. So only the head of the queue searches for them.
-    if found.somebody_waits || found.semaphore.size == 0 || (params.tickets > 1 && params.may_wait) {
+    if found.somebody_waits || found.semaphore.size == 0 || (params.tickets > 1 && params.may_wait)
+    {
         return Ok(AcquireOutcome::Unavailable);
     }
     let needed = usize::try_from(params.tickets).unwrap_or(usize::MAX);
@@ -206,7 +207,7 @@ fn show_label(
     semaphore_id: i64,
 ) -> QueryResult<()> {
     if params.is_guard() && params.label.is_some() {
-        queue::show(conn, semaphore_id, params.tickets, params.label, None)?;
+        request_row::show(conn, semaphore_id, params.tickets, params.label, None)?;
     }
     Ok(())
 }

@@ -13,13 +13,14 @@ use diesel::{
     result::{DatabaseErrorKind, Error as DieselError},
 };
 
-const NEEDS_PRIMARY: &str = "tickets are row locks, which need the primary server, with read_only off";
+const NEEDS_PRIMARY: &str =
+    "tickets are row locks, which need the primary server, with read_only off";
 
 const DEADLOCK: &str = "the server has rolled back the whole transaction, and released each ticket in it: run the transaction again";
 
 const MISSING_TABLES_OR_RIGHTS: &str = "if the tables are missing, call run_migrations when the application starts; if rights \
-    are missing, the account needs SELECT on dbsemaphore_semaphore, SELECT and UPDATE on dbsemaphore_ticket, and SELECT, \
-    INSERT and DELETE on dbsemaphore_request";
+    are missing, the account needs SELECT on dbsemaphore_semaphore, SELECT and UPDATE (acquire_privilege) on \
+    dbsemaphore_ticket, and SELECT, INSERT and DELETE on dbsemaphore_request";
 
 /// Adds a hint to an error in the caller's transaction.
 pub(super) fn add_hint(error: Error) -> Error {
@@ -32,9 +33,8 @@ pub(super) fn classify(error: Error, conn: &mut MysqlConnection, operation: Oper
         error,
         Error::Database(DieselError::DatabaseError(DatabaseErrorKind::Unknown, _))
     );
-    let is_missing = |conn: &mut MysqlConnection| {
-        matches!(has_table(conn, "dbsemaphore_semaphore"), Ok(false))
-    };
+    let is_missing =
+        |conn: &mut MysqlConnection| matches!(has_table(conn, "dbsemaphore_semaphore"), Ok(false));
     if is_unspecific && operation != Operation::Migrate && is_missing(conn) {
         return Error::NotMigrated;
     }

@@ -111,7 +111,11 @@ fn pending(conn: &mut MysqlConnection) -> Result<Vec<(&'static str, &'static str
         }
         Ok(sql_query("SELECT m.version FROM dbsemaphore_migration AS m").load(conn)?)
     })?;
-    let is_applied = |name| applied.iter().any(|applied| applied.version == version(name));
+    let is_applied = |name| {
+        applied
+            .iter()
+            .any(|applied| applied.version == version(name))
+    };
     Ok(MIGRATIONS
         .iter()
         .filter(|(name, ..)| !is_applied(name))

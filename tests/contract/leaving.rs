@@ -51,7 +51,7 @@ where
         Kind::Guard => SemaphoreTicket::require(conn, request)?.release().map(drop),
         Kind::Transaction => conn.transaction(|c| {
             let outcome = sem::require(c, request).map(drop);
-            let is_dead = c.batch_execute("").is_err();
+            let is_dead = c.batch_execute("SELECT 1").is_err();
             assert!(is_dead || !is_broken(c), "a wait has broken the connection");
             outcome
         }),

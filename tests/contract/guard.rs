@@ -9,6 +9,7 @@ on_each_backend!(
     is_send,
     does_not_show_its_connection,
     check_and_release_of_a_held_ticket,
+    a_refused_guard_for_several_tickets_holds_none,
     the_connection_is_as_it_was_after_a_refusal,
     with_ticket_returns_what_the_work_returns,
 );
@@ -75,6 +76,15 @@ fn release_reports_an_undetected_loss<D: ServerDatabase>() {
     let guard = SemaphoreTicket::require(&mut conn, "x").unwrap();
     database.kill_session(pid);
     assert!(matches!(guard.release(), Err(Error::TicketLost { .. })));
+}
+
+fn a_refused_guard_for_several_tickets_holds_none<D: TestDatabase>() {
+    let database = D::with_size(3);
+    let _holder = SemaphoreTicket::require(database.connect(), Request::new("x").tickets(2));
+    let mut conn = database.connect();
+    let refused = SemaphoreTicket::acquire(&mut conn, Request::new("x").tickets(2)).unwrap();
+    assert!(refused.is_none());
+    assert_eq!(database.available(), 1);
 }
 
 fn the_connection_is_as_it_was_after_a_refusal<D: TestDatabase>() {

@@ -115,6 +115,8 @@ fn every_way_at_every_place<D: ServerDatabase>() {
 }
 
 fn leave_once<D: ServerDatabase>(database: &D, kind: Kind, way: Way, place: usize, round: usize) {
+    // Shown if it fails.
+    eprintln!("{kind:?} {way:?} at {place}, round {round}");
     let holder = SemaphoreTicket::require(database.connect(), "x").unwrap();
     let (tell, told) = mpsc::channel();
     thread::scope(|scope| {

@@ -45,6 +45,7 @@ pub(crate) struct AcquireParams<'a> {
     pub(crate) host_timeout: Option<i32>,
     pub(crate) label: Option<&'a str>,
     /// After a refusal, `acquire` follows.
+    #[cfg_attr(not(feature = "mysql"), allow(dead_code))]
     pub(crate) may_wait: bool,
 }
 

@@ -4,13 +4,16 @@
 //! MySQL, which MariaDB ignores. So nothing has to ask which server it is.
 
 mod acquire;
+mod cancel;
 mod errors;
 mod fragment;
+mod head;
 mod inspect;
 mod locks;
 mod manage;
 mod migrations;
 mod queue;
+mod request_row;
 mod search;
 mod transaction;
 
@@ -93,7 +96,7 @@ impl Backend for MysqlConnection {
     }
 
     fn cancel_wait(&mut self, cancellation: u32) -> QueryResult<bool> {
-        queue::cancel_wait(self, cancellation)
+        cancel::cancel_wait(self, cancellation)
     }
 
     fn is_held(&mut self, next_within: Option<Duration>, hold: &Hold) -> QueryResult<bool> {

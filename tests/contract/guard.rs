@@ -2,13 +2,14 @@
 
 use crate::kit::{ServerDatabase, TestDatabase, on_each_backend, on_each_server};
 use diesel::{Connection, connection::SimpleConnection};
-use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket, TicketConnection};
+use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket};
 use std::error::Error as _;
 
 on_each_backend!(
     is_send,
     does_not_show_its_connection,
     check_and_release_of_a_held_ticket,
+    a_refused_guard_for_several_tickets_holds_none,
     the_connection_is_as_it_was_after_a_refusal,
     with_ticket_returns_what_the_work_returns,
 );
@@ -16,7 +17,6 @@ on_each_backend!(
 on_each_server!(
     check_and_release_report_a_loss,
     release_reports_an_undetected_loss,
-    check_detects_an_exchanged_transaction,
     with_ticket_reports_a_loss_unless_the_work_failed,
 );
 
@@ -78,41 +78,13 @@ fn release_reports_an_undetected_loss<D: ServerDatabase>() {
     assert!(matches!(guard.release(), Err(Error::TicketLost { .. })));
 }
 
-fn check_detects_an_exchanged_transaction<D: ServerDatabase>() {
-    let database = D::with_size(1);
-    let mut guard = SemaphoreTicket::require(Meddled::new(database.connect()), "x").unwrap();
-    Meddled::meddle(&mut guard, "ROLLBACK; BEGIN");
-    assert!(matches!(
-        guard.check(),
-        Err(Error::TicketLost { source: None, .. })
-    ));
-}
-
-/// A connection into which a test can get while a guard has it.
-pub(crate) struct Meddled<C>(std::rc::Rc<std::cell::RefCell<Option<String>>>, C);
-
-thread_local! {
-    static MEDDLING: std::rc::Rc<std::cell::RefCell<Option<String>>> = std::rc::Rc::default();
-}
-
-impl<C: TicketConnection + Connection> Meddled<C> {
-    pub(crate) fn new(conn: C) -> Self {
-        Self(MEDDLING.with(std::rc::Rc::clone), conn)
-    }
-
-    /// Runs at the guard's next use of the connection.
-    pub(crate) fn meddle(_: &mut SemaphoreTicket<Self>, statement: &str) {
-        MEDDLING.with(|meddling| *meddling.borrow_mut() = Some(statement.to_owned()));
-    }
-}
-
-impl<C: TicketConnection + Connection> TicketConnection for Meddled<C> {
-    fn backend(&mut self) -> sem::BackendConnection<'_> {
-        if let Some(statement) = self.0.borrow_mut().take() {
-            let _ = self.1.batch_execute(&statement);
-        }
-        self.1.backend()
-    }
+fn a_refused_guard_for_several_tickets_holds_none<D: TestDatabase>() {
+    let database = D::with_size(3);
+    let _holder = SemaphoreTicket::require(database.connect(), Request::new("x").tickets(2));
+    let mut conn = database.connect();
+    let refused = SemaphoreTicket::acquire(&mut conn, Request::new("x").tickets(2)).unwrap();
+    assert!(refused.is_none());
+    assert_eq!(database.available(), 1);
 }
 
 fn the_connection_is_as_it_was_after_a_refusal<D: TestDatabase>() {

@@ -1,11 +1,10 @@
 //! Who holds what, and who waits, as others see it.
 
 use crate::kit::{ServerDatabase, TestDatabase, on_each_backend, on_each_server};
-use diesel::Connection;
 use diesel_dbsemaphore::{self as sem, Error, Holder, Request, SemaphoreTicket, Ticket, Usage};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Barrier, Mutex},
+    sync::mpsc,
     thread,
     time::Duration,
 };
@@ -38,70 +37,40 @@ pub(crate) fn owned(ticket: &Ticket, pid: i32) -> BTreeMap<i64, Option<i32>> {
 }
 
 fn waiters_are_listed_in_order_and_then_as_holders<D: ServerDatabase>() {
-    let database = D::with_size(2);
-    let guard = SemaphoreTicket::require(database.connect(), Request::new("x").tickets(2)).unwrap();
-    let (guards, all_hold) = (Mutex::new(Vec::new()), Barrier::new(3));
+    let database = &D::with_size(2);
     thread::scope(|scope| {
-        let mut expected = Vec::new();
-        for (place, in_transaction) in [(1, false), (2, true)] {
+        let both = SemaphoreTicket::require(database.connect(), Request::new("x").tickets(2));
+        let (hold, held) = mpsc::channel();
+        let (mut expected, mut ends) = (Vec::new(), Vec::new());
+        for position in [1, 2] {
             let mut conn = database.connect();
-            expected.push((
-                place,
-                Some(1),
-                Some(session_id::<D>(&mut conn)),
-                Some(format!("no. {place}")),
-            ));
-            let (guards, all_hold) = (&guards, &all_hold);
+            let session = session_id::<D>(&mut conn);
+            let label = format!("no. {position}");
+            expected.push((position, Some(1), Some(session), Some(label.clone())));
+            let (end, until_end) = mpsc::channel::<()>();
+            ends.push(end);
+            let hold = hold.clone();
             scope.spawn(move || {
-                let label = format!("no. {place}");
                 let request = Request::new("x").wait(LONG).label(&label);
-                let pid = session_id::<D>(&mut conn);
-                if in_transaction {
-                    conn.transaction::<_, Error, _>(|c| {
-                        let ticket = sem::require(c, request)?;
-                        guards.lock().unwrap().push(owned(&ticket, pid));
-                        all_hold.wait();
-                        all_hold.wait();
-                        Ok(())
-                    })
-                    .unwrap();
-                } else {
-                    let guard = SemaphoreTicket::require(conn, request).unwrap();
-                    guards.lock().unwrap().push(owned(guard.ticket(), pid));
-                    all_hold.wait();
-                    all_hold.wait();
-                }
+                let guard = SemaphoreTicket::require(conn, request).unwrap();
+                hold.send(owned(guard.ticket(), session)).unwrap();
+                until_end.recv().unwrap_err();
             });
-            database.until_queued(place.into());
+            database.until_queued(position.into());
         }
         let seen = sem::waiters(&mut database.connect(), "x").unwrap();
-        let line: Vec<_> = seen
-            .iter()
-            .map(|w| {
-                (
-                    w.position,
-                    w.tickets,
-                    w.session.pid,
-                    w.session.label.clone(),
-                )
-            })
-            .collect();
-        assert_eq!(line, expected);
         assert!(seen.iter().all(|w| w.waited.unwrap() < LONG));
-        assert_eq!(usage(&database).waiting, 2);
-
-        guard.release().unwrap();
-        all_hold.wait();
-        let truth: BTreeMap<_, _> = guards
-            .lock()
-            .unwrap()
-            .iter()
-            .flatten()
-            .map(|(t, p)| (*t, *p))
+        let queue = seen.into_iter();
+        let queue: Vec<_> = queue
+            .map(|w| (w.position, w.tickets, w.session.pid, w.session.label))
             .collect();
-        assert_eq!(pids(&holders(&database)), truth);
-        assert_eq!(usage(&database).waiting, 0);
-        all_hold.wait();
+        assert_eq!(queue, expected);
+        assert_eq!(usage(database).waiting, 2);
+
+        drop(both.unwrap());
+        let actual: BTreeMap<_, _> = held.iter().take(2).flatten().collect();
+        assert_eq!(pids(&holders(database)), actual);
+        assert_eq!(usage(database).waiting, 0);
     });
 }
 

@@ -51,7 +51,7 @@ where
         Kind::Guard => SemaphoreTicket::require(conn, request)?.release().map(drop),
         Kind::Transaction => conn.transaction(|c| {
             let outcome = sem::require(c, request).map(drop);
-            let is_dead = c.batch_execute("").is_err();
+            let is_dead = c.batch_execute("SELECT 1").is_err();
             assert!(is_dead || !is_broken(c), "a wait has broken the connection");
             outcome
         }),
@@ -115,6 +115,8 @@ fn every_way_at_every_place<D: ServerDatabase>() {
 }
 
 fn leave_once<D: ServerDatabase>(database: &D, kind: Kind, way: Way, place: usize, round: usize) {
+    // Shown if it fails.
+    eprintln!("{kind:?} {way:?} at {place}, round {round}");
     let holder = SemaphoreTicket::require(database.connect(), "x").unwrap();
     let (tell, told) = mpsc::channel();
     thread::scope(|scope| {

@@ -263,11 +263,11 @@ fn a_resize_in_a_transaction_is_undone_with_it<D: ServerDatabase>() {
 
 fn a_cancelled_shrink_leaves_the_old_size<D: ServerDatabase>() {
     let database = D::with_size(5);
+    let mut conn = database.connect();
     thread::scope(|scope| {
         let holders = [(); 2].map(|()| SemaphoreTicket::require(database.connect(), "x").unwrap());
-        let mut conn = database.connect();
         let session = D::session_id(&mut conn);
-        let shrink = scope.spawn(move || sem::make(&mut conn, "x", 1));
+        let shrink = scope.spawn(|| sem::make(&mut conn, "x", 1));
         database.until_head_waits();
         // One cancel may come between two statements.
         eventually("the shrink ends", || {

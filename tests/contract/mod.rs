@@ -10,7 +10,7 @@ mod crowd;
 mod events;
 pub(crate) mod fencing;
 mod finding;
-pub(crate) mod guard;
+mod guard;
 pub(crate) mod inspect;
 mod isolation;
 mod leaving;

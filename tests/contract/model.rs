@@ -247,7 +247,8 @@ impl<'a, D: ServerDatabase> World<'a, D> {
             Step::Acquire(actor, tickets, limit)
                 if !self.waits(actor)
                     && !self.actors[actor].guards
-                    && (D::EXACT_IN_TRANSACTIONS || self.actors[actor].holds.is_empty()) =>
+                    && (D::EXACT_IN_TRANSACTIONS
+                        || tickets == 1 && self.actors[actor].holds.is_empty()) =>
             {
                 if self.actors[actor].before.is_empty() {
                     self.actors[actor].before.push(BTreeSet::new());

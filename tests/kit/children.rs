@@ -134,7 +134,8 @@ fn child() {
         #[cfg(feature = "mysql")]
         "mysql" => act::<stand::mysql::Database>(&role, &url),
         #[cfg(feature = "postgres")]
-        _ => act::<stand::postgres::Database>(&role, &url),
+        "postgres" => act::<stand::postgres::Database>(&role, &url),
+        other => panic!("no such backend: {other}"),
     }
 }
 

@@ -64,7 +64,9 @@ pub(crate) trait TestDatabase: Sized + Send + Sync + 'static {
 
     /// Waits until so many are in queues.
     fn until_queued(&self, waiters: i64) {
-        eventually("so many are in the queue", || self.queued() == waiters);
+        eventually(&format!("{waiters} are in the queue"), || {
+            self.queued() == waiters
+        });
     }
 
     /// Waits until the head of the queue has searched and found too few.
@@ -82,8 +84,8 @@ pub(crate) trait TestDatabase: Sized + Send + Sync + 'static {
 pub(crate) trait ServerDatabase: TestDatabase<Connection: TransactionConnection> {
     type Backend: Backend<Connection = Self::Connection>;
 
-    /// Whether a rollback to a savepoint releases what was acquired after it, and a second request in the same transaction
-    /// returns the same tickets.
+    /// Whether a rollback to a savepoint releases what was acquired after it, a second request in the same transaction returns
+    /// the same tickets, and a refused request for several tickets leaves none in the transaction.
     const EXACT_IN_TRANSACTIONS: bool;
 
     /// Undoes all `limits`.
@@ -92,7 +94,7 @@ pub(crate) trait ServerDatabase: TestDatabase<Connection: TransactionConnection>
     /// A new one on this server.
     fn on(server: &Server<Self::Backend>) -> Self;
 
-    /// Statements that limit how long the next ones of a session may last, or may wait for a lock.
+    /// Statements that limit how long a wait in your transaction may last, each in another way.
     fn limits(limit: Duration) -> Vec<String>;
 
     /// Runs the work in a transaction of this isolation level.

@@ -64,20 +64,15 @@ impl ServerDatabase for Database {
 
     const EXACT_IN_TRANSACTIONS: bool = false;
 
-    const NO_LIMITS: &str =
-        "/*M! SET max_statement_time = 0 */ /*!80000 SET max_execution_time = 0 */";
+    const NO_LIMITS: &str = "DO 0";
 
     fn on(server: &Server) -> Self {
         server.create_database()
     }
 
-    /// MySQL's counts milliseconds, MariaDB's seconds.
-    fn limits(limit: Duration) -> Vec<String> {
-        vec![format!(
-            "/*M! SET max_statement_time = {} */ /*!80000 SET max_execution_time = {} */",
-            limit.as_secs_f64(),
-            limit.as_millis()
-        )]
+    /// None: a wait consists of several statements, and no setting limits more than one.
+    fn limits(_: Duration) -> Vec<String> {
+        Vec::new()
     }
 
     fn at_level<T>(
@@ -101,7 +96,7 @@ impl ServerDatabase for Database {
 /// How many semaphores have a user lock of this kind: "q" is the queue head lock, "o" the no-overtaking lock.
 fn user_locks(database: &Database, kind: &str) -> i64 {
     let query = format!(
-        "SELECT COUNT(IS_USED_LOCK(CONCAT('dbsemaphore.{kind}.', LEFT(MD5(DATABASE()), 16), '.', id))) AS number \
+        "SELECT COUNT(IS_USED_LOCK(CONCAT('dbsemaphore.{kind}.', LEFT(SHA2(DATABASE(), 256), 16), '.', id))) AS number \
          FROM dbsemaphore_semaphore"
     );
     number(&mut database.connect(), &query)

@@ -1,1 +1,48 @@
 //! What is MySQL's and MariaDB's alone.
+
+mod cancel;
+mod deadlock;
+mod fencing;
+mod guard;
+mod inspect;
+mod migrations;
+mod names;
+mod queue;
+mod rights;
+mod round_trips;
+mod search;
+
+use diesel::{MysqlConnection, QueryResult, QueryableByName, RunQueryDsl, sql_types::BigInt};
+use diesel_dbsemaphore as sem;
+use stand::mysql::Database;
+
+/// A database with the tables and this semaphore.
+fn with_semaphore(name: &str, size: u32) -> (Database, MysqlConnection) {
+    let database = Database::create();
+    let mut conn = database.connect();
+    sem::run_migrations(&mut conn).unwrap();
+    sem::make(&mut conn, name, size).unwrap();
+    (database, conn)
+}
+
+fn run(conn: &mut MysqlConnection, sql: &str) -> QueryResult<usize> {
+    diesel::sql_query(sql).execute(conn)
+}
+
+/// The number that an expression has.
+fn number(conn: &mut MysqlConnection, sql: &str) -> i64 {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = BigInt)]
+        number: i64,
+    }
+    let query = format!("SELECT CAST({sql} AS signed) AS number");
+    diesel::sql_query(query)
+        .get_result::<Row>(conn)
+        .unwrap()
+        .number
+}
+
+fn is_mariadb(conn: &mut MysqlConnection) -> bool {
+    number(conn, "VERSION() LIKE '%MariaDB%'") == 1
+}

@@ -1,6 +1,5 @@
 //! `SemaphoreTicket`: a transaction of its own.
 
-use crate::contract::guard::Meddled;
 use crate::kit::{ServerDatabase, TestDatabase, eventually};
 use crate::postgres::number;
 use diesel::{Connection, PgConnection, connection::SimpleConnection};
@@ -11,11 +10,52 @@ use stand::Database;
 #[test]
 fn release_remembers_a_check_that_failed() {
     let database = Database::with_size(1);
-    let mut guard = SemaphoreTicket::require(Meddled::new(database.connect()), "x").unwrap();
+    let mut guard = SemaphoreTicket::require(Meddled::new(&database), "x").unwrap();
     Meddled::meddle(&mut guard, "SELECT 1/0");
     assert!(matches!(guard.check(), Err(Error::TicketLost { .. })));
     assert_eq!(database.available(), 1);
     assert!(matches!(guard.release(), Err(Error::TicketLost { .. })));
+}
+
+#[test]
+fn check_detects_an_exchanged_transaction() {
+    let database = Database::with_size(1);
+    let mut guard = SemaphoreTicket::require(Meddled::new(&database), "x").unwrap();
+    Meddled::meddle(&mut guard, "ROLLBACK; BEGIN");
+    assert!(matches!(
+        guard.check(),
+        Err(Error::TicketLost { source: None, .. })
+    ));
+}
+
+/// A connection into which a test can get while a guard has it.
+struct Meddled(
+    std::rc::Rc<std::cell::RefCell<Option<String>>>,
+    PgConnection,
+);
+
+thread_local! {
+    static MEDDLING: std::rc::Rc<std::cell::RefCell<Option<String>>> = std::rc::Rc::default();
+}
+
+impl Meddled {
+    fn new(database: &Database) -> Self {
+        Self(MEDDLING.with(std::rc::Rc::clone), database.connect())
+    }
+
+    /// Runs at the guard's next use of the connection.
+    fn meddle(_: &mut SemaphoreTicket<Self>, statement: &str) {
+        MEDDLING.with(|meddling| *meddling.borrow_mut() = Some(statement.to_owned()));
+    }
+}
+
+impl sem::TicketConnection for Meddled {
+    fn backend(&mut self) -> sem::BackendConnection<'_> {
+        if let Some(statement) = self.0.borrow_mut().take() {
+            let _ = self.1.batch_execute(&statement);
+        }
+        self.1.backend()
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::postgres::rights::{Kind, connect_as};
 use diesel::{Connection, PgConnection, connection::SimpleConnection};
 use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket};
 use stand::{Database, Server};
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -96,6 +96,32 @@ fn a_label_lasts_as_long_as_the_ticket() {
         );
     }
     assert!(SemaphoreTicket::acquire(&mut conn, Request::new("x").label(&"a".repeat(40))).is_ok());
+}
+
+#[test]
+fn a_waiter_in_a_transaction_is_listed_and_then_as_holder() {
+    let database = &Database::with_size(1);
+    let mut conn = database.connect();
+    let pid = pid(&mut conn);
+    thread::scope(|scope| {
+        let guard = SemaphoreTicket::require(database.connect(), "x");
+        let waiter = scope.spawn(move || {
+            conn.transaction::<_, Error, _>(|c| {
+                let request = Request::new("x").wait(LONG).label("mine");
+                let ticket = sem::require(c, request)?;
+                Ok((pids(&holders(database)), owned(&ticket, pid)))
+            })
+        });
+        database.until_queued(1);
+        let seen = sem::waiters(&mut database.connect(), "x")
+            .unwrap()
+            .remove(0);
+        assert_eq!((seen.session.pid, seen.tickets), (Some(pid), Some(1)));
+        assert_eq!(seen.session.label.as_deref(), Some("mine"));
+        drop(guard.unwrap());
+        let (seen, actual) = waiter.join().unwrap().unwrap();
+        assert_eq!(seen, actual);
+    });
 }
 
 #[test]

@@ -33,6 +33,8 @@ fn a_refused_request_for_more_keeps_what_is_held() {
     in_transaction(&mut database.connect(), |other| {
         let _ticket = sem::require(other, Request::new("x").tickets(2))?;
         in_transaction(&mut database.connect(), |c| {
+            assert!(sem::acquire(c, Request::new("x").tickets(3))?.is_none());
+            assert_eq!(database.available(), 1, "a refused request holds nothing");
             let one = sem::require(c, "x")?;
             assert!(sem::acquire(c, Request::new("x").tickets(3))?.is_none());
             assert_eq!(sem::require(c, "x")?, one);

@@ -3,7 +3,7 @@
 use super::{
     fragment::{json, statement},
     locks::Lock,
-    queue,
+    queue, request_row,
     search::{self, Dice, Semaphore},
     transaction::Held,
 };
@@ -37,7 +37,7 @@ statement! {
              WHERE o.name = ? AND o.size = o.slot_bound AND o.size > 0 AND IS_FREE_LOCK({no_overtaking}) AND {IS_PRIMARY} \
              LIMIT 1) AS s \
          STRAIGHT_JOIN JSON_TABLE(?, '$[*]' COLUMNS (number bigint PATH '$')) AS r \
-         STRAIGHT_JOIN dbsemaphore_ticket AS t FORCE INDEX (dbsemaphore_ticket_slot) \
+         STRAIGHT_JOIN dbsemaphore_ticket AS t FORCE INDEX (PRIMARY) \
              ON t.semaphore_id = s.id AND t.slot = r.number % s.slot_bound \
          LIMIT 1 FOR UPDATE /*!80000 OF t */ SKIP LOCKED",
         sign = Lock::Holder.name("t.id"),
@@ -205,7 +205,7 @@ fn finish(
 ) -> QueryResult<AcquireOutcome> {
     if params.is_guard() && params.label.is_some() {
         held.has_written = true;
-        queue::show(conn, semaphore_id, params.tickets, params.label, None)?;
+        request_row::show(conn, semaphore_id, params.tickets, params.label, None)?;
     }
     held.ticket_ids.clone_from(&tickets);
     Ok(AcquireOutcome::Acquired { token, tickets })

@@ -19,6 +19,9 @@ use diesel::{
     sql_types::{BigInt, Text},
 };
 
+/// How often `make` looks again after somebody else has created or destroyed the semaphore.
+const MAX_RACES: usize = 10;
+
 /// How many tickets one statement inserts or deletes.
 const CHUNK: usize = 10_000;
 
@@ -30,10 +33,14 @@ pub(super) fn semaphore_id(conn: &mut MysqlConnection, name: &str) -> QueryResul
         .optional()
 }
 
-/// Delays other resizes of this semaphore until the transaction ends, and nothing else.
+/// Delays other resizes of this semaphore until the transaction ends, and nothing else: the lock is that of the row, not that of its
+/// name, whose index has neighbours.
 fn lock_semaphore(conn: &mut MysqlConnection, name: &str) -> QueryResult<Option<Semaphore>> {
+    let Some(id) = semaphore_id(conn, name)? else {
+        return Ok(None);
+    };
     let row: Option<(i64, i32, i32)> = semaphore::table
-        .filter(semaphore::name.eq(name))
+        .find(id)
         .select((semaphore::id, semaphore::size, semaphore::slot_bound))
         .for_update()
         .first(conn)
@@ -117,7 +124,7 @@ pub(super) fn make(
     size: i32,
 ) -> Result<Option<SizeChange>> {
     in_write_transaction(conn, |conn| {
-        loop {
+        for _ in 0..MAX_RACES {
             if let Some(semaphore) = lock_semaphore(conn, name)? {
                 return Ok(resize(conn, semaphore, size)?.then_some(SizeChange::Resized));
             }
@@ -125,6 +132,11 @@ pub(super) fn make(
                 return Ok(Some(SizeChange::Created));
             }
         }
+        Err(DieselError::DatabaseError(
+            DatabaseErrorKind::Unknown,
+            Box::new("the semaphore is not in the snapshot of this transaction, or others create and destroy it".to_owned()),
+        )
+        .into())
     })
 }
 

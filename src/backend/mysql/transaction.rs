@@ -8,7 +8,7 @@ use crate::{
     Error, Result,
     backend::transaction::{
         MAX_ATTEMPTS, begin_savepoint, count_begun_transaction, force_rollback, is_open,
-        mark_broken, reset_transaction_depth, retry_until_ok, roll_back, would_be_closed_by_pool,
+        mark_broken, reset_transaction_depth, roll_back, would_be_closed_by_pool,
     },
 };
 use diesel::{
@@ -166,7 +166,7 @@ fn owns_transaction(conn: &mut MysqlConnection) -> bool {
 }
 
 /// The victim of a deadlock has lost its whole transaction, while Diesel counts it as open. What the caller does before Diesel ends
-/// that would commit at once. So it runs in another transaction, which can't write.
+/// that would commit at once. So it runs in another transaction, which can't write. Does nothing if a transaction is open after all.
 pub(super) fn replace_if_deadlocked(conn: &mut MysqlConnection, error: &Error) {
     let deadlocked = matches!(
         error,
@@ -175,11 +175,11 @@ pub(super) fn replace_if_deadlocked(conn: &mut MysqlConnection, error: &Error) {
             _
         ))
     );
-    if deadlocked
-        && matches!(is_open(conn), Ok(true))
-        && !retry_until_ok(conn, "START TRANSACTION READ ONLY")
-    {
-        mark_broken(conn);
+    if deadlocked && matches!(is_open(conn), Ok(true)) {
+        let replaced = conn.batch_execute("SET TRANSACTION READ ONLY; START TRANSACTION");
+        if let Err(error) = replaced {
+            log::debug!("after a deadlock: {error}");
+        }
     }
 }
 

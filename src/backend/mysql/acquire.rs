@@ -159,6 +159,7 @@ pub(super) fn acquire(
         number: cancellation.into(),
         deadline: timeout_ms.and_then(queue::deadline),
         highest_slot_first: false,
+        has_searched: params.tickets == 1,
     };
     if let Some(locked_ids) = queue::wait(conn, &wait)? {
         return acquired(conn, params, wait.semaphore_id, locked_ids);

@@ -58,6 +58,7 @@ fn find(conn: &mut MysqlConnection, semaphore_id: i64) -> QueryResult<Option<Sem
 pub(super) fn acquire(
     conn: &mut MysqlConnection,
     wait: &Wait<'_>,
+    mut overtaking_is_forbidden: bool,
 ) -> QueryResult<Option<Vec<i64>>> {
     let became_head = Instant::now();
     let needed = usize::try_from(wait.needed).unwrap_or(usize::MAX);
@@ -65,9 +66,8 @@ pub(super) fn acquire(
     let mut rounds = Rounds::new(Vec::new(), false);
     let mut refresh_at = became_head;
     let mut pause = Duration::ZERO;
-    let mut overtaking_is_forbidden = false;
     loop {
-        if Instant::now() >= refresh_at {
+        if rounds.is_complete() && Instant::now() >= refresh_at {
             let Some(semaphore) = find(conn, wait.semaphore_id)? else {
                 return Ok(None);
             };

@@ -98,6 +98,7 @@ fn remove_tickets(
         number: cancel::random_id().into(),
         deadline: None,
         highest_slot_first: true,
+        has_searched: false,
     };
     let removed_ids = queue::wait(conn, &wait)?.unwrap_or_default();
     for ids in removed_ids.chunks(CHUNK) {

@@ -23,6 +23,8 @@ pub(super) struct Wait<'a> {
     pub(super) number: i64,
     pub(super) deadline: Option<Instant>,
     pub(super) highest_slot_first: bool,
+    /// It was refused before. So nobody may overtake it from the moment at which it is the head.
+    pub(super) has_searched: bool,
 }
 
 /// `None` if it is too far away for a clock.
@@ -61,7 +63,7 @@ statement! {
 #[derive(QueryableByName)]
 struct Joined {
     #[diesel(sql_type = Nullable<BigInt>)]
-    is_head: Option<i64>,
+    joined: Option<i64>,
 }
 
 /// Waits in the queue until the tickets are locked. Returns `None` at the deadline, or if the semaphore has too few tickets or was
@@ -74,12 +76,9 @@ pub(super) fn wait(conn: &mut MysqlConnection, wait: &Wait<'_>) -> QueryResult<O
         wait.label,
         Some(wait.number),
     )?;
-    let waited = join(conn, wait).and_then(|is_head| {
-        if is_head {
-            head::acquire(conn, wait)
-        } else {
-            Ok(None)
-        }
+    let waited = join(conn, wait).and_then(|joined| match joined {
+        Some(overtaking_is_forbidden) => head::acquire(conn, wait, overtaking_is_forbidden),
+        None => Ok(None),
     });
     leave(conn, wait);
     match &waited {
@@ -90,8 +89,8 @@ pub(super) fn wait(conn: &mut MysqlConnection, wait: &Wait<'_>) -> QueryResult<O
     waited
 }
 
-/// Returns whether this is the head of the queue now, and not too late.
-fn join(conn: &mut MysqlConnection, wait: &Wait<'_>) -> QueryResult<bool> {
+/// Waits to be the head of the queue. Returns `None` if the deadline was earlier, and otherwise whether overtaking is forbidden.
+fn join(conn: &mut MysqlConnection, wait: &Wait<'_>) -> QueryResult<Option<bool>> {
     const LONGEST_HINT: u128 = 4_294_967_295;
     let remaining = wait.remaining();
     let ms = remaining.as_nanos().div_ceil(1_000_000);
@@ -102,20 +101,24 @@ fn join(conn: &mut MysqlConnection, wait: &Wait<'_>) -> QueryResult<bool> {
         String::new()
     };
     let joined = sql_query(format!(
-        "SELECT {hint} GET_LOCK({}, 0), GET_LOCK({}, /*M! {}.{:03} */ /*!80000 {} */) AS is_head",
+        "SELECT {hint} GET_LOCK({}, 0), CASE GET_LOCK({}, /*M! {}.{:03} */ /*!80000 {} */) \
+             WHEN 0 THEN 0 WHEN 1 THEN 1 + IF({}, GET_LOCK({}, 1), 0) END AS joined",
         Lock::Wait.name(wait.number),
         Lock::QueueHead.name(wait.semaphore_id),
         ms / 1000,
         ms % 1000,
         ms.div_ceil(1000),
+        wait.has_searched,
+        Lock::NoOvertaking.name(wait.semaphore_id),
     ))
     .get_result::<Joined>(conn);
     match joined {
-        Ok(Joined { is_head: Some(1) }) => Ok(true),
+        Ok(Joined { joined: Some(1) }) => Ok(Some(false)),
+        Ok(Joined { joined: Some(2) }) => Ok(Some(true)),
         // MySQL raises an error at the deadline.
-        _ if wait.is_over() => Ok(false),
-        Ok(Joined { is_head: Some(_) }) => Ok(false),
-        Ok(Joined { is_head: None }) => Err(interrupted()),
+        _ if wait.is_over() => Ok(None),
+        Ok(Joined { joined: Some(_) }) => Ok(None),
+        Ok(Joined { joined: None }) => Err(interrupted()),
         Err(error) => Err(error),
     }
 }

@@ -4,7 +4,9 @@
 //! The client drives the queue, a statement for each step. User locks are those of the session, so each way out of the queue releases
 //! them: see `leave`. The server releases those of a session that ends.
 
-use super::{fragment::statement, head, locks::Lock, request_row, transaction::retry};
+use super::{
+    fragment::statement, head, locks::Lock, request_row, search::Semaphore, transaction::retry,
+};
 use crate::backend::transaction::mark_broken;
 use diesel::{
     MysqlConnection,
@@ -16,7 +18,9 @@ use diesel::{
 use std::time::{Duration, Instant};
 
 pub(super) struct Wait<'a> {
-    pub(super) semaphore_id: i64,
+    /// As it was at `found_at`.
+    pub(super) semaphore: Semaphore,
+    pub(super) found_at: Instant,
     pub(super) needed: i32,
     pub(super) label: Option<&'a str>,
     /// By which others can cancel it.
@@ -71,7 +75,7 @@ struct Joined {
 pub(super) fn wait(conn: &mut MysqlConnection, wait: &Wait<'_>) -> QueryResult<Option<Vec<i64>>> {
     let row = request_row::show(
         conn,
-        wait.semaphore_id,
+        wait.semaphore.id,
         wait.needed,
         wait.label,
         Some(wait.number),
@@ -104,12 +108,12 @@ fn join(conn: &mut MysqlConnection, wait: &Wait<'_>) -> QueryResult<Option<bool>
         "SELECT {hint} GET_LOCK({}, 0), CASE GET_LOCK({}, /*M! {}.{:03} */ /*!80000 {} */) \
              WHEN 0 THEN 0 WHEN 1 THEN 1 + IF({}, GET_LOCK({}, 1), 0) END AS joined",
         Lock::Wait.name(wait.number),
-        Lock::QueueHead.name(wait.semaphore_id),
+        Lock::QueueHead.name(wait.semaphore.id),
         ms / 1000,
         ms % 1000,
         ms.div_ceil(1000),
         wait.has_searched,
-        Lock::NoOvertaking.name(wait.semaphore_id),
+        Lock::NoOvertaking.name(wait.semaphore.id),
     ))
     .get_result::<Joined>(conn);
     match joined {
@@ -135,7 +139,7 @@ fn interrupted() -> DieselError {
 }
 
 fn leave(conn: &mut MysqlConnection, wait: &Wait<'_>) {
-    let (number, semaphore_id) = (wait.number, wait.semaphore_id);
+    let (number, semaphore_id) = (wait.number, wait.semaphore.id);
     let left =
         retry(|| Leave::new(number, number, number, semaphore_id, semaphore_id).execute(conn));
     if left.is_err() {

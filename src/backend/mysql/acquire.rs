@@ -14,6 +14,7 @@ use diesel::{
     result::{DatabaseErrorKind, Error as DieselError},
     sql_types::{BigInt, Bool, Integer, Nullable, Text},
 };
+use std::time::Instant;
 
 /// Random slots that the first statement looks at.
 const FIRST_LOOK: usize = 16;
@@ -152,16 +153,18 @@ pub(super) fn acquire(
         return Ok(refusal);
     }
     let wait = queue::Wait {
-        semaphore_id: found.semaphore.id,
+        semaphore: found.semaphore,
+        found_at: Instant::now(),
         needed: params.tickets,
         label: params.label,
         number: cancellation.into(),
         deadline: timeout_ms.and_then(queue::deadline),
         highest_slot_first: false,
+        has_searched: params.tickets == 1,
     };
     held.has_written = true;
     if let Some(locked_ids) = queue::wait(conn, &wait)? {
-        return acquired(conn, params, wait.semaphore_id, locked_ids, held);
+        return acquired(conn, params, wait.semaphore.id, locked_ids, held);
     }
     // Meanwhile the semaphore may have been resized or destroyed.
     Ok(match find(conn, params.semaphore)? {

@@ -81,7 +81,7 @@ fn child() {
                     guard.ticket().fencing_token(),
                     ids.join(",")
                 ));
-                thread::sleep(Duration::from_micros(dice.within(0..4000)));
+                thread::sleep(Duration::from_micros(dice.within(0..1500)));
                 log.write("ends");
                 match guard.release() {
                     Ok(_) => log.write("released"),
@@ -90,7 +90,7 @@ fn child() {
             }
             Ok(None) | Err(Error::UnknownSemaphore { .. } | Error::InvalidTickets { .. }) => {
                 log.write("none");
-                thread::sleep(Duration::from_micros(dice.within(0..1000)));
+                thread::sleep(Duration::from_micros(dice.within(0..500)));
             }
             Err(error) => log.write(&format!("error {error}")),
         }

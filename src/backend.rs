@@ -100,8 +100,14 @@ pub(crate) trait Backend {
     /// Lets the transaction of a guard wait, after a refusal.
     fn prepare_wait(&mut self) -> QueryResult<()>;
 
-    /// Ends the transaction of a guard, and releases its tickets. Fails if that had ended before.
-    fn finish_guard(&mut self, ticket_ids: &[i64], hold: &mut Hold) -> QueryResult<()>;
+    /// Ends the transaction of a guard, and releases its tickets. Fails if that had ended before. `is_plain`: the request had no
+    /// label, and has not waited.
+    fn finish_guard(
+        &mut self,
+        ticket_ids: &[i64],
+        is_plain: bool,
+        hold: &mut Hold,
+    ) -> QueryResult<()>;
 
     /// Ends the transaction of a guard whose wait failed, and makes sure that it has left the queue.
     fn abort_guard(&mut self);
@@ -134,7 +140,12 @@ pub(crate) trait Backend {
 
     /// Whether a guard still holds its tickets. If the next check comes within a time, the server may end the session after that
     /// time.
-    fn is_held(&mut self, next_within: Option<Duration>, hold: &Hold) -> QueryResult<bool>;
+    fn is_held(
+        &mut self,
+        ticket_ids: &[i64],
+        next_within: Option<Duration>,
+        hold: &Hold,
+    ) -> QueryResult<bool>;
 
     /// Creates a semaphore unless it exists. Returns whether it did.
     fn ensure(&mut self, name: &str, size: i32) -> Result<bool>;

@@ -56,6 +56,8 @@ pub struct SemaphoreTicket<C: TicketConnection> {
     conn: Option<C>,
     hold: Hold,
     ticket: Ticket,
+    /// The request had no label, and has not waited.
+    is_plain: bool,
     since: Instant,
     /// Set by a failed check. Only checks run in the guard's transaction, so nothing else can end it undetected. A lost
     /// session is detected by the rollback.
@@ -102,6 +104,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
         let params = request.validate_for_guard()?;
         let backend = conn.backend().into_backend();
         let deadline = Deadline::from_request(&request);
+        let mut is_plain = request.label_text().is_none();
         if deadline.is_some() {
             request.check_cancellation()?;
         }
@@ -111,10 +114,13 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
         let mut hold = Hold::default();
         let first = acquire::try_once(backend, &request, params, &mut hold);
         let granted = match (first, deadline) {
-            (Ok(None), Some(deadline)) => backend
-                .prepare_wait()
-                .map_err(Error::from)
-                .and_then(|()| wait(backend, &request, params, deadline, &mut hold)),
+            (Ok(None), Some(deadline)) => {
+                is_plain = false;
+                backend
+                    .prepare_wait()
+                    .map_err(Error::from)
+                    .and_then(|()| wait(backend, &request, params, deadline, &mut hold))
+            }
             (granted, _) => granted,
         };
         match granted {
@@ -124,13 +130,14 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
                     conn: Some(conn),
                     hold,
                     ticket,
+                    is_plain,
                     since: Instant::now(),
                     lost: false,
                 }))
             }
             Ok(None) => {
                 backend
-                    .finish_guard(&[], &mut hold)
+                    .finish_guard(&[], is_plain, &mut hold)
                     .map_err(|error| backend.classify(error.into(), Operation::Acquire))?;
                 events::log_acquire_outcome(&request, deadline, None);
                 Ok(None)
@@ -138,7 +145,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
             Err(error) => {
                 if deadline.is_some() {
                     backend.abort_guard();
-                } else if let Err(error) = backend.finish_guard(&[], &mut hold) {
+                } else if let Err(error) = backend.finish_guard(&[], is_plain, &mut hold) {
                     log::debug!("rollback after a failed acquire: {error}");
                 }
                 Err(backend.classify(error, Operation::Acquire))
@@ -223,10 +230,11 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
     /// Ends the guard, for `release` and `drop`. `None` if the guard has ended before.
     fn end(&mut self) -> Option<Result<C>> {
         let mut conn = self.conn.take()?;
-        let ended = conn
-            .backend()
-            .into_backend()
-            .finish_guard(self.ticket.ids(), &mut self.hold);
+        let ended = conn.backend().into_backend().finish_guard(
+            self.ticket.ids(),
+            self.is_plain,
+            &mut self.hold,
+        );
         match &ended {
             _ if self.lost => {}
             Ok(()) => {

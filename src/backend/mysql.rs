@@ -44,13 +44,18 @@ impl Backend for MysqlConnection {
         Ok(())
     }
 
-    fn finish_guard(&mut self, ticket_ids: &[i64], _: &mut Hold) -> QueryResult<()> {
-        transaction::finish_guard(self, ticket_ids)
+    fn finish_guard(
+        &mut self,
+        ticket_ids: &[i64],
+        is_plain: bool,
+        _: &mut Hold,
+    ) -> QueryResult<()> {
+        transaction::finish_guard(self, ticket_ids, !is_plain)
     }
 
     /// `acquire` has left the queue already.
     fn abort_guard(&mut self) {
-        if let Err(error) = transaction::finish_guard(self, &[]) {
+        if let Err(error) = transaction::finish_guard(self, &[], true) {
             log::debug!("rollback after a failed wait: {error}");
         }
     }
@@ -85,8 +90,13 @@ impl Backend for MysqlConnection {
         queue::cancel_wait(self, cancellation)
     }
 
-    fn is_held(&mut self, next_within: Option<Duration>, _: &Hold) -> QueryResult<bool> {
-        transaction::is_held(self, next_within)
+    fn is_held(
+        &mut self,
+        ticket_ids: &[i64],
+        next_within: Option<Duration>,
+        _: &Hold,
+    ) -> QueryResult<bool> {
+        transaction::is_held(self, ticket_ids, next_within)
     }
 
     fn ensure(&mut self, name: &str, size: i32) -> Result<bool> {

@@ -40,7 +40,7 @@ impl Backend for PgConnection {
         transaction::prepare_wait(self)
     }
 
-    fn finish_guard(&mut self, _: &[i64], _: &mut Hold) -> QueryResult<()> {
+    fn finish_guard(&mut self, _: &[i64], _: bool, _: &mut Hold) -> QueryResult<()> {
         transaction::finish_guard(self)
     }
 
@@ -79,7 +79,7 @@ impl Backend for PgConnection {
 
     /// To lock a ticket, the transaction needed a number. Nobody else can end this transaction and begin another one with a
     /// number.
-    fn is_held(&mut self, _: Option<Duration>, _: &Hold) -> QueryResult<bool> {
+    fn is_held(&mut self, _: &[i64], _: Option<Duration>, _: &Hold) -> QueryResult<bool> {
         acquire::has_transaction_id(self)
     }
 

@@ -54,7 +54,7 @@ impl Backend for SqliteConnection {
         Ok(())
     }
 
-    fn finish_guard(&mut self, _: &[i64], hold: &mut Hold) -> QueryResult<()> {
+    fn finish_guard(&mut self, _: &[i64], _: bool, hold: &mut Hold) -> QueryResult<()> {
         hold.files.release()
     }
 
@@ -94,7 +94,7 @@ impl Backend for SqliteConnection {
         Ok(waits::cancel(cancellation))
     }
 
-    fn is_held(&mut self, _: Option<Duration>, hold: &Hold) -> QueryResult<bool> {
+    fn is_held(&mut self, _: &[i64], _: Option<Duration>, hold: &Hold) -> QueryResult<bool> {
         hold.files.check().map(|()| true)
     }
 

@@ -34,6 +34,21 @@ pub(crate) fn reset_transaction_depth(conn: &mut impl AnsiConnection) {
     *AnsiTransactionManager::transaction_manager_status_mut(conn) = Default::default();
 }
 
+/// Tells Diesel that a transaction is open, after a statement that it does not know has begun it.
+#[cfg(feature = "mysql")]
+pub(crate) fn count_begun_transaction(conn: &mut impl AnsiConnection) -> QueryResult<()> {
+    use diesel::{
+        connection::{TransactionDepthChange, TransactionManagerStatus},
+        result::Error,
+    };
+    match AnsiTransactionManager::transaction_manager_status_mut(conn) {
+        TransactionManagerStatus::Valid(status) => {
+            status.change_transaction_depth(TransactionDepthChange::IncreaseDepth)
+        }
+        TransactionManagerStatus::InError => Err(Error::BrokenTransactionManager),
+    }
+}
+
 /// Marks the connection as broken, so that a pool closes it instead of passing its present state to the next user.
 pub(crate) fn mark_broken(conn: &mut impl AnsiConnection) {
     AnsiTransactionManager::transaction_manager_status_mut(conn).set_in_error();

@@ -46,10 +46,10 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
         let (false, Some(conn)) = (self.lost, &mut self.conn) else {
             return Err(None);
         };
-        let held = conn
-            .backend()
-            .into_backend()
-            .is_held(next_within, &self.hold);
+        let held =
+            conn.backend()
+                .into_backend()
+                .is_held(self.ticket.ids(), next_within, &self.hold);
         self.lost = !matches!(&held, Ok(true));
         if self.lost { Err(held.err()) } else { Ok(()) }
     }

@@ -25,6 +25,8 @@ diesel::table! {
         semaphore_id -> Bigint,
         /// Numbers the tickets of a semaphore from 0.
         slot -> Integer,
+        /// Always null. UPDATE on this column alone is the right to acquire tickets.
+        acquire_privilege -> Nullable<Bool>,
     }
 }
 

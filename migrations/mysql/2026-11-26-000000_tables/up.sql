@@ -17,11 +17,15 @@ CREATE TABLE IF NOT EXISTS dbsemaphore_semaphore (
     CONSTRAINT dbsemaphore_semaphore_size CHECK (size >= 0 AND slot_bound >= size)
 ) ENGINE = InnoDB COMMENT 'Counting semaphores. Create and resize them with diesel-dbsemaphore only.';
 
+-- The primary key is what a request looks up. A second unique index with slots would not do: to insert a slot that was there before,
+-- InnoDB locks the neighbour in such an index, and would wait for its holder.
 CREATE TABLE IF NOT EXISTS dbsemaphore_ticket (
-    id bigint NOT NULL AUTO_INCREMENT PRIMARY KEY COMMENT 'Never used again after the ticket was deleted.',
+    id bigint NOT NULL AUTO_INCREMENT UNIQUE COMMENT 'Never used again after the ticket was deleted.',
     semaphore_id bigint NOT NULL,
     slot int NOT NULL COMMENT 'Numbers the tickets of a semaphore from 0.',
-    UNIQUE KEY dbsemaphore_ticket_slot (semaphore_id, slot),
+    -- Never written. UPDATE on this column alone is the right to acquire tickets, without the right to change one.
+    acquire_privilege bool NULL COMMENT 'Always null.',
+    PRIMARY KEY (semaphore_id, slot),
     CONSTRAINT dbsemaphore_ticket_semaphore FOREIGN KEY (semaphore_id) REFERENCES dbsemaphore_semaphore (id)
 ) ENGINE = InnoDB COMMENT 'The transaction that has locked a row holds the ticket.';
 

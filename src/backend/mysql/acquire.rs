@@ -36,9 +36,9 @@ statement! {
              WHERE o.name = ? AND o.size = o.slot_bound AND o.size > 0 AND IS_FREE_LOCK({no_overtaking}) AND {IS_PRIMARY} \
              LIMIT 1) AS s \
          STRAIGHT_JOIN JSON_TABLE(?, '$[*]' COLUMNS (number bigint PATH '$')) AS r \
-         STRAIGHT_JOIN dbsemaphore_ticket AS t FORCE INDEX (dbsemaphore_ticket_slot) \
+         STRAIGHT_JOIN dbsemaphore_ticket AS t FORCE INDEX (PRIMARY) \
              ON t.semaphore_id = s.id AND t.slot = r.number % s.slot_bound \
-         LIMIT 1 FOR UPDATE SKIP LOCKED",
+         LIMIT 1 FOR UPDATE /*!80000 OF t */ SKIP LOCKED",
         sign = Lock::Holder.name("t.id"),
         no_overtaking = Lock::NoOvertaking.name("o.id"),
     )

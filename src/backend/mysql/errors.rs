@@ -19,8 +19,8 @@ const NEEDS_PRIMARY: &str =
 const DEADLOCK: &str = "the server has rolled back the whole transaction, and released each ticket in it: run the transaction again";
 
 const MISSING_TABLES_OR_RIGHTS: &str = "if the tables are missing, call run_migrations when the application starts; if rights \
-    are missing, the account needs SELECT on dbsemaphore_semaphore, SELECT and UPDATE on dbsemaphore_ticket, and SELECT, \
-    INSERT and DELETE on dbsemaphore_request";
+    are missing, the account needs SELECT on dbsemaphore_semaphore, SELECT and UPDATE (acquire_privilege) on \
+    dbsemaphore_ticket, and SELECT, INSERT and DELETE on dbsemaphore_request";
 
 /// Adds a hint to an error in the caller's transaction.
 pub(super) fn add_hint(error: Error) -> Error {

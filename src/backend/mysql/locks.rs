@@ -28,6 +28,6 @@ impl Lock {
             Self::Cancel => 'c',
             Self::Migrations => 'm',
         };
-        format!("CONCAT('dbsemaphore.{kind}.', LEFT(MD5(DATABASE()), 16), '.', {number})")
+        format!("CONCAT('dbsemaphore.{kind}.', LEFT(SHA2(DATABASE(), 256), 16), '.', {number})")
     }
 }

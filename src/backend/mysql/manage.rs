@@ -10,7 +10,7 @@ use crate::{
     Result,
     backend::{SizeChange, transaction::in_read_scope},
     cancel,
-    schema::mysql::dbsemaphore_semaphore as semaphore,
+    schema::mysql::{dbsemaphore_semaphore as semaphore, dbsemaphore_ticket as ticket},
 };
 use diesel::{
     prelude::*,
@@ -18,6 +18,9 @@ use diesel::{
     sql_query,
     sql_types::{BigInt, Text},
 };
+
+/// How often `make` looks again after somebody else has created or destroyed the semaphore.
+const MAX_RACES: usize = 10;
 
 /// How many tickets one statement inserts or deletes.
 const CHUNK: usize = 10_000;
@@ -30,10 +33,14 @@ pub(super) fn semaphore_id(conn: &mut MysqlConnection, name: &str) -> QueryResul
         .optional()
 }
 
-/// Delays other resizes of this semaphore until the transaction ends, and nothing else.
+/// Delays other resizes of this semaphore until the transaction ends, and nothing else: the lock is that of the row, not that of its
+/// name, whose index has neighbours.
 fn lock_semaphore(conn: &mut MysqlConnection, name: &str) -> QueryResult<Option<Semaphore>> {
+    let Some(id) = semaphore_id(conn, name)? else {
+        return Ok(None);
+    };
     let row: Option<(i64, i32, i32)> = semaphore::table
-        .filter(semaphore::name.eq(name))
+        .find(id)
         .select((semaphore::id, semaphore::size, semaphore::slot_bound))
         .for_update()
         .first(conn)
@@ -117,7 +124,7 @@ pub(super) fn make(
     size: i32,
 ) -> Result<Option<SizeChange>> {
     in_write_transaction(conn, |conn| {
-        loop {
+        for _ in 0..MAX_RACES {
             if let Some(semaphore) = lock_semaphore(conn, name)? {
                 return Ok(resize(conn, semaphore, size)?.then_some(SizeChange::Resized));
             }
@@ -125,6 +132,11 @@ pub(super) fn make(
                 return Ok(Some(SizeChange::Created));
             }
         }
+        Err(DieselError::DatabaseError(
+            DatabaseErrorKind::Unknown,
+            Box::new("the semaphore is not in the snapshot of this transaction, or others create and destroy it".to_owned()),
+        )
+        .into())
     })
 }
 
@@ -167,15 +179,17 @@ fn resize(conn: &mut MysqlConnection, semaphore: Semaphore, size: i32) -> Result
     } else {
         return Ok(false);
     }
-    // Tickets are the truth: the new numbers come from them.
-    sql_query(
-        "UPDATE dbsemaphore_semaphore AS s, ( \
-             SELECT COUNT(*) AS size, COALESCE(MAX(t.slot) + 1, 0) AS slot_bound \
-             FROM dbsemaphore_ticket AS t WHERE t.semaphore_id = ?) AS n \
-         SET s.size = n.size, s.slot_bound = n.slot_bound, s.resized_at = CURRENT_TIMESTAMP(6) WHERE s.id = ?",
-    )
-    .bind::<BigInt, _>(semaphore.id)
-    .bind::<BigInt, _>(semaphore.id)
-    .execute(conn)?;
+    let slots: Vec<i32> = ticket::table
+        .filter(ticket::semaphore_id.eq(semaphore.id))
+        .select(ticket::slot)
+        .load(conn)?;
+    let size = i32::try_from(slots.len()).unwrap_or(i32::MAX);
+    diesel::update(semaphore::table.find(semaphore.id))
+        .set((
+            semaphore::size.eq(size),
+            semaphore::slot_bound.eq(slots.iter().max().map_or(0, |last| last + 1)),
+            semaphore::resized_at.eq(diesel::dsl::now),
+        ))
+        .execute(conn)?;
     Ok(true)
 }

@@ -288,7 +288,7 @@ fn sleep_on(conn: &mut MysqlConnection, wait: &Wait<'_>, slot: i32) -> QueryResu
     let began = Instant::now();
     let row = sql_query(format!(
         "/*M! SET STATEMENT max_statement_time = {}.{:03} FOR */ SELECT /*+ MAX_EXECUTION_TIME({ms}) */ t.id, t.slot \
-         FROM dbsemaphore_ticket AS t FORCE INDEX (dbsemaphore_ticket_slot) \
+         FROM dbsemaphore_ticket AS t FORCE INDEX (PRIMARY) \
          WHERE t.semaphore_id = {} AND t.slot = {slot} FOR UPDATE",
         ms / 1000,
         ms % 1000,

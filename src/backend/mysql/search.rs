@@ -32,9 +32,9 @@ statement! {
     "SELECT t.id, t.slot \
      FROM (SELECT SLEEP(?) AS slept LIMIT 1) AS p \
      STRAIGHT_JOIN JSON_TABLE(?, '$[*]' COLUMNS (slot int PATH '$')) AS c \
-     STRAIGHT_JOIN dbsemaphore_ticket AS t FORCE INDEX (dbsemaphore_ticket_slot) \
+     STRAIGHT_JOIN dbsemaphore_ticket AS t FORCE INDEX (PRIMARY) \
          ON t.semaphore_id = ? AND t.slot = c.slot \
-     LIMIT ? FOR UPDATE SKIP LOCKED"
+     LIMIT ? FOR UPDATE /*!80000 OF t */ SKIP LOCKED"
 }
 
 statement! {

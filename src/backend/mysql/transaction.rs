@@ -1,11 +1,14 @@
 //! The transaction of a guard, and those of changes and reports.
 
-use super::locks::Lock;
+use super::{
+    fragment::{json, statement},
+    locks::Lock,
+};
 use crate::{
     Error, Result,
     backend::transaction::{
-        MAX_ATTEMPTS, begin_savepoint, force_rollback, is_open, mark_broken,
-        reset_transaction_depth, retry_until_ok, roll_back, would_be_closed_by_pool,
+        MAX_ATTEMPTS, begin_savepoint, count_begun_transaction, force_rollback, is_open,
+        mark_broken, reset_transaction_depth, retry_until_ok, roll_back, would_be_closed_by_pool,
     },
 };
 use diesel::{
@@ -13,7 +16,7 @@ use diesel::{
     connection::{AnsiTransactionManager, SimpleConnection},
     prelude::*,
     result::{DatabaseErrorKind, Error as DieselError},
-    sql_types::Bool,
+    sql_types::{BigInt, Bool, Text},
 };
 use std::time::Duration;
 
@@ -22,34 +25,51 @@ const READ_COMMITTED: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED";
 
 const START: &str = "START TRANSACTION READ WRITE";
 
-/// Saves the session's time limits, switches them off, and begins. The longest time that each server accepts is 24 days. No server
-/// has a setting that ends with the transaction.
-///
-/// The savepoint tells whether the transaction is still open.
-const BEGIN_GUARD: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; \
-    SET @dbsemaphore_wait_timeout = @@SESSION.wait_timeout \
-        /*M!, @dbsemaphore_idle = @@SESSION.idle_transaction_timeout, \
-        @dbsemaphore_idle_readonly = @@SESSION.idle_readonly_transaction_timeout, \
-        @dbsemaphore_idle_write = @@SESSION.idle_write_transaction_timeout, \
-        @dbsemaphore_statement = @@SESSION.max_statement_time */ \
-        /*!80000 , @dbsemaphore_statement = @@SESSION.max_execution_time */; \
-    SET SESSION wait_timeout = 2147483 \
-        /*M!, SESSION idle_transaction_timeout = 0, SESSION idle_readonly_transaction_timeout = 0, \
-        SESSION idle_write_transaction_timeout = 0, SESSION max_statement_time = 0 */ \
-        /*!80000 , SESSION max_execution_time = 0 */; \
-    START TRANSACTION READ WRITE; \
-    SAVEPOINT dbsemaphore_guard";
+statement! {
+    /// Begins the transaction of a guard, in one round trip: each batch of Diesel takes three, and MySQL prepares no START TRANSACTION.
+    /// Without autocommit, the next statement begins a transaction. Fails inside a transaction, and leaves that as it was.
+    ///
+    /// Saves the session's time limits and switches them off. No server has a setting that ends with the transaction. The longest
+    /// time that each server accepts is 24 days.
+    BeginGuard {} -> (),
+    "SET /*M! @@tx_isolation = 'READ-COMMITTED', @@tx_read_only = 0, */ \
+        /*!80000 @@transaction_isolation = 'READ-COMMITTED', @@transaction_read_only = 0, */ \
+        @dbsemaphore_guard = CONNECTION_ID(), \
+        @dbsemaphore_autocommit = @@SESSION.autocommit, SESSION autocommit = 0, \
+        @dbsemaphore_wait_timeout = @@SESSION.wait_timeout, SESSION wait_timeout = 2147483 \
+        /*M!, @dbsemaphore_idle = @@SESSION.idle_transaction_timeout, SESSION idle_transaction_timeout = 0, \
+        @dbsemaphore_idle_readonly = @@SESSION.idle_readonly_transaction_timeout, SESSION idle_readonly_transaction_timeout = 0, \
+        @dbsemaphore_idle_write = @@SESSION.idle_write_transaction_timeout, SESSION idle_write_transaction_timeout = 0, \
+        @dbsemaphore_statement = @@SESSION.max_statement_time, SESSION max_statement_time = 0 */ \
+        /*!80000 , @dbsemaphore_statement = @@SESSION.max_execution_time, SESSION max_execution_time = 0 */"
+}
 
-const RESTORE_SESSION: &str = "SET SESSION wait_timeout = @dbsemaphore_wait_timeout \
+/// Restores the session. To switch autocommit on commits, and a transaction that has only locked rows has nothing to commit.
+const END_GUARD: &str = "SET SESSION autocommit = 1, SESSION autocommit = @dbsemaphore_autocommit, \
+        SESSION wait_timeout = @dbsemaphore_wait_timeout \
         /*M!, SESSION idle_transaction_timeout = @dbsemaphore_idle, \
         SESSION idle_readonly_transaction_timeout = @dbsemaphore_idle_readonly, \
         SESSION idle_write_transaction_timeout = @dbsemaphore_idle_write, \
         SESSION max_statement_time = @dbsemaphore_statement */ \
-        /*!80000 , SESSION max_execution_time = @dbsemaphore_statement */; \
-    SET @dbsemaphore_wait_timeout = NULL";
+        /*!80000 , SESSION max_execution_time = @dbsemaphore_statement */, \
+        @dbsemaphore_guard = NULL";
 
-/// Fails if the transaction has ended, and keeps the savepoint, so that it can be repeated.
-const CHECK_GUARD: &str = "ROLLBACK TO SAVEPOINT dbsemaphore_guard";
+statement! {
+    /// Withdraws the sign of a ticket, and ends the transaction of its guard. The sign first: the next holder makes one as soon as the
+    /// row is unlocked.
+    EndGuard { ticket: i64 => BigInt } -> (),
+    format!("{}, @dbsemaphore_sign = NULL", END_GUARD.replacen("SET ", &format!("SET @dbsemaphore_sign = RELEASE_LOCK({}), ", Lock::Holder.name("?")), 1))
+}
+
+statement! {
+    /// Whether the session is the one that has begun the guard, and its transaction is open. MySQL does not tell the latter. There,
+    /// nothing can end the transaction of a guard but the end of its session, or an error that this statement gets, too.
+    Check { tickets: &'a str => Text } -> (BigInt, Bool),
+    "SELECT COUNT(*), COALESCE(@dbsemaphore_guard = CONNECTION_ID() /*M! AND @@in_transaction = 1 */, FALSE) FROM ( \
+         SELECT t.id FROM JSON_TABLE(?, '$[*]' COLUMNS (id bigint PATH '$')) AS c \
+         STRAIGHT_JOIN dbsemaphore_ticket AS t ON t.id = c.id \
+         FOR UPDATE /*!80000 OF t */ SKIP LOCKED) AS held"
+}
 
 /// Begins the transaction of a guard, or a savepoint in the transaction of `begin_test_transaction`.
 pub(super) fn begin_guard(conn: &mut MysqlConnection) -> Result<()> {
@@ -57,52 +77,51 @@ pub(super) fn begin_guard(conn: &mut MysqlConnection) -> Result<()> {
         if would_be_closed_by_pool(conn) {
             return Err(Error::AlreadyInTransaction);
         }
-        begin_savepoint(conn)?;
-        return Ok(conn.batch_execute("SAVEPOINT dbsemaphore_guard")?);
+        return begin_savepoint(conn);
     }
-    AnsiTransactionManager::begin_transaction_sql(conn, BEGIN_GUARD).map_err(|error| {
-        let has_begun = diesel::select(diesel::dsl::sql::<Bool>(
-            "@dbsemaphore_wait_timeout IS NOT NULL",
-        ))
-        .get_result(conn);
-        match has_begun {
-            Ok(true) => {
-                roll_back_and_restore(conn);
-                error.into()
-            }
-            // Only inside a transaction, the first statement fails each time.
-            Ok(false) if conn.batch_execute(READ_COMMITTED).is_err() => Error::AlreadyInTransaction,
-            _ => error.into(),
+    match BeginGuard::new().execute(conn) {
+        Ok(_) => Ok(count_begun_transaction(conn)?),
+        // Only inside a transaction, this fails each time.
+        Err(_)
+            if conn.batch_execute(READ_COMMITTED).is_err()
+                && conn.batch_execute("DO 0").is_ok() =>
+        {
+            Err(Error::AlreadyInTransaction)
         }
-    })
+        Err(error) => Err(error.into()),
+    }
 }
 
-/// Rolls back the transaction of a guard. Fails if it had ended before.
-pub(super) fn finish_guard(conn: &mut MysqlConnection, ticket_ids: &[i64]) -> QueryResult<()> {
+/// Ends the transaction of a guard. Fails if it had ended before. If it `has_written`, a row was to be seen by others, which is rolled
+/// back.
+pub(super) fn finish_guard(
+    conn: &mut MysqlConnection,
+    ticket_ids: &[i64],
+    has_written: bool,
+) -> QueryResult<()> {
     let withdraw = withdraw_signs(ticket_ids);
     if !owns_transaction(conn) {
-        let held = conn.batch_execute(&format!("{withdraw}RELEASE SAVEPOINT dbsemaphore_guard"));
-        return roll_back(conn).and(held);
+        let withdrawn = conn.batch_execute(&format!("{withdraw}DO 0"));
+        return roll_back(conn).and(withdrawn);
     }
-    // The signs first: the next holder makes one as soon as the rows are unlocked.
-    let ended = conn.batch_execute(&format!(
-        "{withdraw}{CHECK_GUARD}; ROLLBACK; {RESTORE_SESSION}"
-    ));
+    let ended = match *ticket_ids {
+        [ticket] if !has_written => EndGuard::new(ticket).execute(conn).map(drop),
+        _ => conn.batch_execute(&format!("{withdraw}ROLLBACK; {END_GUARD}")),
+    };
     if ended.is_ok() {
         reset_transaction_depth(conn);
         return ended;
     }
-    // The batch may have been cancelled.
-    let held = (0..3).any(|_| conn.batch_execute(CHECK_GUARD).is_ok());
-    retry_until_ok(conn, &format!("{withdraw}DO 0"));
-    if roll_back_and_restore(conn) && held {
+    // The statement may have been cancelled.
+    let held = matches!(is_held(conn, ticket_ids, None), Ok(true));
+    if roll_back_and_restore(conn, &withdraw) && held {
         return Ok(());
     }
     ended
 }
 
-fn roll_back_and_restore(conn: &mut MysqlConnection) -> bool {
-    let ended = force_rollback(conn, &format!("ROLLBACK; {RESTORE_SESSION}"));
+fn roll_back_and_restore(conn: &mut MysqlConnection, withdraw: &str) -> bool {
+    let ended = force_rollback(conn, &format!("{withdraw}ROLLBACK; {END_GUARD}"));
     if !ended {
         mark_broken(conn);
     }
@@ -125,15 +144,16 @@ fn withdraw_signs(ticket_ids: &[i64]) -> String {
 /// time: so it releases the tickets of a host that has vanished.
 pub(super) fn is_held(
     conn: &mut MysqlConnection,
+    ticket_ids: &[i64],
     next_within: Option<Duration>,
 ) -> QueryResult<bool> {
-    let mut check =
-        String::from("RELEASE SAVEPOINT dbsemaphore_guard; SAVEPOINT dbsemaphore_guard");
     if let (Some(time), true) = (next_within, owns_transaction(conn)) {
         let seconds = time.as_millis().div_ceil(1000).clamp(1, 2_147_483);
-        check.push_str(&format!("; SET SESSION wait_timeout = {seconds}"));
+        diesel::sql_query(format!("SET SESSION wait_timeout = {seconds}")).execute(conn)?;
     }
-    conn.batch_execute(&check).map(|()| true)
+    let owned = owns_transaction(conn);
+    let (count, is_same) = Check::new(&json(ticket_ids)).get_result::<(i64, bool)>(conn)?;
+    Ok(usize::try_from(count) == Ok(ticket_ids.len()) && (is_same || !owned))
 }
 
 /// Returns whether a guard's transaction is its own, and not a savepoint in the transaction of a test.
@@ -142,7 +162,7 @@ fn owns_transaction(conn: &mut MysqlConnection) -> bool {
 }
 
 /// The victim of a deadlock has lost its whole transaction, while Diesel counts it as open. What the caller does before Diesel ends
-/// that would commit at once. So it runs in another transaction, which can't write.
+/// that would commit at once. So it runs in another transaction, which can't write. Does nothing if a transaction is open after all.
 pub(super) fn replace_if_deadlocked(conn: &mut MysqlConnection, error: &Error) {
     let deadlocked = matches!(
         error,
@@ -151,11 +171,11 @@ pub(super) fn replace_if_deadlocked(conn: &mut MysqlConnection, error: &Error) {
             _
         ))
     );
-    if deadlocked
-        && matches!(is_open(conn), Ok(true))
-        && !retry_until_ok(conn, "START TRANSACTION READ ONLY")
-    {
-        mark_broken(conn);
+    if deadlocked && matches!(is_open(conn), Ok(true)) {
+        let replaced = conn.batch_execute("SET TRANSACTION READ ONLY; START TRANSACTION");
+        if let Err(error) = replaced {
+            log::debug!("after a deadlock: {error}");
+        }
     }
 }
 

@@ -1,0 +1,69 @@
+//! A deadlock's victim loses its whole transaction.
+
+use super::{number, run, with_semaphore};
+use diesel::{
+    Connection,
+    result::{DatabaseErrorKind, Error as DieselError},
+};
+use diesel_dbsemaphore::{self as sem, Error, Request};
+use std::{sync::Barrier, thread, time::Duration};
+
+#[test]
+fn the_victim_can_neither_write_nor_keep_a_ticket() {
+    let (database, mut conn) = with_semaphore("one", 1);
+    sem::make(&mut conn, "two", 1).unwrap();
+    run(&mut conn, "CREATE TABLE work (name varchar(9))").unwrap();
+    let both_hold = Barrier::new(2);
+    let long = Duration::from_secs(60);
+    let outcomes = thread::scope(|scope| {
+        [("one", "two"), ("two", "one")]
+            .map(|(first, second)| {
+                let (database, both_hold) = (&database, &both_hold);
+                scope.spawn(move || {
+                    let mut conn = database.connect();
+                    let outcome = conn.transaction::<_, Error, _>(|conn| {
+                        run(conn, &format!("INSERT INTO work VALUES ('{first}')"))?;
+                        sem::require(conn, first)?;
+                        both_hold.wait();
+                        let acquired = sem::require(conn, Request::new(second).wait(long));
+                        if acquired.is_err() {
+                            // What a caller that ignores the error would do next.
+                            let write = run(conn, "INSERT INTO work VALUES ('late')");
+                            assert!(write.is_err());
+                        }
+                        acquired
+                    });
+                    // The connection can be used, and holds nothing.
+                    assert_eq!(number(&mut conn, "@@autocommit"), 1);
+                    conn.transaction::<_, Error, _>(|conn| {
+                        sem::require(conn, Request::new(first).wait(long))
+                    })
+                    .unwrap();
+                    outcome
+                })
+            })
+            .map(|thread| thread.join().unwrap())
+    });
+    let (victims, others): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_err);
+    assert_eq!((victims.len(), others.len()), (1, 1));
+    let Err(error) = &victims[0] else {
+        unreachable!()
+    };
+    assert!(
+        matches!(
+            error,
+            Error::Database(DieselError::DatabaseError(
+                DatabaseErrorKind::SerializationFailure,
+                _
+            ))
+        ),
+        "{error:?}"
+    );
+    assert!(
+        error
+            .to_string()
+            .contains("rolled back the whole transaction"),
+        "{error}"
+    );
+    assert_eq!(number(&mut conn, "(SELECT COUNT(*) FROM work)"), 1);
+}

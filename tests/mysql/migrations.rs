@@ -1,0 +1,110 @@
+//! Migrations, which DDL commits one by one.
+
+use super::{number, run};
+use diesel::{Connection, connection::SimpleConnection};
+use diesel_dbsemaphore::{self as sem, Error, SemaphoreTicket};
+use stand::mysql::Database;
+use std::{fs, path::Path, sync::Barrier, thread};
+
+#[test]
+fn sixteen_migrate_at_once() {
+    for _ in 0..3 {
+        let database = Database::create();
+        let start = Barrier::new(16);
+        thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| {
+                    let mut conn = database.connect();
+                    start.wait();
+                    sem::run_migrations(&mut conn).unwrap();
+                    sem::ensure(&mut conn, "reports", 3).unwrap();
+                });
+            }
+        });
+        let mut conn = database.connect();
+        assert_eq!(sem::list(&mut conn).unwrap()["reports"], 3);
+    }
+}
+
+#[test]
+fn a_migration_runs_again_after_a_crash_in_its_middle() {
+    let database = Database::create();
+    let mut conn = database.connect();
+    let sql = sem::pending_sql(&mut conn).unwrap();
+    let statements: Vec<_> = sql.split_inclusive(";\n").collect();
+    assert!(statements.len() >= 5);
+    for crashed_after in 1..statements.len() {
+        let done = statements[..crashed_after].concat();
+        conn.batch_execute(&done).unwrap();
+        sem::run_migrations(&mut conn).unwrap();
+        sem::ensure(&mut conn, "reports", 1).unwrap();
+        drop(SemaphoreTicket::require(&mut conn, "reports").unwrap());
+        assert_eq!(sem::pending_sql(&mut conn).unwrap(), "");
+        sem::revert_migrations(&mut conn).unwrap();
+    }
+    assert_eq!(
+        number(
+            &mut conn,
+            "(SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE())"
+        ),
+        0
+    );
+}
+
+#[test]
+fn pending_sql_does_what_run_migrations_does() {
+    let database = Database::create();
+    let mut conn = database.connect();
+    let sql = sem::pending_sql(&mut conn).unwrap();
+    conn.batch_execute(&sql).unwrap();
+    assert_eq!(sem::pending_sql(&mut conn).unwrap(), "");
+    sem::run_migrations(&mut conn).unwrap();
+    sem::ensure(&mut conn, "reports", 1).unwrap();
+}
+
+#[test]
+fn a_transaction_is_not_committed_by_ddl() {
+    let database = Database::create();
+    let mut conn = database.connect();
+    run(&mut conn, "CREATE TABLE work (id int)").unwrap();
+    let outcome = conn.transaction::<(), Error, _>(|conn| {
+        run(conn, "INSERT INTO work VALUES (1)")?;
+        sem::run_migrations(conn)
+    });
+    assert!(matches!(outcome, Err(Error::Migration(_))));
+    assert_eq!(number(&mut conn, "(SELECT COUNT(*) FROM work)"), 0);
+    sem::run_migrations(&mut conn).unwrap();
+    conn.transaction(|conn| sem::run_migrations(conn)).unwrap();
+}
+
+#[test]
+fn missing_tables_are_named() {
+    let database = Database::create();
+    let mut conn = database.connect();
+    assert!(matches!(
+        SemaphoreTicket::acquire(&mut conn, "reports"),
+        Err(Error::NotMigrated)
+    ));
+    assert!(matches!(sem::list(&mut conn), Err(Error::NotMigrated)));
+    let error = conn
+        .transaction(|conn| sem::acquire(conn, "reports"))
+        .unwrap_err();
+    assert!(error.to_string().contains("run_migrations"), "{error}");
+}
+
+#[test]
+fn each_folder_is_a_migration() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/mysql");
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    let database = Database::create();
+    let sql = sem::pending_sql(&mut database.connect()).unwrap();
+    let listed: Vec<_> = sql
+        .lines()
+        .filter_map(|line| line.strip_prefix("-- diesel-dbsemaphore: "))
+        .collect();
+    assert_eq!(listed, names);
+}

@@ -1,6 +1,7 @@
 //! Each public function once.
 
-use crate::tools::Database;
+use super::Database;
+use crate::kit::TestDatabase;
 use diesel::{Connection, RunQueryDsl, SqliteConnection};
 use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket};
 use std::{
@@ -214,7 +215,7 @@ fn test_transactions_hold_tickets_of_their_semaphores() {
 
 #[test]
 fn migrations_are_reverted_and_applied_again() {
-    let database = Database::without_tables();
+    let database = Database::create();
     let conn = &mut database.connect();
     assert!(matches!(sem::list(conn), Err(Error::NotMigrated)));
     assert!(matches!(

@@ -1,6 +1,7 @@
 //! Other processes: this test binary again, which does one thing.
 
-use crate::tools::Database;
+use super::Database;
+use crate::kit::TestDatabase;
 use diesel::{Connection, SqliteConnection};
 use diesel_dbsemaphore::{self as sem, Request, SemaphoreTicket};
 use std::{
@@ -33,7 +34,7 @@ impl Process {
     /// By a command whose last argument is this binary.
     pub(crate) fn start_by(command: &mut Command, role: &str, url: &str) -> Self {
         let mut child = command
-            .args(["--exact", "children::child", "--nocapture"])
+            .args(["--exact", "sqlite::children::child", "--nocapture"])
             .env(ROLE, role)
             .env(URL, url)
             .stdin(Stdio::piped())

@@ -1,9 +1,7 @@
 //! The queue between processes and threads.
 
-use crate::{
-    children::Process,
-    tools::{Database, until},
-};
+use super::{Database, children::Process};
+use crate::kit::{TestDatabase, eventually as until};
 use diesel_dbsemaphore::{self as sem, CancellationToken, Error, Request, SemaphoreTicket};
 use nix::{
     sys::signal::{Signal, kill},
@@ -205,7 +203,7 @@ fn waiters_see_a_resize_and_a_destroy() {
 #[test]
 fn processes_migrate_at_once() {
     for _ in 0..3 {
-        let database = Database::without_tables();
+        let database = Database::create();
         let mut processes: Vec<_> = (0..16)
             .map(|_| Process::start("migrate", &database))
             .collect();

@@ -1,9 +1,7 @@
 //! Databases and file systems in which tickets can't be held, or are in danger.
 
-use crate::{
-    children::Process,
-    tools::{Database, until},
-};
+use super::{Database, children::Process};
+use crate::kit::{TestDatabase, eventually as until};
 use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
 use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket};
 use nix::{

@@ -1,6 +1,10 @@
 //! A process that acquires and releases tickets, and writes down what it does.
 
-use crate::tools::{Database, Dice, now_us};
+use super::now_us;
+use crate::{
+    kit::TestDatabase,
+    sqlite::{Database, dice::Dice},
+};
 use diesel::{Connection, SqliteConnection};
 use diesel_dbsemaphore::{Error, Request, SemaphoreTicket};
 use std::{
@@ -21,7 +25,7 @@ pub(super) struct Worker(Child);
 impl Worker {
     pub(super) fn start(database: &Database, seed: u64) -> Self {
         let child = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "fuzz::worker::child", "--nocapture"])
+            .args(["--exact", "sqlite::fuzz::worker::child", "--nocapture"])
             .env(URL, database.url())
             .env(SEED, seed.to_string())
             .stdout(Stdio::null())

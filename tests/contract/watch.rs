@@ -12,12 +12,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use std::{
-    panic::AssertUnwindSafe,
-    sync::mpsc,
-    thread,
-    time::Duration,
-};
+use std::{panic::AssertUnwindSafe, sync::mpsc, thread, time::Duration};
 
 on_each_backend!(
     a_watched_ticket_is_held_and_released,

@@ -6,11 +6,7 @@ use crate::postgres::number;
 use diesel::{Connection, connection::SimpleConnection};
 use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket};
 use stand::Database;
-use std::{
-    sync::mpsc,
-    thread,
-    time::Duration,
-};
+use std::{sync::mpsc, thread, time::Duration};
 
 const LONG: Duration = Duration::from_secs(60);
 

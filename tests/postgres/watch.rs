@@ -2,9 +2,7 @@
 
 use crate::kit::{ServerDatabase, TestDatabase, eventually};
 use crate::postgres::number;
-use diesel_dbsemaphore::{
-    Error, SemaphoreTicket, WATCH_GRACE,
-};
+use diesel_dbsemaphore::{Error, SemaphoreTicket, WATCH_GRACE};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,

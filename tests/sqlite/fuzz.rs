@@ -186,11 +186,11 @@ fn check_leaks(database: &Database) {
 }
 
 /// A number from the environment.
- fn environment(name: &str, default: u64) -> u64 {
+fn environment(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |number| number.parse().unwrap())
 }
 
 /// The system's clock in microseconds.
- fn now_us() -> i64 {
+fn now_us() -> i64 {
     i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_micros()).unwrap()
 }

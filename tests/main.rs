@@ -10,3 +10,5 @@ mod mysql;
 mod no_database;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "sqlite")]
+mod sqlite;

@@ -80,6 +80,8 @@ enum AnyConnection {
     Mysql(diesel::MysqlConnection),
     #[cfg(feature = "postgres")]
     Postgres(diesel::PgConnection),
+    #[cfg(feature = "sqlite")]
+    Sqlite(diesel::SqliteConnection),
 }
 
 impl TicketConnection for AnyConnection {
@@ -89,6 +91,8 @@ impl TicketConnection for AnyConnection {
             Self::Mysql(conn) => conn.backend(),
             #[cfg(feature = "postgres")]
             Self::Postgres(conn) => conn.backend(),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(conn) => conn.backend(),
         }
     }
 }

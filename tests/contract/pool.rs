@@ -11,12 +11,14 @@ use std::{thread, time::Duration};
 
 on_each_backend!(
     thousands_of_guards_through_a_pool_of_five,
-    a_forgotten_guard_ends_with_its_connection,
     a_request_that_does_not_wait_does_not_wait_for_a_connection,
     a_pool_that_cannot_connect_is_not_busy,
 );
 
-on_each_server!(a_panic_releases_the_ticket,);
+on_each_server!(
+    a_forgotten_guard_ends_with_its_connection,
+    a_panic_releases_the_ticket,
+);
 
 /// The Python package opens a thread and a connection for each guard. None of these may be refused: never more than
 /// four others hold a ticket, though which ones are held changes while a fifth looks.
@@ -37,7 +39,8 @@ fn thousands_of_guards_through_a_pool_of_five<D: TestDatabase>() {
     assert_eq!(database.available(), 5);
 }
 
-fn a_forgotten_guard_ends_with_its_connection<D: TestDatabase>() {
+/// Not on SQLite: the guard has open files, which it does not close.
+fn a_forgotten_guard_ends_with_its_connection<D: ServerDatabase>() {
     let database = D::with_size(1);
     let pool = database.pool(1);
     {

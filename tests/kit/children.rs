@@ -12,8 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-const ROLE: &str = "DBSEMAPHORE_TEST_CHILD";
-const URL: &str = "DBSEMAPHORE_TEST_CHILD_URL";
+const CHILD: &str = "kit::children::child";
+pub(crate) const ROLE: &str = "DBSEMAPHORE_TEST_CHILD";
+pub(crate) const URL: &str = "DBSEMAPHORE_TEST_CHILD_URL";
 const POOLED: &str = "DBSEMAPHORE_TEST_CHILD_POOLED";
 const WITNESS: &str = "DBSEMAPHORE_TEST_CHILD_WITNESS";
 const MARK: &str = "child: ";
@@ -36,7 +37,7 @@ impl Process {
     /// On a host of its own. It goes on when told to, once there is a [`Cable`].
     pub(crate) fn start_on_host(role: &str, url: &str) -> Self {
         let mut command = Cable::command();
-        Self::launch(command.arg(env::current_exe().unwrap()), role, url)
+        Self::launch(command.arg(env::current_exe().unwrap()), CHILD, role, url)
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -46,17 +47,18 @@ impl Process {
     /// By this URL, without prepared statements.
     pub(crate) fn start_at(role: &str, url: &str) -> Self {
         let mut command = Command::new(env::current_exe().unwrap());
-        Self::launch(command.env(POOLED, "pooled"), role, url)
+        Self::launch(command.env(POOLED, "pooled"), CHILD, role, url)
     }
 
     pub(crate) fn start_with(role: &str, database: &impl TestDatabase, witness: &Path) -> Self {
         let mut command = Command::new(env::current_exe().unwrap());
-        Self::launch(command.env(WITNESS, witness), role, &database.url())
+        Self::launch(command.env(WITNESS, witness), CHILD, role, &database.url())
     }
 
-    fn launch(command: &mut Command, role: &str, url: &str) -> Self {
+    /// By a command that ends with this binary. `child` is the test that has the role.
+    pub(crate) fn launch(command: &mut Command, child: &str, role: &str, url: &str) -> Self {
         let mut child = command
-            .args(["--exact", "kit::children::child", "--nocapture"])
+            .args(["--exact", child, "--nocapture"])
             .env(ROLE, role)
             .env(URL, url)
             .stdin(Stdio::piped())
@@ -132,14 +134,31 @@ fn child() {
     let url = env::var(URL).unwrap();
     match url.split(':').next().unwrap() {
         #[cfg(feature = "mysql")]
-        "mysql" => act::<stand::mysql::Database>(&role, &url),
+        "mysql" => act_on_server::<stand::mysql::Database>(&role, &url),
+        #[cfg(feature = "sqlite")]
+        path if path.starts_with('/') => act::<crate::sqlite::Database>(&role, &url),
         #[cfg(feature = "postgres")]
-        "postgres" => act::<stand::postgres::Database>(&role, &url),
+        "postgres" => act_on_server::<stand::postgres::Database>(&role, &url),
         other => panic!("no such backend: {other}"),
     }
 }
 
-fn act<D: ServerDatabase>(role: &str, url: &str) {
+fn act_on_server<D: ServerDatabase>(role: &str, url: &str) {
+    match role {
+        "hold in a transaction" => D::Connection::establish(url)
+            .unwrap()
+            .transaction::<_, sem::Error, _>(|c| {
+                let _ticket = sem::require(c, "x")?;
+                say("held");
+                listen();
+                Ok(())
+            })
+            .unwrap(),
+        role => act::<D>(role, url),
+    }
+}
+
+fn act<D: TestDatabase>(role: &str, url: &str) {
     let mut conn = D::Connection::establish(url).unwrap();
     if env::var_os(POOLED).is_some() {
         conn.set_prepared_statement_cache_size(diesel::connection::CacheSize::Disabled);
@@ -168,14 +187,6 @@ fn act<D: ServerDatabase>(role: &str, url: &str) {
             say("waiting");
             sem::make(&mut conn, "x", 0).unwrap();
         }
-        "hold in a transaction" => conn
-            .transaction::<_, sem::Error, _>(|c| {
-                let _ticket = sem::require(c, "x")?;
-                say("held");
-                listen();
-                Ok(())
-            })
-            .unwrap(),
         "hammer" => hammer(&mut conn),
         "hold from afar" => {
             let _ticket = SemaphoreTicket::require(conn, FROM_AFAR).unwrap();
@@ -239,11 +250,11 @@ fn hammer<C: sem::TicketConnection + Connection>(conn: &mut C) {
     say(&rounds.to_string());
 }
 
-fn say(word: &str) {
+pub(crate) fn say(word: &str) {
     println!("{MARK}{word}");
 }
 
 /// Until the parent says something, or is gone.
-fn listen() {
+pub(crate) fn listen() {
     std::io::stdin().read_line(&mut String::new()).unwrap();
 }

@@ -33,15 +33,33 @@ macro_rules! on_each_backend {
             fn mysql() {
                 super::$name::<stand::mysql::Database>();
             }
+
+            #[cfg(feature = "sqlite")]
+            #[test]
+            fn sqlite() {
+                super::$name::<crate::sqlite::Database>();
+            }
         }
     )+};
 }
 
 /// The same for backends that are servers: sessions can be killed, and an open transaction can hold a ticket.
 macro_rules! on_each_server {
-    ($($name:ident),+ $(,)?) => {
-        $crate::kit::on_each_backend!($($name),+);
-    };
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            #[cfg(feature = "postgres")]
+            #[test]
+            fn postgres() {
+                super::$name::<stand::postgres::Database>();
+            }
+
+            #[cfg(feature = "mysql")]
+            #[test]
+            fn mysql() {
+                super::$name::<stand::mysql::Database>();
+            }
+        }
+    )+};
 }
 
 pub(crate) use {on_each_backend, on_each_server};

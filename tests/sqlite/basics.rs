@@ -1,8 +1,12 @@
 //! Each public function once.
 
-use crate::tools::Database;
+use super::Database;
+use crate::kit::TestDatabase;
 use diesel::{Connection, RunQueryDsl, SqliteConnection};
-use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket};
+use diesel_dbsemaphore::{
+    self as sem, BackendConnection, Error, Request, SemaphoreTicket, TicketConnection,
+    TransactionConnection,
+};
 use std::{
     collections::BTreeMap,
     thread,
@@ -57,7 +61,7 @@ fn several_tickets_are_acquired_all_or_none() {
 
 #[test]
 fn semaphores_are_created_resized_and_destroyed() {
-    let database = Database::create();
+    let database = Database::migrated();
     let conn = &mut database.connect();
     assert!(sem::ensure(conn, "x", 3).unwrap());
     assert!(!sem::ensure(conn, "x", 5).unwrap());
@@ -203,7 +207,7 @@ fn guard_in_a_transaction_is_an_error() {
 
 #[test]
 fn test_transactions_hold_tickets_of_their_semaphores() {
-    let database = Database::create();
+    let database = Database::migrated();
     let conn = &mut database.connect();
     conn.begin_test_transaction().unwrap();
     sem::make(conn, "x", 1).unwrap();
@@ -214,7 +218,7 @@ fn test_transactions_hold_tickets_of_their_semaphores() {
 
 #[test]
 fn migrations_are_reverted_and_applied_again() {
-    let database = Database::without_tables();
+    let database = Database::create();
     let conn = &mut database.connect();
     assert!(matches!(sem::list(conn), Err(Error::NotMigrated)));
     assert!(matches!(
@@ -236,7 +240,7 @@ fn migrations_are_reverted_and_applied_again() {
 
 #[test]
 fn names_are_compared_exactly() {
-    let database = Database::create();
+    let database = Database::migrated();
     let conn = &mut database.connect();
     let longest = "ä".repeat(255);
     for name in ["a", "a ", "A", "ä", "a\u{308}", &longest] {
@@ -245,6 +249,28 @@ fn names_are_compared_exactly() {
     assert_eq!(sem::list(conn).unwrap().len(), 6);
 }
 
-fn _is_send(guard: SemaphoreTicket<SqliteConnection>) -> impl Send {
-    guard
+/// The compiler can't know what is in it.
+struct Wrapped(SqliteConnection);
+
+impl TicketConnection for Wrapped {
+    fn backend(&mut self) -> BackendConnection<'_> {
+        self.0.backend()
+    }
+}
+
+impl TransactionConnection for Wrapped {}
+
+#[test]
+fn your_transaction_never_holds_a_ticket() {
+    let database = Database::with("x", 1);
+    let mut conn = Wrapped(database.connect());
+    assert!(matches!(
+        sem::acquire(&mut conn, "x"),
+        Err(Error::NotInTransaction)
+    ));
+    conn.0.begin_test_transaction().unwrap();
+    assert!(matches!(
+        sem::acquire(&mut conn, "x"),
+        Err(Error::Unsupported { .. })
+    ));
 }

@@ -6,7 +6,8 @@
 mod history;
 mod worker;
 
-use crate::tools::{Database, Dice, environment, now_us};
+use super::{Database, dice::Dice};
+use crate::kit::TestDatabase;
 use diesel_dbsemaphore::{self as sem, Request, SemaphoreTicket};
 use history::{History, Size, Snapshot};
 use nix::{
@@ -182,4 +183,14 @@ fn check_leaks(database: &Database) {
     let guard = SemaphoreTicket::require(database.connect(), all).unwrap();
     assert_eq!(guard.ticket().count(), size);
     assert!(database.queue().is_empty());
+}
+
+/// A number from the environment.
+fn environment(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |number| number.parse().unwrap())
+}
+
+/// The system's clock in microseconds.
+fn now_us() -> i64 {
+    i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_micros()).unwrap()
 }

@@ -1,9 +1,7 @@
 //! The queue between processes and threads.
 
-use crate::{
-    children::Process,
-    tools::{Database, until},
-};
+use super::{Database, children::start};
+use crate::kit::{TestDatabase, children::Process, eventually as until};
 use diesel_dbsemaphore::{self as sem, CancellationToken, Error, Request, SemaphoreTicket};
 use nix::{
     sys::signal::{Signal, kill},
@@ -14,14 +12,18 @@ use std::{
     time::{Duration, Instant},
 };
 
+fn pid(process: &Process) -> i32 {
+    i32::try_from(process.pid()).unwrap()
+}
+
 /// Processes that wait, one after another.
 fn waiters(database: &Database, count: usize) -> Vec<Process> {
-    let start = |number: usize| {
-        let process = Process::start("wait", database);
+    let queue_up = |number: usize| {
+        let process = start("wait", database);
         until("it is in the queue", || database.queue().len() == number);
         process
     };
-    (1..=count).map(start).collect()
+    (1..=count).map(queue_up).collect()
 }
 
 #[test]
@@ -41,7 +43,7 @@ fn waiters_are_served_in_order_though_some_die() {
             .iter()
             .map(|waiter| waiter.session.pid.unwrap())
             .collect();
-        let expected: Vec<_> = waiters[position + 1..].iter().map(Process::pid).collect();
+        let expected: Vec<_> = waiters[position + 1..].iter().map(pid).collect();
         assert_eq!(pids, expected);
         waiters[position].tell("release");
     }
@@ -54,11 +56,11 @@ fn waiters_are_served_in_order_though_some_die() {
 #[test]
 fn dead_waiters_do_not_refuse_others() {
     let database = Database::with("x", 1);
-    let mut holder = Process::start("hold", &database);
+    let mut holder = start("hold", &database);
     assert!(holder.says().starts_with("holds"));
     let mut waiters = waiters(&database, 2);
     for process in waiters.iter_mut().chain([&mut holder]) {
-        kill(Pid::from_raw(process.pid()), Signal::SIGKILL).unwrap();
+        kill(Pid::from_raw(pid(process)), Signal::SIGKILL).unwrap();
     }
     waiters
         .iter_mut()
@@ -96,7 +98,7 @@ fn stopped_head_delays_others_within_their_limits() {
     let database = Database::with("x", 1);
     let held = SemaphoreTicket::require(database.connect(), "x").unwrap();
     let mut head = waiters(&database, 1).remove(0);
-    kill(Pid::from_raw(head.pid()), Signal::SIGSTOP).unwrap();
+    kill(Pid::from_raw(pid(&head)), Signal::SIGSTOP).unwrap();
     drop(held);
     assert!(
         SemaphoreTicket::acquire(database.connect(), "x")
@@ -157,7 +159,7 @@ fn waits_are_cancelled_at_each_position() {
 #[test]
 fn waiters_see_a_resize_and_a_destroy() {
     let database = &Database::with("x", 2);
-    let mut held = Process::start("hold", database);
+    let mut held = start("hold", database);
     assert!(held.says().starts_with("holds"));
     let conn = &mut database.connect();
     thread::scope(|scope| {
@@ -205,10 +207,8 @@ fn waiters_see_a_resize_and_a_destroy() {
 #[test]
 fn processes_migrate_at_once() {
     for _ in 0..3 {
-        let database = Database::without_tables();
-        let mut processes: Vec<_> = (0..16)
-            .map(|_| Process::start("migrate", &database))
-            .collect();
+        let database = Database::create();
+        let mut processes: Vec<_> = (0..16).map(|_| start("migrate", &database)).collect();
         for process in &mut processes {
             assert_eq!(process.says(), "ready");
         }

@@ -1,9 +1,10 @@
 //! Databases and file systems in which tickets can't be held, or are in danger.
 
-use crate::{
-    children::Process,
-    tools::{Database, until},
+use super::{
+    Database,
+    children::{start, start_by},
 };
+use crate::kit::{TestDatabase, children::Process, eventually as until};
 use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
 use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket};
 use nix::{
@@ -134,7 +135,7 @@ fn transaction_does_not_commit_without_its_ticket() {
 fn waiters_join_again_after_their_folder_was_deleted() {
     let database = Database::with("x", 1);
     let _held = SemaphoreTicket::require(database.connect(), "x").unwrap();
-    let mut waiters: Vec<Process> = (0..2).map(|_| Process::start("wait", &database)).collect();
+    let mut waiters: Vec<Process> = (0..2).map(|_| start("wait", &database)).collect();
     until("both are in the queue", || database.queue().len() == 2);
     fs::remove_dir_all(database.lock_folder()).unwrap();
     // One of them acquires the ticket of the new folder.
@@ -195,7 +196,7 @@ fn read_only_folder_is_an_error() {
         .batch_execute("PRAGMA journal_mode = DELETE")
         .unwrap();
     set_mode(database.folder.path(), 0o555);
-    let mut process = Process::start_by(&mut other_user(RUN), "hold", &database.url());
+    let mut process = start_by(&mut other_user(RUN), "hold", &database);
     let said = process.says();
     set_mode(database.folder.path(), 0o755);
     assert!(
@@ -217,9 +218,9 @@ fn whoever_can_write_to_the_database_can_acquire() {
     let mut ours = Command::new("sh");
     ours.args(["-c", "umask 077; exec \"$0\" \"$@\""])
         .arg(env::current_exe().unwrap());
-    let mut ours = Process::start_by(&mut ours, "hold", &database.url());
+    let mut ours = start_by(&mut ours, "hold", &database);
     assert!(ours.says().starts_with("holds"));
-    let mut others = Process::start_by(&mut other_user(RUN), "wait", &database.url());
+    let mut others = start_by(&mut other_user(RUN), "wait", &database);
     until("the other user waits", || database.queue().len() == 1);
     ours.tell("release");
     let said = others.says();
@@ -279,7 +280,7 @@ fn writers_in_wal_mode_delay_changes_alone() {
 #[test]
 fn child_processes_do_not_inherit_tickets() {
     let database = Database::with("x", 1);
-    let mut holder = Process::start("hold with a child", &database);
+    let mut holder = start("hold with a child", &database);
     let sleeper: i32 = holder.says().parse().unwrap();
     assert!(holder.says().starts_with("holds"));
     assert!(

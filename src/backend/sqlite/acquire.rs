@@ -99,7 +99,7 @@ pub(super) fn try_acquire(
             if queue::has_waiter(&folder)? {
                 return Ok(AcquireOutcome::Unavailable);
             }
-            if let Some(outcome) = look(conn, &folder, &semaphore, params, held)? {
+            if let Some(outcome) = look(conn, &folder, &semaphore, params, false, held)? {
                 return Ok(outcome);
             }
         }
@@ -145,7 +145,7 @@ fn wait_in_queue(
             Some(semaphore) => match refusal(&semaphore, params) {
                 Some(AcquireOutcome::Unavailable) => Ok(None),
                 Some(refused) => Ok(Some(refused)),
-                None => look(conn, &folder, &semaphore, params, held).map(|outcome| {
+                None => look(conn, &folder, &semaphore, params, true, held).map(|outcome| {
                     outcome.filter(|outcome| *outcome != AcquireOutcome::Unavailable)
                 }),
             },
@@ -184,12 +184,14 @@ fn refusal(semaphore: &Semaphore, params: AcquireParams<'_>) -> Option<AcquireOu
     (i64::from(size) < i64::from(params.tickets)).then_some(AcquireOutcome::TooFew { size })
 }
 
-/// Tries each ticket once. `None` if the semaphore was changed meanwhile.
+/// Tries each ticket once. `None` if the semaphore was changed meanwhile. Only the head of the queue can acquire tickets while
+/// somebody is in the queue.
 fn look(
     conn: &mut SqliteConnection,
     folder: &Folder,
     semaphore: &Semaphore,
     params: AcquireParams<'_>,
+    is_head: bool,
     held: &mut HeldFiles,
 ) -> Result<Option<AcquireOutcome>> {
     let wanted = usize::try_from(params.tickets).unwrap_or(usize::MAX);
@@ -205,7 +207,11 @@ fn look(
     if locked.len() < wanted {
         return Ok(Some(AcquireOutcome::Unavailable));
     }
-    // The size could be older than the locks. A resize commits the new size before it unlocks the tickets that it has deleted.
+    // The queue and the size could be older than the locks. A resize joins the queue, finds that tickets are available, commits
+    // the new size, and leaves the queue. So a resize that did not see these locks is seen here, as a waiter or by the size.
+    if !is_head && queue::has_waiter(folder)? {
+        return Ok(Some(AcquireOutcome::Unavailable));
+    }
     match tables::find(conn, params.semaphore)? {
         Some(now) if now.id == semaphore.id => {
             if locked.iter().any(|(slot, _)| !now.slots.contains(*slot)) {

@@ -7,7 +7,7 @@
 
 use super::{
     busy,
-    lock_file::{FileId, LockFile, options},
+    lock_file::{FileId, LockFile, is_locked, options},
     tables,
 };
 use crate::{Error, Result};
@@ -151,6 +151,15 @@ impl Folder {
     /// Locks the file of a ticket. `None` if somebody holds it.
     pub(super) fn try_ticket(&self, slot: u32) -> Result<Option<LockFile>> {
         self.try_lock(self.ticket(slot))
+    }
+
+    /// Whether nobody holds this ticket. Does not create its file.
+    pub(super) fn is_available(&self, slot: u32) -> Result<bool> {
+        let path = self.ticket(slot);
+        match File::open(&path) {
+            Err(error) if error.kind() == NotFound => Ok(true),
+            file => named(&path, file.and_then(|file| is_locked(&file))).map(|locked| !locked),
+        }
     }
 
     /// `None` if somebody has locked it.

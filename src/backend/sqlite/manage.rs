@@ -107,9 +107,8 @@ impl Resizing {
         if size == slots.count() {
             return Ok(None);
         }
-        // Until after the commit.
-        let deleted = self.acquire(slots.count().saturating_sub(size))?;
-        let removed: Vec<u32> = deleted.iter().map(|(slot, _)| *slot).collect();
+        // Dropped after the commit.
+        let (_place, removed) = self.wait_for(slots.count().saturating_sub(size))?;
         let slots = slots.without(&removed).grown_to(size);
         in_write_transaction(conn, |conn| tables::replace_slots(conn, *id, &slots))?;
         Ok(Some(SizeChange::Resized))
@@ -117,40 +116,39 @@ impl Resizing {
 
     fn destroy(&self, conn: &mut SqliteConnection) -> Result<()> {
         let Semaphore { id, slots } = &self.semaphore;
-        let _deleted = self.acquire(slots.count())?;
+        let (_place, _) = self.wait_for(slots.count())?;
         in_write_transaction(conn, |conn| tables::delete(conn, *id))?;
         self.folder.delete();
         Ok(())
     }
 
-    /// Acquires that many tickets, those with the highest slots first. If they are not available, waits in the queue, and keeps
-    /// those that it has so far.
-    fn acquire(&self, count: u32) -> Result<Vec<(u32, LockFile)>> {
-        let mut acquired = Vec::new();
+    /// Waits in the queue until that many tickets are available. Returns those with the highest slots. They stay available as
+    /// long as the place exists: only the head of the queue can acquire tickets. So they need not be locked, which would take an
+    /// open file for each.
+    fn wait_for(&self, count: u32) -> Result<(Option<Place>, Vec<u32>)> {
         if count == 0 {
-            return Ok(acquired);
+            return Ok((None, Vec::new()));
         }
         let wait = Wait::forever();
-        let record = Record::new(count.into(), None);
-        let Some(place) = Place::join(&self.folder, &record, &wait)? else {
-            return Ok(acquired);
+        let Some(place) = Place::join(&self.folder, &Record::new(count.into(), None), &wait)?
+        else {
+            return self.wait_for(count);
         };
         place.wait_until_head(&wait)?;
-        let mut others: Vec<u32> = self.semaphore.slots.descending().collect();
+        let (mut held, mut available) = (self.semaphore.slots.descending(), Vec::new());
         as_head(&place, &wait, || {
-            for slot in std::mem::take(&mut others) {
-                let file = if acquired.len() < count as usize {
-                    self.folder.try_ticket(slot)?
+            let mut still_held = Vec::new();
+            for slot in std::mem::take(&mut held) {
+                if available.len() < count as usize && self.folder.is_available(slot)? {
+                    available.push(slot);
                 } else {
-                    None
-                };
-                match file {
-                    Some(file) => acquired.push((slot, file)),
-                    None => others.push(slot),
+                    still_held.push(slot);
                 }
             }
-            Ok((acquired.len() == count as usize).then_some(()))
+            held = still_held;
+            Ok((available.len() == count as usize).then_some(()))
         })?;
-        Ok(acquired)
+        place.check()?;
+        Ok((Some(place), available))
     }
 }

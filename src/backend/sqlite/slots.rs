@@ -21,8 +21,8 @@ impl Slots {
         &self.0
     }
 
-    pub(super) fn descending(&self) -> impl Iterator<Item = u32> + '_ {
-        self.0.iter().cloned().flatten().rev()
+    pub(super) fn descending(&self) -> Vec<u32> {
+        self.0.iter().cloned().flatten().rev().collect()
     }
 
     /// The slots in another order at each call, so that neighbours are rarely tried one after another: then it does not matter

@@ -1,6 +1,10 @@
 //! A process that acquires and releases tickets, and writes down what it does.
 
-use crate::tools::{Database, Dice, now_us};
+use super::now_us;
+use crate::{
+    kit::TestDatabase,
+    sqlite::{Database, dice::Dice},
+};
 use diesel::{Connection, SqliteConnection};
 use diesel_dbsemaphore::{Error, Request, SemaphoreTicket};
 use std::{
@@ -21,7 +25,7 @@ pub(super) struct Worker(Child);
 impl Worker {
     pub(super) fn start(database: &Database, seed: u64) -> Self {
         let child = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "fuzz::worker::child", "--nocapture"])
+            .args(["--exact", "sqlite::fuzz::worker::child", "--nocapture"])
             .env(URL, database.url())
             .env(SEED, seed.to_string())
             .stdout(Stdio::null())
@@ -81,7 +85,7 @@ fn child() {
                     guard.ticket().fencing_token(),
                     ids.join(",")
                 ));
-                thread::sleep(Duration::from_micros(dice.within(0..4000)));
+                thread::sleep(Duration::from_micros(dice.within(0..1500)));
                 log.write("ends");
                 match guard.release() {
                     Ok(_) => log.write("released"),
@@ -90,7 +94,7 @@ fn child() {
             }
             Ok(None) | Err(Error::UnknownSemaphore { .. } | Error::InvalidTickets { .. }) => {
                 log.write("none");
-                thread::sleep(Duration::from_micros(dice.within(0..1000)));
+                thread::sleep(Duration::from_micros(dice.within(0..500)));
             }
             Err(error) => log.write(&format!("error {error}")),
         }

@@ -90,7 +90,7 @@ impl Backend for SqliteConnection {
         Ok(waits::cancel(cancellation))
     }
 
-    fn is_held(&mut self, _: &[i64], _: Option<Duration>, hold: &Hold) -> QueryResult<bool> {
+    fn is_held(&mut self, _: Option<Duration>, hold: &Hold) -> QueryResult<bool> {
         hold.files.check().map(|()| true)
     }
 

@@ -19,13 +19,15 @@ web: setup
 	@$(SERVER) cargo run --quiet --package stand -- --url postgres DATABASE_URL \
 		cargo run --quiet --package web $(ARGS)
 
-# Runs all tests, on private servers that end with them, or on that of DBSEMAPHORE_TEST_URL. BACKEND=postgres and
-# BACKEND=mysql compile and test only one backend; MariaDB is a server of the latter.
+# Runs all tests, on private servers that end with them, or on that of DBSEMAPHORE_TEST_URL. BACKEND=postgres, BACKEND=mysql
+# and BACKEND=sqlite compile and test only one backend; MariaDB is a server of mysql.
 TESTS = --workspace --all-features
 ifeq ($(BACKEND),postgres)
 TESTS = --workspace
 else ifeq ($(BACKEND),mysql)
 TESTS = --test it --no-default-features --features mysql,r2d2
+else ifeq ($(BACKEND),sqlite)
+TESTS = --test it --no-default-features --features sqlite,r2d2
 endif
 test: setup
 	@scripts/setup pgbouncer iproute2 $(if $(filter postgres,$(BACKEND)),,mysql)
@@ -95,7 +97,7 @@ lint: setup
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
-	for features in "" postgres mysql r2d2 postgres,serde mysql,serde; do \
+	for features in "" postgres mysql sqlite r2d2 postgres,mysql,sqlite,serde; do \
 		cargo clippy --no-default-features --features "$$features" -- -D warnings || exit 1; \
 	done
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features

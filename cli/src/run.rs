@@ -39,7 +39,7 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 enum Event {
     /// The session that will hold the ticket is connected.
     Connected,
-    Answered(Result<Option<SemaphoreTicket<PgConnection>>, Fault>),
+    Answered(Box<Result<Option<SemaphoreTicket<PgConnection>>, Fault>>),
     Signal(Received),
     /// The thread that receives signals has ended.
     Deaf,

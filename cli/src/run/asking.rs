@@ -61,7 +61,7 @@ impl Asking {
                     ))
                 });
                 // If nobody receives events any more, the process is about to end.
-                let _ = self.tell.send(Event::Answered(answer));
+                let _ = self.tell.send(Event::Answered(Box::new(answer)));
             })?;
         Ok(())
     }

@@ -55,7 +55,7 @@ pub(super) fn acquire(
             Ok(Event::Connected) => is_connected = true,
             Ok(Event::Answered(answer)) => {
                 let busy = || Outcome::Busy(limit.none_available(&options.name));
-                return Ok(answer?.map_or_else(busy, Outcome::Granted));
+                return Ok((*answer)?.map_or_else(busy, Outcome::Granted));
             }
             Ok(Event::Signal(signal)) => match signal.number {
                 SIGCHLD | SIGCONT => {}
@@ -156,7 +156,7 @@ fn leave(database: &Database, token: &Arc<CancellationToken>, events: &Receiver<
     while let Ok(event) = events.recv_timeout(end.saturating_duration_since(Instant::now())) {
         if let Event::Answered(answer) = event {
             answered.store(true, SeqCst);
-            if let Ok(Some(ticket)) = answer {
+            if let Ok(Some(ticket)) = *answer {
                 release(ticket, end);
             }
             return;

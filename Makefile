@@ -6,6 +6,9 @@
 SERVER = $(if $(PG),DBSEMAPHORE_TEST_POSTGRES=$$(scripts/fetch-postgres $(PG))) \
 	$(if $(MYSQL),DBSEMAPHORE_TEST_MYSQL=$$(scripts/fetch-mysql $(MYSQL)))
 
+# Runs a command whose tests share servers, which start when the first test needs them.
+STAND = cargo run --quiet --package stand $(if $(filter postgres,$(BACKEND)),,--features mysql) --
+
 # Shows ten processes on three tickets, live. ARGS="--help" lists the options.
 demo: setup
 	@cargo run --quiet --example demo -- $(ARGS)
@@ -16,11 +19,18 @@ web: setup
 	@$(SERVER) cargo run --quiet --package stand -- --url postgres DATABASE_URL \
 		cargo run --quiet --package web $(ARGS)
 
-# Runs all tests, on a private server that ends with them, or on the server of DBSEMAPHORE_TEST_URL.
+# Runs all tests, on private servers that end with them, or on that of DBSEMAPHORE_TEST_URL. BACKEND=postgres and
+# BACKEND=mysql compile and test only one backend; MariaDB is a server of the latter.
+TESTS = --workspace --all-features
+ifeq ($(BACKEND),postgres)
+TESTS = --workspace
+else ifeq ($(BACKEND),mysql)
+TESTS = --test it --no-default-features --features mysql,r2d2
+endif
 test: setup
-	@scripts/setup pgbouncer iproute2
+	@scripts/setup pgbouncer iproute2 $(if $(filter postgres,$(BACKEND)),,mysql)
 	@scripts/fetch-diesel >/dev/null
-	$(SERVER) cargo run --quiet --package stand -- cargo test --workspace $(ARGS)
+	$(SERVER) $(STAND) cargo test $(TESTS) $(ARGS)
 
 # Runs the tests of the tool, with the tool behind PgBouncer, in session and in transaction mode.
 test-pooler: setup
@@ -30,17 +40,17 @@ test-pooler: setup
 			cargo test --package dbsemaphore $(ARGS) || exit 1; \
 	done
 
-# Runs all tests on a private server with settings that change how SQL is read and run: see tests/stand/src/hostile.rs.
+# Runs all tests on a private server with settings that change how SQL is read and run: see tests/stand/src/postgres/hostile.rs.
 test-hostile: setup
 	@scripts/setup pgbouncer iproute2
 	@scripts/fetch-diesel >/dev/null
 	DBSEMAPHORE_TEST_SETTINGS=hostile $(SERVER) env -u DBSEMAPHORE_TEST_URL \
 		cargo run --quiet --package stand -- cargo test --workspace $(ARGS)
 
-# Runs all tests on each supported version of PostgreSQL, and on two with such settings; VERSIONS="14 hostile-18" for these
-# only. Then runs test-pooler.
+# Runs all tests on each supported version of PostgreSQL, on two of them with such settings, on MariaDB and on MySQL;
+# VERSIONS="14 hostile-18 mysql" for these only. Then runs test-pooler.
 test-all: setup
-	@scripts/setup pgbouncer iproute2
+	@scripts/setup pgbouncer iproute2 mysql
 	@scripts/test-all $(VERSIONS)
 	@$(MAKE) test-pooler
 
@@ -76,9 +86,11 @@ chart:
 	cargo bench --bench speed -- chart $(ARGS)
 
 lint: setup
+	@scripts/setup mysql
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	for features in "" postgres r2d2 postgres,serde; do \
+	cargo clippy --workspace --all-targets --all-features -- -D warnings
+	for features in "" postgres mysql r2d2 postgres,serde mysql,serde; do \
 		cargo clippy --no-default-features --features "$$features" -- -D warnings || exit 1; \
 	done
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
@@ -113,7 +125,7 @@ minimal-versions: setup
 package: setup
 	@scripts/package
 
-# Runs all that a change has to pass, on the installed PostgreSQL and on the newest. `make test-all` runs the others.
+# Runs all that a change has to pass, on the installed servers and on the newest PostgreSQL. `make test-all` runs the others.
 ci: lint test
 	scripts/test-all 18
 	cargo run --quiet --example demo -- --seconds 6 src migrations tests

@@ -1,6 +1,4 @@
-//! What only MySQL and MariaDB have. Each test has a database of its own.
-
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+//! What is MySQL's and MariaDB's alone.
 
 mod cancel;
 mod deadlock;

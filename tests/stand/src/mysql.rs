@@ -69,11 +69,12 @@ impl Backend for Mysql {
     }
 
     fn kill_session(conn: &mut MysqlConnection, id: i64) {
-        run(conn, &format!("KILL CONNECTION {id}"));
+        // It may have ended.
+        let _ = conn.batch_execute(&format!("KILL CONNECTION {id}"));
     }
 
     fn cancel_statement(conn: &mut MysqlConnection, id: i64) {
-        run(conn, &format!("KILL QUERY {id}"));
+        let _ = conn.batch_execute(&format!("KILL QUERY {id}"));
     }
 
     fn shared() -> &'static Shared<Self> {
@@ -148,8 +149,7 @@ impl Backend for Mysql {
         ))
         .load(conn)?;
         for Session { id } in sessions {
-            // It may have ended.
-            let _ = conn.batch_execute(&format!("KILL CONNECTION {id}"));
+            Self::kill_session(conn, id);
         }
         conn.batch_execute(&format!("DROP DATABASE {name}"))
     }

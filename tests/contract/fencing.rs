@@ -1,0 +1,66 @@
+//! Tokens increase with each acquisition, whatever happens to the server in between.
+
+use crate::kit::{ServerDatabase, on_each_server};
+use diesel::{Connection, connection::SimpleConnection};
+use diesel_dbsemaphore::{self as sem, Request, SemaphoreTicket, TicketConnection};
+use stand::{Stop, server::Server};
+
+on_each_server!(
+    tokens_increase_in_each_way_of_holding,
+    tokens_increase_across_a_crash,
+);
+
+pub(crate) fn token_of_a_guard<C: TicketConnection>(conn: &mut C) -> i64 {
+    SemaphoreTicket::require(conn, "x")
+        .unwrap()
+        .ticket()
+        .fencing_token()
+}
+
+pub(crate) fn assert_rise(tokens: &[i64]) {
+    assert!(
+        tokens.windows(2).all(|pair| pair[0] < pair[1]),
+        "{tokens:?}"
+    );
+}
+
+fn tokens_increase_in_each_way_of_holding<D: ServerDatabase>() {
+    let database = D::with_size(1);
+    let mut conn = database.connect();
+    let mut tokens = Vec::new();
+    for round in 0..50 {
+        tokens.push(token_of_a_guard(&mut conn));
+        let wait = Request::new("x").wait_forever();
+        tokens.push(
+            SemaphoreTicket::require(&mut conn, wait)
+                .unwrap()
+                .ticket()
+                .fencing_token(),
+        );
+        conn.transaction::<_, sem::Error, _>(|c| {
+            // The transaction, and its xid, are older than its ticket.
+            c.batch_execute(&format!("CREATE TEMPORARY TABLE work_{round} (id int)"))?;
+            tokens.push(token_of_a_guard(&mut database.connect()));
+            tokens.push(sem::require(c, "x")?.fencing_token());
+            Ok(())
+        })
+        .unwrap();
+    }
+    assert_rise(&tokens);
+}
+
+fn tokens_increase_across_a_crash<D: ServerDatabase>() {
+    // It loses nothing that was committed.
+    let mut server = Server::<D::Backend>::start_with(&[]);
+    let database = D::on(&server);
+    database.migrate(1);
+    let mut tokens = vec![token_of_a_guard(&mut database.connect())];
+    for how in [Stop::Kill, Stop::Immediate, Stop::Fast] {
+        // The last one before the crash is never written to a disk.
+        let lost = SemaphoreTicket::require(database.connect(), "x").unwrap();
+        tokens.push(lost.ticket().fencing_token());
+        server.restart(how);
+        tokens.push(token_of_a_guard(&mut database.connect()));
+    }
+    assert_rise(&tokens);
+}

@@ -1,0 +1,25 @@
+//! What each public call means, whatever the database: functions of a database, registered for each backend.
+//!
+//! Tests of the folder of one backend say more: what an open transaction and its savepoints hold exactly, deadlocks,
+//! settings, rights.
+
+mod bad_input;
+mod call_forms;
+mod cancel;
+mod crowd;
+mod events;
+pub(crate) mod fencing;
+mod finding;
+mod guard;
+pub(crate) mod inspect;
+mod isolation;
+mod leaving;
+mod manage;
+mod migrations;
+mod model;
+mod pool;
+pub(crate) mod queue;
+mod release;
+mod test_transactions;
+pub(crate) mod watch;
+mod your_transaction;

@@ -1,0 +1,4 @@
+//! What needs no database.
+
+mod compile_errors;
+mod readme;

@@ -18,6 +18,8 @@ use diesel::{Connection, result::Error as DieselError};
 /// Limitation: after `RESET ALL` in the same transaction, the transaction still holds its tickets, but a second
 /// request may acquire further ones.
 ///
+/// On MySQL and MariaDB, some of this is weaker: see [`mysql`](crate::guide::mysql#what-is-weaker).
+///
 /// Takes one round trip. A request that [waits](Request::wait) and has to join the queue takes five: see
 /// [`waiting`](crate::guide::waiting).
 ///

@@ -24,5 +24,6 @@ chapters! {
     security
     migrating
     from_django
+    mysql
     faq
 }

@@ -85,6 +85,8 @@
 //!
 //! # Features
 //!
+//! * `postgres` (default): PostgreSQL.
+//! * `mysql`: MySQL 8.0.17 or later, and MariaDB 10.6 or later. [`guide::mysql`] says what differs.
 //! * `r2d2` (default): guards on connections of Diesel's r2d2 pools, and [`with_ticket`].
 
 // On docs.rs, each item says which feature it needs.

@@ -115,6 +115,9 @@ impl<'a> Request<'a> {
     /// server's TCP detects the vanished host, by keepalive and TCP user timeout, which are set for the guard's
     /// transaction only.
     ///
+    /// On MySQL and MariaDB, this has no effect. There, a [watched](crate::SemaphoreTicket::watch) guard has such a bound:
+    /// see [`mysql`](crate::guide::mysql#what-is-weaker).
+    ///
     /// Limitation: this has no effect on a Unix socket, nor through a pooler or proxy, which answers in place of the
     /// host. On the side of the holder, the parameters of its connection decide, such as `tcp_user_timeout`: see
     /// [`losing_a_ticket`](crate::guide::losing_a_ticket#detection).
@@ -155,6 +158,8 @@ impl<'a> Request<'a> {
     /// sent. While the request waits, and until the transaction that holds its tickets ends, the label is part of the
     /// connection's `application_name`, which each role can see. So do not put a secret into it. A later
     /// `SET LOCAL application_name` or `RESET ALL` in that transaction removes the label.
+    ///
+    /// On MySQL and MariaDB, [`holders`](crate::holders) shows the labels of guards only. The label is a row that is rolled back.
     ///
     /// ```
     /// let request = diesel_dbsemaphore::Request::new("reports").label("monthly, for Ada");

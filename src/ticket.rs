@@ -119,6 +119,8 @@ impl Ticket {
     /// [`run_migrations`](crate::run_migrations) is called in another cluster. Limits: nobody sets the clock of a
     /// server back by more than the time between two holders, and the epoch remains below 2048.
     ///
+    /// On MySQL and MariaDB, the token is the clock alone: see [`mysql`](crate::guide::mysql#fencing-tokens).
+    ///
     /// A second request in the same transaction returns the same token, unless it acquires further tickets.
     ///
     /// ```

@@ -13,6 +13,7 @@ use diesel::{
     result::{DatabaseErrorKind, Error as DieselError},
     sql_types::{BigInt, Bool, Integer, Nullable, Text},
 };
+use std::time::Instant;
 
 /// Random slots that the first statement looks at.
 const FIRST_LOOK: usize = 16;
@@ -153,15 +154,17 @@ pub(super) fn acquire(
         return Ok(refusal);
     }
     let wait = queue::Wait {
-        semaphore_id: found.semaphore.id,
+        semaphore: found.semaphore,
+        found_at: Instant::now(),
         needed: params.tickets,
         label: params.label,
         number: cancellation.into(),
         deadline: timeout_ms.and_then(queue::deadline),
         highest_slot_first: false,
+        has_searched: params.tickets == 1,
     };
     if let Some(locked_ids) = queue::wait(conn, &wait)? {
-        return acquired(conn, params, wait.semaphore_id, locked_ids);
+        return acquired(conn, params, wait.semaphore.id, locked_ids);
     }
     // Meanwhile the semaphore may have been resized or destroyed.
     Ok(match find(conn, params.semaphore)? {

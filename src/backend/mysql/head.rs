@@ -58,17 +58,18 @@ fn find(conn: &mut MysqlConnection, semaphore_id: i64) -> QueryResult<Option<Sem
 pub(super) fn acquire(
     conn: &mut MysqlConnection,
     wait: &Wait<'_>,
+    mut overtaking_is_forbidden: bool,
 ) -> QueryResult<Option<Vec<i64>>> {
     let became_head = Instant::now();
     let needed = usize::try_from(wait.needed).unwrap_or(usize::MAX);
     let mut locked: Vec<Locked> = Vec::new();
-    let mut rounds = Rounds::new(Vec::new(), false);
-    let mut refresh_at = became_head;
+    let slots = search::slots(conn, wait.semaphore)?;
+    let mut rounds = Rounds::new(slots, wait.highest_slot_first);
+    let mut refresh_at = wait.found_at + REFRESH;
     let mut pause = Duration::ZERO;
-    let mut overtaking_is_forbidden = false;
     loop {
-        if Instant::now() >= refresh_at {
-            let Some(semaphore) = find(conn, wait.semaphore_id)? else {
+        if rounds.is_complete() && Instant::now() >= refresh_at {
+            let Some(semaphore) = find(conn, wait.semaphore.id)? else {
                 return Ok(None);
             };
             // At size 0, the head keeps waiting.
@@ -89,7 +90,7 @@ pub(super) fn acquire(
             let seconds = pause.as_secs_f64();
             search::lock(
                 conn,
-                wait.semaphore_id,
+                wait.semaphore.id,
                 rounds.next_chunk(),
                 missing,
                 seconds,
@@ -109,7 +110,7 @@ pub(super) fn acquire(
         }
         if !overtaking_is_forbidden {
             // Once more without a pause: a ticket that was released before this can't be acquired by anybody else now.
-            let taken: Option<i64> = ForbidOvertaking::new(wait.semaphore_id).get_result(conn)?;
+            let taken: Option<i64> = ForbidOvertaking::new(wait.semaphore.id).get_result(conn)?;
             overtaking_is_forbidden = taken == Some(1);
             continue;
         }
@@ -130,7 +131,7 @@ fn sleep_on(conn: &mut MysqlConnection, wait: &Wait<'_>, slot: i32) -> QueryResu
          WHERE t.semaphore_id = {} AND t.slot = {slot} FOR UPDATE",
         ms / 1000,
         ms % 1000,
-        wait.semaphore_id,
+        wait.semaphore.id,
     ))
     .get_result::<TicketRow>(conn)
     .optional();

@@ -18,6 +18,7 @@ use diesel::{
     sql_query,
     sql_types::{BigInt, Text},
 };
+use std::time::Instant;
 
 /// How often `make` looks again after somebody else has created or destroyed the semaphore.
 const MAX_RACES: usize = 10;
@@ -88,16 +89,18 @@ fn add_tickets(conn: &mut MysqlConnection, semaphore_id: i64, slots: &[i32]) -> 
 /// Deletes `remove_count` tickets. Waits in the queue until as many are available.
 fn remove_tickets(
     conn: &mut MysqlConnection,
-    semaphore_id: i64,
+    semaphore: Semaphore,
     remove_count: i32,
 ) -> QueryResult<()> {
     let wait = queue::Wait {
-        semaphore_id,
+        semaphore,
+        found_at: Instant::now(),
         needed: remove_count,
         label: None,
         number: cancel::random_id().into(),
         deadline: None,
         highest_slot_first: true,
+        has_searched: false,
     };
     let removed_ids = queue::wait(conn, &wait)?.unwrap_or_default();
     for ids in removed_ids.chunks(CHUNK) {
@@ -175,7 +178,7 @@ fn resize(conn: &mut MysqlConnection, semaphore: Semaphore, size: i32) -> Result
             .collect();
         add_tickets(conn, semaphore.id, &unused)?;
     } else if missing < 0 {
-        remove_tickets(conn, semaphore.id, -missing)?;
+        remove_tickets(conn, semaphore, -missing)?;
     } else {
         return Ok(false);
     }

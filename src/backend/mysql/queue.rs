@@ -4,7 +4,9 @@
 //! The client drives the queue, a statement for each step. User locks are those of the session, so each way out of the queue releases
 //! them: see `leave`. The server releases those of a session that ends.
 
-use super::{fragment::statement, head, locks::Lock, request_row, transaction::retry};
+use super::{
+    fragment::statement, head, locks::Lock, request_row, search::Semaphore, transaction::retry,
+};
 use crate::backend::transaction::mark_broken;
 use diesel::{
     MysqlConnection,
@@ -16,13 +18,17 @@ use diesel::{
 use std::time::{Duration, Instant};
 
 pub(super) struct Wait<'a> {
-    pub(super) semaphore_id: i64,
+    /// As it was at `found_at`.
+    pub(super) semaphore: Semaphore,
+    pub(super) found_at: Instant,
     pub(super) needed: i32,
     pub(super) label: Option<&'a str>,
     /// By which others can cancel it.
     pub(super) number: i64,
     pub(super) deadline: Option<Instant>,
     pub(super) highest_slot_first: bool,
+    /// It was refused before. So nobody may overtake it from the moment at which it is the head.
+    pub(super) has_searched: bool,
 }
 
 /// `None` if it is too far away for a clock.
@@ -61,7 +67,7 @@ statement! {
 #[derive(QueryableByName)]
 struct Joined {
     #[diesel(sql_type = Nullable<BigInt>)]
-    is_head: Option<i64>,
+    joined: Option<i64>,
 }
 
 /// Waits in the queue until the tickets are locked. Returns `None` at the deadline, or if the semaphore has too few tickets or was
@@ -69,17 +75,14 @@ struct Joined {
 pub(super) fn wait(conn: &mut MysqlConnection, wait: &Wait<'_>) -> QueryResult<Option<Vec<i64>>> {
     let row = request_row::show(
         conn,
-        wait.semaphore_id,
+        wait.semaphore.id,
         wait.needed,
         wait.label,
         Some(wait.number),
     )?;
-    let waited = join(conn, wait).and_then(|is_head| {
-        if is_head {
-            head::acquire(conn, wait)
-        } else {
-            Ok(None)
-        }
+    let waited = join(conn, wait).and_then(|joined| match joined {
+        Some(overtaking_is_forbidden) => head::acquire(conn, wait, overtaking_is_forbidden),
+        None => Ok(None),
     });
     leave(conn, wait);
     match &waited {
@@ -90,8 +93,8 @@ pub(super) fn wait(conn: &mut MysqlConnection, wait: &Wait<'_>) -> QueryResult<O
     waited
 }
 
-/// Returns whether this is the head of the queue now, and not too late.
-fn join(conn: &mut MysqlConnection, wait: &Wait<'_>) -> QueryResult<bool> {
+/// Waits to be the head of the queue. Returns `None` if the deadline was earlier, and otherwise whether overtaking is forbidden.
+fn join(conn: &mut MysqlConnection, wait: &Wait<'_>) -> QueryResult<Option<bool>> {
     const LONGEST_HINT: u128 = 4_294_967_295;
     let remaining = wait.remaining();
     let ms = remaining.as_nanos().div_ceil(1_000_000);
@@ -102,20 +105,24 @@ fn join(conn: &mut MysqlConnection, wait: &Wait<'_>) -> QueryResult<bool> {
         String::new()
     };
     let joined = sql_query(format!(
-        "SELECT {hint} GET_LOCK({}, 0), GET_LOCK({}, /*M! {}.{:03} */ /*!80000 {} */) AS is_head",
+        "SELECT {hint} GET_LOCK({}, 0), CASE GET_LOCK({}, /*M! {}.{:03} */ /*!80000 {} */) \
+             WHEN 0 THEN 0 WHEN 1 THEN 1 + IF({}, GET_LOCK({}, 1), 0) END AS joined",
         Lock::Wait.name(wait.number),
-        Lock::QueueHead.name(wait.semaphore_id),
+        Lock::QueueHead.name(wait.semaphore.id),
         ms / 1000,
         ms % 1000,
         ms.div_ceil(1000),
+        wait.has_searched,
+        Lock::NoOvertaking.name(wait.semaphore.id),
     ))
     .get_result::<Joined>(conn);
     match joined {
-        Ok(Joined { is_head: Some(1) }) => Ok(true),
+        Ok(Joined { joined: Some(1) }) => Ok(Some(false)),
+        Ok(Joined { joined: Some(2) }) => Ok(Some(true)),
         // MySQL raises an error at the deadline.
-        _ if wait.is_over() => Ok(false),
-        Ok(Joined { is_head: Some(_) }) => Ok(false),
-        Ok(Joined { is_head: None }) => Err(interrupted()),
+        _ if wait.is_over() => Ok(None),
+        Ok(Joined { joined: Some(_) }) => Ok(None),
+        Ok(Joined { joined: None }) => Err(interrupted()),
         Err(error) => Err(error),
     }
 }
@@ -132,7 +139,7 @@ fn interrupted() -> DieselError {
 }
 
 fn leave(conn: &mut MysqlConnection, wait: &Wait<'_>) {
-    let (number, semaphore_id) = (wait.number, wait.semaphore_id);
+    let (number, semaphore_id) = (wait.number, wait.semaphore.id);
     let left =
         retry(|| Leave::new(number, number, number, semaphore_id, semaphore_id).execute(conn));
     if left.is_err() {

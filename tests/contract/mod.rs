@@ -2,6 +2,9 @@
 //!
 //! Tests of the folder of one backend say more: what an open transaction and its savepoints hold exactly, deadlocks,
 //! settings, rights.
+//!
+//! MySQL leaves out parts of two tests: in `leaving`, the limits of your own session (`ServerDatabase::limits`); in `model`,
+//! what it does not promise inside your transaction (`ServerDatabase::EXACT_IN_TRANSACTIONS`).
 
 mod bad_input;
 mod call_forms;

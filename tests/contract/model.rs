@@ -424,7 +424,10 @@ impl<'a, D: ServerDatabase> World<'a, D> {
         let expected = (self.line.len() as i64, i64::from(!self.line.is_empty()));
         let end = Instant::now() + STUCK;
         loop {
-            let standing = (self.database.queued(), self.database.waiting_heads());
+            let standing = (
+                D::queued(&mut self.observer),
+                D::waiting_heads(&mut self.observer),
+            );
             if standing == expected {
                 return Ok(());
             }

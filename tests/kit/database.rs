@@ -33,13 +33,13 @@ pub(crate) trait TestDatabase: Sized + Send + Sync + 'static {
     fn available(&self) -> i64;
 
     /// How many are in queues of this database, heads included.
-    fn queued(&self) -> i64;
+    fn queued(observer: &mut Self::Connection) -> i64;
 
     /// How many heads have searched and found too few.
-    fn waiting_heads(&self) -> i64;
+    fn waiting_heads(observer: &mut Self::Connection) -> i64;
 
     /// How many traces of queues the database has.
-    fn traces_of_queues(&self) -> i64;
+    fn traces_of_queues(observer: &mut Self::Connection) -> i64;
 
     /// A new one with the tables and one semaphore, "x".
     fn with_size(size: u32) -> Self {
@@ -64,19 +64,24 @@ pub(crate) trait TestDatabase: Sized + Send + Sync + 'static {
 
     /// Waits until so many are in queues.
     fn until_queued(&self, waiters: i64) {
+        let mut observer = self.connect();
         eventually(&format!("{waiters} are in the queue"), || {
-            self.queued() == waiters
+            Self::queued(&mut observer) == waiters
         });
     }
 
     /// Waits until the head of the queue has searched and found too few.
     fn until_head_waits(&self) {
-        eventually("the head waits", || self.waiting_heads() == 1);
+        let mut observer = self.connect();
+        eventually("the head waits", || Self::waiting_heads(&mut observer) == 1);
     }
 
     /// Checks that no queue has left anything.
     fn assert_no_queue(&self) {
-        eventually("nobody is in a queue", || self.traces_of_queues() == 0);
+        let mut observer = self.connect();
+        eventually("nobody is in a queue", || {
+            Self::traces_of_queues(&mut observer) == 0
+        });
     }
 }
 

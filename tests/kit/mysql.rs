@@ -39,23 +39,24 @@ impl TestDatabase for Database {
     }
 
     /// Those that wait for a user lock, and those that have the queue head lock.
-    fn queued(&self) -> i64 {
+    fn queued(observer: &mut MysqlConnection) -> i64 {
         let waiting = "SELECT COUNT(*) AS number FROM information_schema.processlist \
             WHERE db = DATABASE() AND state = 'User lock'";
-        number(&mut self.connect(), waiting) + user_locks(self, "q")
+        number(observer, waiting) + user_locks(observer, "q")
     }
 
-    fn waiting_heads(&self) -> i64 {
-        user_locks(self, "o")
+    fn waiting_heads(observer: &mut MysqlConnection) -> i64 {
+        user_locks(observer, "o")
     }
 
-    fn traces_of_queues(&self) -> i64 {
-        let mut conn = self.connect();
-        conn.batch_execute("SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED")
+    /// A waiter's row is never committed.
+    fn traces_of_queues(observer: &mut MysqlConnection) -> i64 {
+        observer
+            .batch_execute("SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED")
             .unwrap();
-        let requests =
+        let rows =
             "SELECT COUNT(*) AS number FROM dbsemaphore_request WHERE wait_number IS NOT NULL";
-        number(&mut conn, requests) + self.queued() + self.waiting_heads()
+        number(observer, rows) + Self::queued(observer) + Self::waiting_heads(observer)
     }
 }
 
@@ -94,12 +95,12 @@ impl ServerDatabase for Database {
 }
 
 /// How many semaphores have a user lock of this kind: "q" is the queue head lock, "o" the no-overtaking lock.
-fn user_locks(database: &Database, kind: &str) -> i64 {
+fn user_locks(observer: &mut MysqlConnection, kind: &str) -> i64 {
     let query = format!(
         "SELECT COUNT(IS_USED_LOCK(CONCAT('dbsemaphore.{kind}.', LEFT(SHA2(DATABASE(), 256), 16), '.', id))) AS number \
          FROM dbsemaphore_semaphore"
     );
-    number(&mut database.connect(), &query)
+    number(observer, &query)
 }
 
 /// The one number, named so, that a query returns.

@@ -35,16 +35,16 @@ impl TestDatabase for Database {
             })
     }
 
-    fn queued(&self) -> i64 {
-        advisory_locks(self, &["dbsq"])
+    fn queued(observer: &mut PgConnection) -> i64 {
+        advisory_locks(observer, &["dbsq"])
     }
 
-    fn waiting_heads(&self) -> i64 {
-        advisory_locks(self, &["dbso"])
+    fn waiting_heads(observer: &mut PgConnection) -> i64 {
+        advisory_locks(observer, &["dbso"])
     }
 
-    fn traces_of_queues(&self) -> i64 {
-        advisory_locks(self, &["dbsq", "dbso", "dbsw", "dbsc"])
+    fn traces_of_queues(observer: &mut PgConnection) -> i64 {
+        advisory_locks(observer, &["dbsq", "dbso", "dbsw", "dbsc"])
     }
 }
 
@@ -94,7 +94,7 @@ impl ServerDatabase for Database {
 
 /// How many hold or want an advisory lock of these classes: "dbsq" is the queue head lock, "dbso" the no-overtaking lock,
 /// "dbsw" and "dbsc" belong to waits that can be cancelled.
-fn advisory_locks(database: &Database, classes: &[&str]) -> i64 {
+fn advisory_locks(observer: &mut PgConnection, classes: &[&str]) -> i64 {
     let classes: Vec<String> = classes
         .iter()
         .map(|class| {
@@ -108,5 +108,5 @@ fn advisory_locks(database: &Database, classes: &[&str]) -> i64 {
          WHERE d.datname = current_database() AND locktype = 'advisory' AND classid IN ({})",
         classes.join(", ")
     );
-    number(&mut database.connect(), &query)
+    number(observer, &query)
 }

@@ -97,7 +97,7 @@ fn fleet(
     while Instant::now() < end {
         thread::sleep(Duration::from_millis(dice.within(0..25)));
         let victim = &mut workers[dice.index(WORKERS)];
-        if kind == Kind::Resizes && dice.one_in(20) {
+        if kind == Kind::Resizes && dice.one_in(4) {
             let pid = Pid::from_raw(i32::try_from(victim.pid()).unwrap());
             kill(pid, Signal::SIGSTOP).unwrap();
             thread::sleep(Duration::from_millis(dice.within(1..30)));

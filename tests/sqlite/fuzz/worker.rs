@@ -76,6 +76,8 @@ fn child() {
             1 => request.wait(Duration::from_millis(dice.within(1..6))),
             _ => request.wait(Duration::from_secs(5)),
         };
+        // So that the queue is empty now and then.
+        thread::sleep(Duration::from_micros(dice.within(0..5000)));
         log.write("call");
         match SemaphoreTicket::acquire(&mut conn, request) {
             Ok(Some(guard)) => {
@@ -94,7 +96,6 @@ fn child() {
             }
             Ok(None) | Err(Error::UnknownSemaphore { .. } | Error::InvalidTickets { .. }) => {
                 log.write("none");
-                thread::sleep(Duration::from_micros(dice.within(0..500)));
             }
             Err(error) => log.write(&format!("error {error}")),
         }

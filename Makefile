@@ -78,7 +78,8 @@ chart:
 lint: setup
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	for features in "" postgres r2d2 postgres,serde; do \
+	cargo clippy --all-targets --features sqlite -- -D warnings
+	for features in "" postgres sqlite r2d2 postgres,serde; do \
 		cargo clippy --no-default-features --features "$$features" -- -D warnings || exit 1; \
 	done
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features

@@ -85,6 +85,7 @@
 //!
 //! # Features
 //!
+//! * `postgres` (default), `mysql`, [`sqlite`](crate::guide::sqlite): the databases.
 //! * `r2d2` (default): guards on connections of Diesel's r2d2 pools, and [`with_ticket`].
 
 // On docs.rs, each item says which feature it needs.

@@ -23,6 +23,7 @@ chapters! {
     testing
     security
     migrating
+    sqlite
     from_django
     mysql
     faq

@@ -85,6 +85,7 @@
 //!
 //! * `postgres` (default): PostgreSQL.
 //! * `mysql`: MySQL 8.0.17 or later, and MariaDB 10.6 or later. [`guide::mysql`] says what differs.
+//! * `sqlite`: SQLite. [`guide::sqlite`] says what differs.
 //! * `r2d2` (default): guards on connections of Diesel's r2d2 pools, and [`with_ticket`].
 //! * `serde`: `Serialize` for [`Holder`], [`Waiter`] and [`Usage`].
 

@@ -7,7 +7,11 @@ fn each_compile_error_names_the_remedies() {
         .output()
         .unwrap();
     if String::from_utf8_lossy(&version.stdout).starts_with("rustc 1.95.") {
-        trybuild::TestCases::new().compile_fail("tests/ui/*.rs");
+        let cases = trybuild::TestCases::new();
+        cases.compile_fail("tests/ui/*.rs");
+        if cfg!(feature = "sqlite") {
+            cases.compile_fail("tests/ui/sqlite/*.rs");
+        }
     } else {
         eprintln!("not compared: this is not Rust 1.95");
     }

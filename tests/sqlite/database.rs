@@ -3,7 +3,7 @@
 use crate::kit::TestDatabase;
 use diesel::{
     Connection, QueryableByName, RunQueryDsl, SqliteConnection, connection::SimpleConnection,
-    sql_types::BigInt,
+    sql_types::{BigInt, Text},
 };
 use diesel_dbsemaphore as sem;
 use fs4::FileExt;
@@ -44,11 +44,7 @@ impl Database {
 
     /// The files in the queues.
     pub(crate) fn queue(&self) -> Vec<PathBuf> {
-        let folders = files(&self.lock_folder());
-        folders
-            .iter()
-            .flat_map(|folder| files(&folder.join("queue")))
-            .collect()
+        queue(&self.lock_folder())
     }
 }
 
@@ -78,10 +74,10 @@ impl TestDatabase for Database {
 
     /// None while somebody is in the queue. So a resize need not lock the tickets that it deletes.
     fn available(&self) -> i64 {
-        if self.queued() > 0 {
+        let mut conn = self.connect();
+        if Self::queued(&mut conn) > 0 {
             return 0;
         }
-        let mut conn = self.connect();
         let of_x = "FROM dbsemaphore_semaphore s LEFT JOIN dbsemaphore_ticket_range r ON r.semaphore_id = s.id WHERE s.name = 'x'";
         let size = number(
             &mut conn,
@@ -95,19 +91,41 @@ impl TestDatabase for Database {
         size - i64::try_from(tickets.filter(|path| is_locked(path)).count()).unwrap()
     }
 
-    fn queued(&self) -> i64 {
-        i64::try_from(self.queue().iter().filter(|path| is_locked(path)).count()).unwrap()
+    fn queued(observer: &mut SqliteConnection) -> i64 {
+        let queue = queue(&lock_folder(observer));
+        i64::try_from(queue.iter().filter(|path| is_locked(path)).count()).unwrap()
     }
 
     /// Whoever is in the queue has searched before.
-    fn waiting_heads(&self) -> i64 {
-        self.queued().min(1)
+    fn waiting_heads(observer: &mut SqliteConnection) -> i64 {
+        Self::queued(observer).min(1)
     }
 
-    fn traces_of_queues(&self) -> i64 {
+    fn traces_of_queues(observer: &mut SqliteConnection) -> i64 {
         // The file of a waiter that was killed remains until the next request.
-        self.queued()
+        Self::queued(observer)
     }
+}
+
+/// The folder of the lock files of a connection's database.
+fn lock_folder(conn: &mut SqliteConnection) -> PathBuf {
+    #[derive(QueryableByName)]
+    struct Main {
+        #[diesel(sql_type = Text)]
+        file: String,
+    }
+    let query = "SELECT file FROM pragma_database_list WHERE name = 'main'";
+    let main: Main = diesel::sql_query(query).get_result(conn).unwrap();
+    format!("{}-dbsemaphore", main.file).into()
+}
+
+/// The files in the queues of a lock folder.
+fn queue(lock_folder: &Path) -> Vec<PathBuf> {
+    let folders = files(lock_folder);
+    folders
+        .iter()
+        .flat_map(|folder| files(&folder.join("queue")))
+        .collect()
 }
 
 /// None if there is no such folder.

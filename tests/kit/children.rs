@@ -29,6 +29,8 @@ pub(crate) struct Process {
     stdout: BufReader<ChildStdout>,
 }
 
+// Hosts and poolers are for tests of PostgreSQL so far.
+#[cfg_attr(not(feature = "postgres"), allow(dead_code))]
 impl Process {
     pub(crate) fn start(role: &str, database: &impl TestDatabase) -> Self {
         Self::start_with(role, database, Path::new(""))

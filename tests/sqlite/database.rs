@@ -2,7 +2,8 @@
 
 use crate::kit::TestDatabase;
 use diesel::{
-    Connection, QueryableByName, RunQueryDsl, SqliteConnection, connection::SimpleConnection,
+    Connection, QueryableByName, RunQueryDsl, SqliteConnection,
+    connection::SimpleConnection,
     sql_types::{BigInt, Text},
 };
 use diesel_dbsemaphore as sem;

@@ -45,6 +45,10 @@ fn hinted(error: Error) -> Error {
     let Error::Database(DieselError::DatabaseError(kind, raised)) = error else {
         return error;
     };
+    if is_lost(raised.message()) {
+        let kind = DatabaseErrorKind::ClosedConnection;
+        return Error::Database(DieselError::DatabaseError(kind, raised));
+    }
     let hint = match &kind {
         DatabaseErrorKind::ReadOnlyTransaction => Some(NEEDS_PRIMARY),
         DatabaseErrorKind::SerializationFailure => Some(DEADLOCK),
@@ -58,4 +62,10 @@ fn hinted(error: Error) -> Error {
         None => raised,
     };
     Error::Database(DieselError::DatabaseError(kind, raised))
+}
+
+/// Whether the client's library reports a lost connection. It does not translate its messages, and Diesel gives their errors no
+/// kind of its own.
+fn is_lost(message: &str) -> bool {
+    message.starts_with("Lost connection to ") || message.ends_with("erver has gone away")
 }

@@ -144,7 +144,7 @@ impl Backend for MysqlConnection {
     }
 
     fn add_hint(&mut self, error: Error) -> Error {
-        errors::add_hint(error)
+        errors::add_hint(error, self)
     }
 
     fn classify(&mut self, error: Error, operation: Operation) -> Error {

@@ -10,11 +10,15 @@ use crate::{
 };
 use diesel::{
     MysqlConnection,
+    connection::SimpleConnection,
     result::{DatabaseErrorKind, Error as DieselError},
 };
 
 const NEEDS_PRIMARY: &str =
     "tickets are row locks, which need the primary server, with read_only off";
+
+const CONNECTION_LOST: &str =
+    "the connection is lost, and with it each ticket that it held: use a new one";
 
 const DEADLOCK: &str = "the server has rolled back the whole transaction, and released each ticket in it: run the transaction again";
 
@@ -23,8 +27,8 @@ const MISSING_TABLES_OR_RIGHTS: &str = "if the tables are missing, call run_migr
     dbsemaphore_ticket, and SELECT, INSERT and DELETE on dbsemaphore_request";
 
 /// Adds a hint to an error in the caller's transaction.
-pub(super) fn add_hint(error: Error) -> Error {
-    hinted(error)
+pub(super) fn add_hint(error: Error, conn: &mut MysqlConnection) -> Error {
+    hinted(error, conn)
 }
 
 /// Adds a hint, or finds a more specific error.
@@ -38,10 +42,10 @@ pub(super) fn classify(error: Error, conn: &mut MysqlConnection, operation: Oper
     if is_unspecific && operation != Operation::Migrate && is_missing(conn) {
         return Error::NotMigrated;
     }
-    hinted(error)
+    hinted(error, conn)
 }
 
-fn hinted(error: Error) -> Error {
+fn hinted(error: Error, conn: &mut MysqlConnection) -> Error {
     let Error::Database(DieselError::DatabaseError(kind, raised)) = error else {
         return error;
     };
@@ -52,6 +56,8 @@ fn hinted(error: Error) -> Error {
     let hint = match &kind {
         DatabaseErrorKind::ReadOnlyTransaction => Some(NEEDS_PRIMARY),
         DatabaseErrorKind::SerializationFailure => Some(DEADLOCK),
+        // Diesel does not tell a lost connection from other errors.
+        DatabaseErrorKind::Unknown if conn.batch_execute("DO 0").is_err() => Some(CONNECTION_LOST),
         DatabaseErrorKind::Unknown if raised.message().contains("dbsemaphore_") => {
             Some(MISSING_TABLES_OR_RIGHTS)
         }

@@ -87,17 +87,20 @@ pub(super) fn begin_guard(conn: &mut MysqlConnection) -> Result<()> {
         }
         return begin_savepoint(conn);
     }
-    match BeginGuard::new().execute(conn) {
-        Ok(_) => Ok(count_begun_transaction(conn)?),
-        // Only inside a transaction, this fails each time.
-        Err(_)
-            if conn.batch_execute(READ_COMMITTED).is_err()
-                && conn.batch_execute("DO 0").is_ok() =>
-        {
-            Err(Error::AlreadyInTransaction)
+    BeginGuard::new().execute(conn).map_err(|error| {
+        let has_begun = diesel::select(diesel::dsl::sql::<Bool>("@dbsemaphore_guard IS NOT NULL"))
+            .get_result(conn);
+        match has_begun {
+            Ok(true) => {
+                roll_back_and_restore(conn, "");
+                error.into()
+            }
+            // Only inside a transaction, this fails each time.
+            Ok(false) if conn.batch_execute(READ_COMMITTED).is_err() => Error::AlreadyInTransaction,
+            _ => Error::from(error),
         }
-        Err(error) => Err(error.into()),
-    }
+    })?;
+    Ok(count_begun_transaction(conn)?)
 }
 
 /// Ends the transaction of a guard. Fails if it had ended before.

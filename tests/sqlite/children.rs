@@ -39,6 +39,7 @@ fn child() {
             say(&sleeper.id().to_string());
             report(guard);
             sleeper.kill().unwrap();
+            sleeper.wait().unwrap();
         }
         "migrate" => {
             say("ready");

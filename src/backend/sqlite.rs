@@ -3,12 +3,13 @@
 //!
 //! * `folder.rs`, `lock_file.rs`: the files and their locks; `record.rs`: what is written into them
 //! * `tables.rs`, `slots.rs`: the names and sizes in the database; `busy.rs`: while others have locked the database
-//! * `acquire.rs`, `queue.rs`, `waits.rs`: acquire tickets, wait for them
+//! * `acquire.rs`, `queue.rs`, `waits.rs`: acquire tickets, wait for them; `held.rs`: the tickets of a guard
 
 mod acquire;
 mod busy;
 mod errors;
 mod folder;
+mod held;
 mod inspect;
 mod lock_file;
 mod manage;
@@ -19,7 +20,7 @@ mod slots;
 mod tables;
 mod waits;
 
-pub(in crate::backend) use acquire::HeldFiles;
+pub(in crate::backend) use held::HeldFiles;
 
 use super::{
     AcquireOutcome, AcquireParams, Backend, Hold, Operation, SizeChange,

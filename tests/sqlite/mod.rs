@@ -1,11 +1,13 @@
 //! What is SQLite's alone: the lock files, and what surrounds them.
 
 mod basics;
+mod busy;
 mod children;
 mod database;
 mod dice;
 mod fuzz;
 mod queue;
+mod rights;
 mod surroundings;
 
 pub(crate) use database::Database;

@@ -1,28 +1,14 @@
 //! Databases and file systems in which tickets can't be held, or are in danger.
 
-use super::{
-    Database,
-    children::{start, start_by},
-};
+use super::{Database, children::start};
 use crate::kit::{TestDatabase, children::Process, eventually as until};
 use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
 use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket};
 use nix::{
     sys::signal::{Signal, kill},
-    unistd::{Pid, Uid},
+    unistd::Pid,
 };
-use std::{
-    env, fs,
-    io::ErrorKind,
-    os::unix::{
-        fs::{PermissionsExt, symlink},
-        process::CommandExt,
-    },
-    path::Path,
-    process::Command,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fs, io::ErrorKind, os::unix::fs::symlink, process::Command, time::Duration};
 
 fn assert_unsupported<T>(outcome: sem::Result<T>, reason: &str) {
     match outcome.map(drop) {
@@ -167,114 +153,6 @@ fn full_disk_is_an_error_and_holds_nothing() {
     }
     fs::remove_file(&ticket).unwrap();
     drop(SemaphoreTicket::require(database.connect(), "x").unwrap());
-}
-
-/// A user without any rights, if this one is root.
-fn other_user(script: &str) -> Command {
-    let mut command = Command::new("sh");
-    command
-        .args(["-c", script])
-        .arg(env::current_exe().unwrap());
-    if Uid::effective().is_root() {
-        command.uid(65534).gid(65534);
-    }
-    command
-}
-
-const RUN: &str = "exec \"$0\" \"$@\"";
-
-fn set_mode(path: &Path, mode: u32) {
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-}
-
-#[test]
-fn read_only_folder_is_an_error() {
-    let database = Database::with("x", 1);
-    // Without the files of WAL mode.
-    database
-        .connect()
-        .batch_execute("PRAGMA journal_mode = DELETE")
-        .unwrap();
-    set_mode(database.folder.path(), 0o555);
-    let mut process = start_by(&mut other_user(RUN), "hold", &database);
-    let said = process.says();
-    set_mode(database.folder.path(), 0o755);
-    assert!(
-        said.contains("app.db-dbsemaphore") && said.contains("Permission denied"),
-        "{said}"
-    );
-}
-
-#[test]
-fn whoever_can_write_to_the_database_can_acquire() {
-    let database = Database::with("x", 1);
-    database
-        .connect()
-        .batch_execute("PRAGMA journal_mode = DELETE")
-        .unwrap();
-    set_mode(database.folder.path(), 0o777);
-    set_mode(&database.path(), 0o666);
-    // The files of this user, whose umask would hide them.
-    let mut ours = Command::new("sh");
-    ours.args(["-c", "umask 077; exec \"$0\" \"$@\""])
-        .arg(env::current_exe().unwrap());
-    let mut ours = start_by(&mut ours, "hold", &database);
-    assert!(ours.says().starts_with("holds"));
-    let mut others = start_by(&mut other_user(RUN), "wait", &database);
-    until("the other user waits", || database.queue().len() == 1);
-    ours.tell("release");
-    let said = others.says();
-    assert!(said.starts_with("holds"), "{said}");
-    for file in ["1/t0", "1/join"] {
-        let mode = fs::metadata(database.lock_folder().join(file))
-            .unwrap()
-            .permissions()
-            .mode();
-        assert_eq!(mode & 0o777, 0o666, "{file}");
-    }
-}
-
-#[test]
-fn busy_database_delays_acquisitions_and_then_fails() {
-    let database = Database::with("x", 1);
-    let mut other = database.connect();
-    other
-        .batch_execute("PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE")
-        .unwrap();
-    thread::scope(|scope| {
-        let waiting = scope.spawn(|| SemaphoreTicket::require(database.connect(), "x").map(drop));
-        thread::sleep(Duration::from_millis(100));
-        assert!(!waiting.is_finished());
-        other.batch_execute("COMMIT").unwrap();
-        waiting.join().unwrap().unwrap();
-    });
-    other.batch_execute("BEGIN EXCLUSIVE").unwrap();
-    let began = Instant::now();
-    let error = SemaphoreTicket::require(database.connect(), "x")
-        .map(drop)
-        .unwrap_err();
-    assert!(error.to_string().contains("WAL"), "{error}");
-    assert!(
-        (5..9).contains(&began.elapsed().as_secs()),
-        "{:?}",
-        began.elapsed()
-    );
-}
-
-#[test]
-fn writers_in_wal_mode_delay_changes_alone() {
-    let database = Database::with("x", 1);
-    let mut other = database.connect();
-    other.batch_execute("BEGIN IMMEDIATE").unwrap();
-    drop(SemaphoreTicket::require(database.connect(), "x").unwrap());
-    thread::scope(|scope| {
-        let waiting = scope.spawn(|| sem::ensure(&mut database.connect(), "y", 1));
-        let within: sem::Result<()> = sem::transaction(&mut database.connect(), "z", |_, _| Ok(()));
-        assert!(matches!(within, Err(Error::UnknownSemaphore { .. })));
-        assert!(!waiting.is_finished());
-        other.batch_execute("COMMIT").unwrap();
-        assert!(waiting.join().unwrap().unwrap());
-    });
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Acquires tickets, and waits for them.
 
 use super::{
-    errors::failure,
     folder::{Database, Folder, named, repeat_if_deleted},
+    held::{Held, HeldFiles},
     lock_file::LockFile,
     queue::{self, Place},
     record::{Record, now_us},
@@ -13,73 +13,13 @@ use crate::{
     Result,
     backend::{AcquireOutcome, AcquireParams},
 };
-use diesel::{SqliteConnection, result::QueryResult};
-use std::{
-    io,
-    time::{Duration, Instant},
-};
+use diesel::SqliteConnection;
+use std::time::{Duration, Instant};
 
 /// How long the head of the queue pauses between two looks: this part of the time for which it has been the head, within limits.
 const PAUSE_PART: u32 = 20;
 const SHORTEST_PAUSE: Duration = Duration::from_micros(500);
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
-
-/// The tickets of a guard, if it has acquired some. In a box, because a guard on other databases has none.
-#[derive(Debug, Default)]
-pub(in crate::backend) struct HeldFiles(Option<Box<Held>>);
-
-#[derive(Debug)]
-struct Held {
-    files: Vec<LockFile>,
-    record: Record,
-    database: Database,
-}
-
-impl HeldFiles {
-    /// Fails if others can acquire these tickets.
-    pub(super) fn check(&self) -> QueryResult<()> {
-        match &self.0 {
-            Some(held) => held.check(),
-            None => Ok(()),
-        }
-    }
-
-    /// Releases the tickets. Fails if others could acquire them before.
-    pub(super) fn release(&mut self) -> QueryResult<()> {
-        match self.0.take() {
-            Some(held) => held.check(),
-            None => Ok(()),
-        }
-    }
-}
-
-impl Held {
-    fn check(&self) -> QueryResult<()> {
-        let failed = |error: io::Error| failure(error.to_string());
-        for file in &self.files {
-            if !file.is_in_place().map_err(failed)? {
-                let path = file.path().display();
-                return Err(failure(format!("{path} was deleted or replaced")));
-            }
-        }
-        if !self.database.is_in_place().map_err(failed)? {
-            return Err(failure("the database was deleted, renamed or replaced"));
-        }
-        Ok(())
-    }
-}
-
-/// Before the files are unlocked, their records say so.
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.record.in_use = false;
-        for file in &self.files {
-            if let Err(error) = self.record.write(file.file()) {
-                log::debug!("{}: {error}", file.path().display());
-            }
-        }
-    }
-}
 
 pub(super) fn try_acquire(
     conn: &mut SqliteConnection,

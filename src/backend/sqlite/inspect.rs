@@ -12,6 +12,7 @@ use diesel::SqliteConnection;
 use std::{
     fs::{self, File},
     io::{self, ErrorKind::NotFound},
+    path::Path,
 };
 
 pub(super) fn holders(conn: &mut SqliteConnection, name: &str) -> Result<Option<Vec<Holder>>> {
@@ -19,9 +20,9 @@ pub(super) fn holders(conn: &mut SqliteConnection, name: &str) -> Result<Option<
         return Ok(None);
     };
     let held = held_tickets(&semaphore, &folder)?;
-    let holder = |(slot, record): (u32, Record)| Holder {
+    let holder = |(slot, record): (u32, Option<Record>)| Holder {
         ticket: semaphore.ticket_id(slot),
-        held_for: record.age(),
+        held_for: record.as_ref().and_then(Record::age),
         session: session(record),
         transaction_for: None,
         prepared_transaction: None,
@@ -35,14 +36,14 @@ pub(super) fn waiters(conn: &mut SqliteConnection, name: &str) -> Result<Option<
     };
     let mut waiters = Vec::new();
     for (position, file) in (1..).zip(queue::waiters(&folder, usize::MAX)?) {
-        let record = named(folder.path(), Record::read(&file))?;
+        let record = Record::read(&file).ok().flatten();
         waiters.push(Waiter {
             position,
             tickets: record
                 .as_ref()
                 .and_then(|record| u32::try_from(record.number).ok()),
             waited: record.as_ref().and_then(Record::age),
-            session: record.map(session).unwrap_or_default(),
+            session: session(record),
         });
     }
     Ok(Some(waiters))
@@ -82,7 +83,7 @@ fn find(conn: &mut SqliteConnection, name: &str) -> Result<Option<(Semaphore, Fo
 
 /// The held tickets, by their slots. Only files whose record says that they are held are tried, so that no available ticket is
 /// locked for an instant. If its holder was killed, the record is wrong, and others may be refused for this instant.
-fn held_tickets(semaphore: &Semaphore, folder: &Folder) -> Result<Vec<(u32, Record)>> {
+fn held_tickets(semaphore: &Semaphore, folder: &Folder) -> Result<Vec<(u32, Option<Record>)>> {
     let path = folder.path();
     let entries = match fs::read_dir(path) {
         Err(error) if error.kind() == NotFound => return Ok(Vec::new()),
@@ -106,19 +107,24 @@ fn held_tickets(semaphore: &Semaphore, folder: &Folder) -> Result<Vec<(u32, Reco
     Ok(held)
 }
 
-fn holder(path: &std::path::Path) -> io::Result<Option<Record>> {
+/// `None` if nobody holds the ticket. On Windows, nobody else can read a locked file.
+fn holder(path: &Path) -> io::Result<Option<Option<Record>>> {
     let file = match File::open(path) {
         Err(error) if error.kind() == NotFound => return Ok(None),
         file => file?,
     };
-    let record = Record::read(&file)?.filter(|record| record.in_use);
-    match record {
-        Some(record) if is_locked(&file)? => Ok(Some(record)),
-        _ => Ok(None),
-    }
+    let record = match Record::read(&file) {
+        Ok(Some(record)) if record.in_use => Some(record),
+        Ok(_) => return Ok(None),
+        Err(_) => None,
+    };
+    Ok(is_locked(&file)?.then_some(record))
 }
 
-fn session(record: Record) -> Session {
+fn session(record: Option<Record>) -> Session {
+    let Some(record) = record else {
+        return Session::default();
+    };
     Session {
         pid: i32::try_from(record.pid).ok(),
         label: record.label,

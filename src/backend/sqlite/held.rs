@@ -1,0 +1,62 @@
+//! The tickets that a guard holds.
+
+use super::{errors::failure, folder::Database, lock_file::LockFile, record::Record};
+use diesel::result::QueryResult;
+use std::io;
+
+/// The tickets of a guard, if it has acquired some. In a box, because a guard on other databases has none.
+#[derive(Debug, Default)]
+pub(in crate::backend) struct HeldFiles(pub(super) Option<Box<Held>>);
+
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) files: Vec<LockFile>,
+    pub(super) record: Record,
+    pub(super) database: Database,
+}
+
+impl HeldFiles {
+    /// Fails if others can acquire these tickets.
+    pub(super) fn check(&self) -> QueryResult<()> {
+        match &self.0 {
+            Some(held) => held.check(),
+            None => Ok(()),
+        }
+    }
+
+    /// Releases the tickets. Fails if others could acquire them before.
+    pub(super) fn release(&mut self) -> QueryResult<()> {
+        match self.0.take() {
+            Some(held) => held.check(),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Held {
+    fn check(&self) -> QueryResult<()> {
+        let failed = |error: io::Error| failure(error.to_string());
+        for file in &self.files {
+            if !file.is_in_place().map_err(failed)? {
+                let path = file.path().display();
+                return Err(failure(format!("{path} was deleted or replaced")));
+            }
+        }
+        if !self.database.is_in_place().map_err(failed)? {
+            return Err(failure("the database was deleted, renamed or replaced"));
+        }
+        Ok(())
+    }
+}
+
+/// Before the files are unlocked, their records say so.
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.record.in_use = false;
+        for file in &self.files {
+            if let Err(error) = self.record.write(file.file()) {
+                log::debug!("{}: {error}", file.path().display());
+            }
+        }
+    }
+}

@@ -188,18 +188,26 @@ fn invalid_tickets(tickets: u32, limit: u32) -> String {
     }
 }
 
-const CONNECTION_LOST: &str =
+pub(crate) const CONNECTION_LOST: &str =
     "the connection is lost, and with it each ticket that it held: use a new one";
 
 fn with_hint(error: &DieselError) -> String {
-    use DatabaseErrorKind::{ClosedConnection, UnableToSendCommand};
+    use DatabaseErrorKind::{ClosedConnection, UnableToSendCommand, Unknown};
     let hint = match error {
         DieselError::DatabaseError(ClosedConnection | UnableToSendCommand, _) => {
             Some(CONNECTION_LOST)
         }
-        DieselError::DatabaseError(_, information) => information.hint(),
+        DieselError::DatabaseError(Unknown, raised) if is_lost_on_mysql(raised.message()) => {
+            Some(CONNECTION_LOST)
+        }
+        DieselError::DatabaseError(_, raised) => raised.hint(),
         DieselError::BrokenTransactionManager => Some(CONNECTION_LOST),
         _ => None,
     };
     hint.map_or_else(|| error.to_string(), |hint| format!("{error} ({hint})"))
+}
+
+/// Diesel has no kind for these errors of MySQL's client library, which does not translate its messages.
+fn is_lost_on_mysql(message: &str) -> bool {
+    message.starts_with("Lost connection to ") || message.ends_with("erver has gone away")
 }

@@ -18,10 +18,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-on_each_server!(
-    every_way_at_every_place,
-    cancellations_at_the_moment_of_the_grant_leave_no_lock,
-);
+on_each_server!(every_way_at_every_place);
+
+/// On PostgreSQL alone: MariaDB does not answer some statements that KILL QUERY reaches at their end.
+#[cfg(feature = "postgres")]
+#[test]
+fn cancellations_at_the_moment_of_the_grant_leave_no_lock() {
+    thread::scope(|scope| {
+        for kind in [Kind::Guard, Kind::Transaction] {
+            scope.spawn(move || cancel_grants::<stand::postgres::Database>(kind, rounds(100)));
+        }
+    });
+}
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -185,14 +193,7 @@ fn leave_once<D: ServerDatabase>(database: &D, kind: Kind, way: Way, place: usiz
 }
 
 /// One, two or three cancels at the moment at which the head gets its ticket and who is behind it becomes the head.
-fn cancellations_at_the_moment_of_the_grant_leave_no_lock<D: ServerDatabase>() {
-    thread::scope(|scope| {
-        for kind in [Kind::Guard, Kind::Transaction] {
-            scope.spawn(move || cancel_grants::<D>(kind, rounds(100)));
-        }
-    });
-}
-
+#[cfg(feature = "postgres")]
 fn cancel_grants<D: ServerDatabase>(kind: Kind, rounds: usize) {
     let database = &D::with_size(1);
     let (done, is_done) = mpsc::channel();
@@ -217,9 +218,6 @@ fn cancel_grants<D: ServerDatabase>(kind: Kind, rounds: usize) {
                         new_pid.store(D::session_id(&mut conn), SeqCst);
                     }
                     done.send(outcome).unwrap();
-                    if is_broken(&mut conn) {
-                        eprintln!("{kind:?} BROKEN outside");
-                    }
                 }
                 assert_can_wait(&mut conn, kind);
             });

@@ -4,7 +4,8 @@
 //! settings, rights.
 //!
 //! MySQL leaves out parts of two tests: in `leaving`, the limits of your own session (`ServerDatabase::limits`); in `model`,
-//! what it does not promise inside your transaction (`ServerDatabase::EXACT_IN_TRANSACTIONS`).
+//! what it does not promise inside your transaction (`ServerDatabase::EXACT_IN_TRANSACTIONS`). There, your transactions are
+//! READ COMMITTED, because others do not see a resize.
 
 mod bad_input;
 mod call_forms;

@@ -107,7 +107,7 @@ fn session<D: ServerDatabase>(
 ) -> Option<()> {
     type Transactions = AnsiTransactionManager;
     loop {
-        let mut conn = database.connect();
+        let mut conn = database.connect_read_committed();
         tell.send(Outcome::Ready(D::session_id(&mut conn))).ok()?;
         loop {
             let outcome = match steps.recv().ok()? {

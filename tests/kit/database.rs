@@ -109,6 +109,11 @@ pub(crate) trait ServerDatabase: TestDatabase<Connection: TransactionConnection>
         work: impl FnOnce(&mut Self::Connection) -> sem::Result<T>,
     ) -> sem::Result<T>;
 
+    /// A connection whose transactions are READ COMMITTED.
+    fn connect_read_committed(&self) -> Self::Connection {
+        self.connect()
+    }
+
     /// Lets the server look for deadlocks after five seconds only, if it can be told to.
     fn find_deadlocks_late(&self) {}
 

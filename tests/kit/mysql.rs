@@ -88,6 +88,13 @@ impl ServerDatabase for Database {
         conn.transaction(work)
     }
 
+    fn connect_read_committed(&self) -> MysqlConnection {
+        let mut conn = self.connect();
+        conn.batch_execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+            .unwrap();
+        conn
+    }
+
     fn has_session(&self, id: i64) -> bool {
         let query = format!(
             "SELECT COUNT(*) AS number FROM information_schema.processlist WHERE id = {id}"

@@ -13,6 +13,10 @@ use diesel::{
 /// statements has no effect.
 const MAX_CANCELLATIONS: usize = 20;
 
+/// How often, each 50 ms, this looks whether the wait has ended before it closes the waiter's connection. MariaDB does not answer
+/// some statements that KILL QUERY reaches at their end, so that their client would wait without end.
+const LOOKS_BEFORE_KILL: usize = 100;
+
 statement! {
     BeginCancel { cancel: i64 => BigInt, wait: i64 => BigInt } -> (Nullable<BigInt>, Nullable<BigInt>),
     format!("SELECT GET_LOCK({}, 1), IS_USED_LOCK({})", Lock::Cancel.name("?"), Lock::Wait.name("?"))
@@ -42,13 +46,22 @@ pub(super) fn cancel_wait(conn: &mut MysqlConnection, number: u32) -> QueryResul
 }
 
 fn kill_query(conn: &mut MysqlConnection, number: i64, waiter: i64) -> QueryResult<()> {
+    let waits = |conn: &mut MysqlConnection, pause| -> QueryResult<bool> {
+        let (_, session): (i64, Option<i64>) = WaitAfter::new(pause, number).get_result(conn)?;
+        Ok(session == Some(waiter))
+    };
     for _ in 0..MAX_CANCELLATIONS {
         let killed = conn.batch_execute(&format!("KILL QUERY {waiter}"));
-        let (_, still): (i64, Option<i64>) = WaitAfter::new(0.001, number).get_result(conn)?;
-        if still != Some(waiter) {
-            break;
+        if !waits(conn, 0.001)? {
+            return Ok(());
         }
         killed?;
     }
-    Ok(())
+    for _ in 0..LOOKS_BEFORE_KILL {
+        if !waits(conn, 0.05)? {
+            return Ok(());
+        }
+    }
+    log::warn!("session {waiter} does not answer a cancellation: closing its connection");
+    conn.batch_execute(&format!("KILL CONNECTION {waiter}"))
 }

@@ -7,6 +7,7 @@ use super::migrations::has_table;
 use crate::{
     Error,
     backend::{Operation, hint::with_hint},
+    error::CONNECTION_LOST,
 };
 use diesel::{
     MysqlConnection,
@@ -16,9 +17,6 @@ use diesel::{
 
 const NEEDS_PRIMARY: &str =
     "tickets are row locks, which need the primary server, with read_only off";
-
-const CONNECTION_LOST: &str =
-    "the connection is lost, and with it each ticket that it held: use a new one";
 
 const DEADLOCK: &str = "the server has rolled back the whole transaction, and released each ticket in it: run the transaction again";
 
@@ -49,10 +47,6 @@ fn hinted(error: Error, conn: &mut MysqlConnection) -> Error {
     let Error::Database(DieselError::DatabaseError(kind, raised)) = error else {
         return error;
     };
-    if is_lost(raised.message()) {
-        let kind = DatabaseErrorKind::ClosedConnection;
-        return Error::Database(DieselError::DatabaseError(kind, raised));
-    }
     let hint = match &kind {
         DatabaseErrorKind::ReadOnlyTransaction => Some(NEEDS_PRIMARY),
         DatabaseErrorKind::SerializationFailure => Some(DEADLOCK),
@@ -68,10 +62,4 @@ fn hinted(error: Error, conn: &mut MysqlConnection) -> Error {
         None => raised,
     };
     Error::Database(DieselError::DatabaseError(kind, raised))
-}
-
-/// Whether the client's library reports a lost connection. It does not translate its messages, and Diesel gives their errors no
-/// kind of its own.
-fn is_lost(message: &str) -> bool {
-    message.starts_with("Lost connection to ") || message.ends_with("erver has gone away")
 }

@@ -14,6 +14,7 @@ use std::{
 #[derive(Debug)]
 pub(super) struct LockFile {
     file: File,
+    id: FileId,
     path: PathBuf,
 }
 
@@ -23,7 +24,7 @@ impl LockFile {
         if !is_ok(FileExt::try_lock(&file))? {
             return Ok(None);
         }
-        let locked = Self { file, path };
+        let locked = Self::new(file, path)?;
         // Others may have locked a new file of that path already.
         Ok(locked.is_in_place()?.then_some(locked))
     }
@@ -31,8 +32,13 @@ impl LockFile {
     /// Waits for the lock. `None` if it is not the file of that path any more.
     pub(super) fn lock(file: File, path: PathBuf) -> io::Result<Option<Self>> {
         restart(|| FileExt::lock(&file))?;
-        let locked = Self { file, path };
+        let locked = Self::new(file, path)?;
         Ok(locked.is_in_place()?.then_some(locked))
+    }
+
+    fn new(file: File, path: PathBuf) -> io::Result<Self> {
+        let id = FileId::of(&file.metadata()?);
+        Ok(Self { file, id, path })
     }
 
     pub(super) fn file(&self) -> &File {
@@ -52,8 +58,7 @@ impl LockFile {
 
     /// Whether others who open the path get this file. Not the case after somebody has deleted or replaced it.
     pub(super) fn is_in_place(&self) -> io::Result<bool> {
-        let ours = FileId::of(&self.file.metadata()?);
-        Ok(FileId::at(&self.path)? == Some(ours))
+        Ok(FileId::at(&self.path)? == Some(self.id))
     }
 }
 

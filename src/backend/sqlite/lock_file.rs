@@ -20,7 +20,7 @@ pub(super) struct LockFile {
 
 impl LockFile {
     /// Locks an open file. `None` if somebody else has locked it, or if it is not the file of that path any more.
-    pub(super) fn try_lock(file: File, path: PathBuf) -> io::Result<Option<Self>> {
+    pub(super) fn try_lock(file: File, path: &Path) -> io::Result<Option<Self>> {
         if !is_ok(FileExt::try_lock(&file))? {
             return Ok(None);
         }
@@ -30,14 +30,15 @@ impl LockFile {
     }
 
     /// Waits for the lock. `None` if it is not the file of that path any more.
-    pub(super) fn lock(file: File, path: PathBuf) -> io::Result<Option<Self>> {
+    pub(super) fn lock(file: File, path: &Path) -> io::Result<Option<Self>> {
         restart(|| FileExt::lock(&file))?;
         let locked = Self::new(file, path)?;
         Ok(locked.is_in_place()?.then_some(locked))
     }
 
-    fn new(file: File, path: PathBuf) -> io::Result<Self> {
+    fn new(file: File, path: &Path) -> io::Result<Self> {
         let id = FileId::of(&file.metadata()?);
+        let path = path.to_owned();
         Ok(Self { file, id, path })
     }
 

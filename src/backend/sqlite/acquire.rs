@@ -17,8 +17,8 @@ use diesel::SqliteConnection;
 use std::time::{Duration, Instant};
 
 /// How long the head of the queue pauses between two looks: this part of the time for which it has been the head, within limits.
-const PAUSE_PART: u32 = 20;
-const SHORTEST_PAUSE: Duration = Duration::from_micros(500);
+const PAUSE_PART: u32 = 40;
+const SHORTEST_PAUSE: Duration = Duration::from_micros(300);
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
 pub(super) fn try_acquire(
@@ -36,7 +36,7 @@ pub(super) fn try_acquire(
             if let Some(refused) = refusal(&semaphore, params) {
                 return Ok(refused);
             }
-            if queue::has_waiter(&folder)? {
+            if queue::may_have_waiter(&folder)? && queue::has_waiter(&folder)? {
                 return Ok(AcquireOutcome::Unavailable);
             }
             if let Some(outcome) = look(conn, &folder, &semaphore, params, false, held)? {
@@ -94,6 +94,9 @@ fn wait_in_queue(
     Ok(outcome.unwrap_or(AcquireOutcome::Unavailable))
 }
 
+/// At least this many times as long as the last look, so that a large semaphore does not keep a processor busy.
+const PAUSE_PER_LOOK: u32 = 5;
+
 /// Repeats `look` as the head of the queue until it returns something. `None` if the time is over.
 pub(super) fn as_head<T>(
     place: &Place,
@@ -111,7 +114,7 @@ pub(super) fn as_head<T>(
             return Ok(None);
         }
         let pause = (began.elapsed() / PAUSE_PART).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
-        wait.sleep(pause.max(look_began.elapsed() * PAUSE_PART))?;
+        wait.sleep(pause.max(look_began.elapsed() * PAUSE_PER_LOOK))?;
     }
 }
 

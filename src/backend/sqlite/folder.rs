@@ -2,6 +2,7 @@
 //!
 //! * `t<slot>`: a ticket.
 //! * `queue/<number>`: a waiter. Numbers increase with the time of arrival.
+//! * `waiting`: exists if somebody may be in the queue.
 //! * `next`: the file of the waiter that joins the queue; `join`: locked while it does.
 //! * `resize`: locked by `make` and `destroy`.
 
@@ -144,6 +145,10 @@ impl Folder {
         self.path.join("queue")
     }
 
+    pub(super) fn waiting(&self) -> PathBuf {
+        self.path.join("waiting")
+    }
+
     pub(super) fn ticket(&self, slot: u32) -> PathBuf {
         self.path.join(format!("t{slot}"))
     }
@@ -165,17 +170,14 @@ impl Folder {
     /// `None` if somebody has locked it.
     pub(super) fn try_lock(&self, path: PathBuf) -> Result<Option<LockFile>> {
         let file = self.open(&path);
-        named(
-            &path.clone(),
-            file.and_then(|file| LockFile::try_lock(file, path)),
-        )
+        named(&path, file.and_then(|file| LockFile::try_lock(file, &path)))
     }
 
     /// Waits for the lock.
     pub(super) fn lock(&self, path: PathBuf) -> Result<LockFile> {
         loop {
             let file = self.open(&path);
-            let locked = file.and_then(|file| LockFile::lock(file, path.clone()));
+            let locked = file.and_then(|file| LockFile::lock(file, &path));
             if let Some(locked) = named(&path, locked)? {
                 return Ok(locked);
             }

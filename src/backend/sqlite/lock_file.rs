@@ -14,25 +14,32 @@ use std::{
 #[derive(Debug)]
 pub(super) struct LockFile {
     file: File,
+    id: FileId,
     path: PathBuf,
 }
 
 impl LockFile {
     /// Locks an open file. `None` if somebody else has locked it, or if it is not the file of that path any more.
-    pub(super) fn try_lock(file: File, path: PathBuf) -> io::Result<Option<Self>> {
+    pub(super) fn try_lock(file: File, path: &Path) -> io::Result<Option<Self>> {
         if !is_ok(FileExt::try_lock(&file))? {
             return Ok(None);
         }
-        let locked = Self { file, path };
+        let locked = Self::new(file, path)?;
         // Others may have locked a new file of that path already.
         Ok(locked.is_in_place()?.then_some(locked))
     }
 
     /// Waits for the lock. `None` if it is not the file of that path any more.
-    pub(super) fn lock(file: File, path: PathBuf) -> io::Result<Option<Self>> {
+    pub(super) fn lock(file: File, path: &Path) -> io::Result<Option<Self>> {
         restart(|| FileExt::lock(&file))?;
-        let locked = Self { file, path };
+        let locked = Self::new(file, path)?;
         Ok(locked.is_in_place()?.then_some(locked))
+    }
+
+    fn new(file: File, path: &Path) -> io::Result<Self> {
+        let id = FileId::of(&file.metadata()?);
+        let path = path.to_owned();
+        Ok(Self { file, id, path })
     }
 
     pub(super) fn file(&self) -> &File {
@@ -52,8 +59,7 @@ impl LockFile {
 
     /// Whether others who open the path get this file. Not the case after somebody has deleted or replaced it.
     pub(super) fn is_in_place(&self) -> io::Result<bool> {
-        let ours = FileId::of(&self.file.metadata()?);
-        Ok(FileId::at(&self.path)? == Some(ours))
+        Ok(FileId::at(&self.path)? == Some(self.id))
     }
 }
 

@@ -59,6 +59,7 @@ impl Place {
         };
         named(&path, record.write(place.file.file()))?;
         named(&path, place.file.rename(path.clone()))?;
+        drop(folder.open(&folder.waiting()));
         Ok(Some(place))
     }
 
@@ -107,6 +108,9 @@ impl Drop for Place {
         // Before the file is unlocked. If the folder was deleted, this may be the file of somebody else.
         if matches!(self.file.is_in_place(), Ok(true)) {
             let _ = fs::remove_file(self.file.path());
+            if matches!(numbers(&self.folder), Ok(numbers) if numbers.is_empty()) {
+                let _ = fs::remove_file(self.folder.waiting());
+            }
         }
     }
 }
@@ -116,6 +120,13 @@ fn deleted(path: PathBuf) -> Error {
         path,
         source: NotFound.into(),
     }
+}
+
+/// Returns whether somebody may be in the queue, at the cost of one system call. May be wrong for an instant, both ways: so that
+/// requests which will be refused rarely lock a ticket before.
+pub(super) fn may_have_waiter(folder: &Folder) -> Result<bool> {
+    let path = folder.waiting();
+    named(&path, fs::exists(&path))
 }
 
 /// Returns whether somebody is in the queue. Whoever is there has looked for tickets, and has found too few.

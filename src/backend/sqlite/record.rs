@@ -3,7 +3,9 @@
 
 use std::{
     fs::File,
-    io, process,
+    io,
+    io::Write as _,
+    process,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -43,14 +45,15 @@ impl Record {
     pub(super) fn write(&self, file: &File) -> io::Result<()> {
         let state = if self.in_use { "held" } else { "released" };
         let label = self.label.as_deref().unwrap_or_default();
-        let line = format!(
+        let mut line = [b' '; LENGTH];
+        let mut rest = &mut line[..];
+        write!(
+            rest,
             "{} {state} {} {} {label}",
             self.number, self.pid, self.since_us
-        );
-        write_at_start(
-            file,
-            format!("{line:<width$}\n", width = LENGTH - 1).as_bytes(),
-        )
+        )?;
+        line[LENGTH - 1] = b'\n';
+        write_at_start(file, &line)
     }
 
     /// `None` if the file has no record, or not one of this version.

@@ -14,7 +14,7 @@ fn quick_start_is_that_of_the_documentation() {
         .skip(1)
         .map(|rest| rest.split("\n```").next().unwrap())
         .collect();
-    assert_eq!(blocks.len(), 2);
+    assert!(!blocks.is_empty());
     for block in blocks {
         assert!(documented.contains(block), "not in src/lib.rs:\n{block}");
     }

@@ -14,7 +14,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An error of this crate. Each message says what failed, the cause, and the fix if there is one.
 ///
-/// Errors that the crate detects leave your transaction as it was. An error that PostgreSQL raises
+/// Errors that the crate detects leave your transaction as it was. An error that the database raises
 /// ([`Database`](Self::Database)) aborts it, as any failing statement does. The connection is usable again after the
 /// rollback.
 ///
@@ -127,7 +127,7 @@ pub enum Error {
     #[error("the migrations of diesel-dbsemaphore failed: {0}")]
     Migration(Box<dyn std::error::Error + Send + Sync>),
 
-    /// PostgreSQL or Diesel reported an error. The error's hint has the fix, if one is known.
+    /// The database or Diesel reported an error. The error's hint has the fix, if one is known.
     #[error("{}", with_hint(.0))]
     Database(DieselError),
 }

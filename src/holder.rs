@@ -11,7 +11,7 @@ fn serialize_ms<S: serde::Serializer>(
     serde::Serialize::serialize(&time, serializer)
 }
 
-/// A PostgreSQL session that holds a ticket or waits for one.
+/// A session that holds a ticket or waits for one.
 ///
 /// Values that the role may not see are `None`: without membership in `pg_read_all_stats`, the client addresses of
 /// other roles.

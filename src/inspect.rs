@@ -17,7 +17,7 @@ use crate::{
 /// * [`UnknownSemaphore`](Error::UnknownSemaphore): there is no semaphore of that name.
 /// * [`InvalidName`](Error::InvalidName): the name is not valid.
 /// * [`NotMigrated`](Error::NotMigrated): the tables are missing.
-/// * [`Database`](Error::Database): PostgreSQL or Diesel reported an error, or the server is a standby.
+/// * [`Database`](Error::Database): the database or Diesel reported an error, or the server is a standby.
 ///
 /// ```
 /// use diesel_dbsemaphore::{self as sem, Request, SemaphoreTicket};

@@ -1,9 +1,12 @@
-//! Counting semaphores on PostgreSQL row locks, for Diesel.
+//! Counting semaphores in PostgreSQL, MySQL, MariaDB or SQLite, for Diesel.
 //!
 //! A semaphore has a number of tickets, and each ticket is a row. A transaction that has locked the row holds the
 //! ticket. So there are at most as many holders as tickets, over all threads, processes and machines that use the
-//! database. When the transaction ends, by commit, rollback, panic, `kill -9` or a cut cable, PostgreSQL releases the
+//! database. When the transaction ends, by commit, rollback, panic, `kill -9` or a cut cable, the database releases the
 //! ticket. So there is no counter to correct, no lease to guess and nothing to clean up after a crash.
+//!
+//! This documentation is about PostgreSQL. The chapters [`mysql`](crate::guide::mysql) and [`sqlite`](crate::guide::sqlite)
+//! say what differs on other databases. On SQLite, a ticket is a locked file beside the database.
 //!
 //! ```
 //! use diesel::{PgConnection, r2d2::{ConnectionManager, Pool}};

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 /// * [`InvalidName`](crate::Error::InvalidName): the name is not valid.
 /// * [`InvalidTickets`](crate::Error::InvalidTickets): `tickets` is more than [`MAX_TICKETS`](crate::MAX_TICKETS).
 /// * [`NotMigrated`](crate::Error::NotMigrated): the tables are missing.
-/// * [`Database`](crate::Error::Database): PostgreSQL or Diesel reported an error.
+/// * [`Database`](crate::Error::Database): the database or Diesel reported an error.
 ///
 /// ```
 /// use diesel_dbsemaphore as sem;
@@ -96,7 +96,7 @@ pub fn make<C: TicketConnection + ?Sized>(conn: &mut C, name: &str, tickets: u32
 ///
 /// * [`InvalidName`](crate::Error::InvalidName): the name is not valid.
 /// * [`NotMigrated`](crate::Error::NotMigrated): the tables are missing.
-/// * [`Database`](crate::Error::Database): PostgreSQL or Diesel reported an error.
+/// * [`Database`](crate::Error::Database): the database or Diesel reported an error.
 ///
 /// ```
 /// use diesel_dbsemaphore as sem;

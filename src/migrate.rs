@@ -14,7 +14,7 @@ use crate::{Result, TicketConnection, backend::Operation};
 ///   trigger](crate::guide::migrating#event-triggers) may be the cause, the error names it.
 /// * [`Migration`](crate::Error::Migration): the schema belongs to a role that could use the caller's rights: see
 ///   [`security`](crate::guide::security#the-owner-of-the-schema).
-/// * [`Database`](crate::Error::Database): PostgreSQL or Diesel reported an error. The error says which rights are missing.
+/// * [`Database`](crate::Error::Database): the database or Diesel reported an error. The error says which rights are missing.
 ///
 /// ```
 /// # let database = stand::Database::create();

@@ -1,11 +1,10 @@
 use crate::{
-    Error, Request, Result, Ticket, TicketConnection, TransactionConnection,
+    Error, Request, Result, Ticket, TransactionConnection,
     backend::{AcquireParams, Backend, Hold},
     deadline::Deadline,
-    events, guard,
+    events,
     wait::wait,
 };
-use diesel::{Connection, result::Error as DieselError};
 
 /// Acquires a ticket in the transaction that the connection is in. Returns `None` if too few tickets are available.
 ///
@@ -59,7 +58,10 @@ pub fn acquire<'a, C: TransactionConnection + ?Sized>(
     in_transaction(conn.backend().into_backend(), &request.into())
 }
 
-fn in_transaction(backend: &mut dyn Backend, request: &Request<'_>) -> Result<Option<Ticket>> {
+pub(crate) fn in_transaction(
+    backend: &mut dyn Backend,
+    request: &Request<'_>,
+) -> Result<Option<Ticket>> {
     let params = request.validate()?;
     if !backend.is_in_transaction()? {
         return Err(Error::NotInTransaction);
@@ -124,53 +126,4 @@ pub(crate) fn try_once(
     hold: &mut Hold,
 ) -> Result<Option<Ticket>> {
     request.ticket(backend.try_acquire(params, hold)?)
-}
-
-/// Runs `work` in a transaction that holds a ticket of a semaphore until it ends.
-///
-/// Opens a transaction as Diesel's [`Connection::transaction`] does: a savepoint if one is open, so that the ticket is
-/// released when the outermost transaction ends. Acquires the ticket, calls `work`, and commits. If `work` fails, rolls
-/// back. Takes one round trip more than the transaction.
-///
-/// On SQLite, acquires the ticket first, and then begins a transaction that can write (`BEGIN IMMEDIATE`). The commit or
-/// rollback releases the ticket. An open transaction is [`AlreadyInTransaction`](Error::AlreadyInTransaction).
-///
-/// # Errors
-///
-/// * [`Unavailable`](Error::Unavailable): too few tickets are available. `work` is not called.
-/// * The errors of [`acquire`], before `work` is called.
-/// * The error of `work`, and those of Diesel's transaction.
-///
-/// ```
-/// use diesel_dbsemaphore as sem;
-/// # let database = stand::Database::create();
-/// # let mut conn = database.connect();
-/// # sem::run_migrations(&mut conn)?;
-/// # fn write_the_report(_: &mut diesel::PgConnection) -> sem::Result<u32> { Ok(7) }
-/// sem::ensure(&mut conn, "reports", 3)?;
-/// let pages = sem::transaction(&mut conn, "reports", |conn, ticket| {
-///     println!("writing with ticket {ticket}");
-///     write_the_report(conn)
-/// })?;
-/// # assert_eq!(pages, 7);
-/// # Ok::<_, sem::Error>(())
-/// ```
-pub fn transaction<'a, C, T, E>(
-    conn: &mut C,
-    request: impl Into<Request<'a>>,
-    work: impl FnOnce(&mut C, &Ticket) -> Result<T, E>,
-) -> Result<T, E>
-where
-    C: TicketConnection + Connection,
-    E: From<Error> + From<DieselError>,
-{
-    let request = request.into();
-    if !conn.backend().into_backend().can_hold_in_transaction() {
-        return guard::transaction(conn, request, work);
-    }
-    conn.transaction(|conn| {
-        let acquired = in_transaction(conn.backend().into_backend(), &request)?;
-        let ticket = or_unavailable(acquired, &request)?;
-        work(conn, &ticket)
-    })
 }

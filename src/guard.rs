@@ -1,7 +1,4 @@
 mod check;
-mod transaction;
-
-pub(crate) use transaction::transaction;
 
 use crate::{
     Error, Request, Result, Ticket, TicketConnection, acquire,
@@ -203,14 +200,12 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
     }
 
     /// Uses the connection for something else, while the guard holds the ticket.
-    fn lend<T, E: From<DieselError>>(
+    pub(crate) fn lend<T, E: From<DieselError>>(
         &mut self,
         work: impl FnOnce(&mut C) -> Result<T, E>,
     ) -> Result<T, E> {
-        match &mut self.conn {
-            Some(conn) => work(conn),
-            None => Err(DieselError::BrokenTransactionManager.into()),
-        }
+        let conn = self.conn.as_mut();
+        work(conn.ok_or(DieselError::BrokenTransactionManager)?)
     }
 
     pub(crate) fn since(&self) -> Instant {

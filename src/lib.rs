@@ -122,6 +122,7 @@ pub mod schema;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod semaphore;
 mod ticket;
+mod transaction;
 mod validate;
 mod wait;
 mod watch;
@@ -129,7 +130,7 @@ mod watch;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 pub use crate::semaphore::Semaphore;
 pub use crate::{
-    acquire::{acquire, require, transaction},
+    acquire::{acquire, require},
     cancel::CancellationToken,
     connection::{BackendConnection, TicketConnection, TransactionConnection},
     error::{Error, Result},
@@ -141,6 +142,7 @@ pub use crate::{
     migrate::{pending_sql, revert_migrations, run_migrations},
     request::Request,
     ticket::Ticket,
+    transaction::transaction,
     watch::{WATCH_GRACE, WatchedTicket},
 };
 #[cfg(feature = "r2d2")]

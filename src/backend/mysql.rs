@@ -16,6 +16,7 @@ mod queue;
 mod request_row;
 mod search;
 mod transaction;
+mod wait;
 
 pub(crate) use transaction::Held;
 

@@ -6,6 +6,7 @@ use super::{
     queue, request_row,
     search::{self, Dice, Semaphore},
     transaction::Held,
+    wait::{self, Wait},
 };
 use crate::backend::{AcquireOutcome, AcquireParams};
 use diesel::{
@@ -152,13 +153,13 @@ pub(super) fn acquire(
     if let Some(refusal) = refusal(found.semaphore, params.tickets) {
         return Ok(refusal);
     }
-    let wait = queue::Wait {
+    let wait = Wait {
         semaphore: found.semaphore,
         found_at: Instant::now(),
         needed: params.tickets,
         label: params.label,
         number: cancellation.into(),
-        deadline: timeout_ms.and_then(queue::deadline),
+        deadline: timeout_ms.and_then(wait::deadline),
         highest_slot_first: false,
         has_searched: params.tickets == 1,
     };

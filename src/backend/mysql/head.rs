@@ -3,8 +3,8 @@
 use super::{
     fragment::statement,
     locks::Lock,
-    queue::Wait,
     search::{self, Locked, Rounds, Semaphore},
+    wait::Wait,
 };
 use diesel::{
     MysqlConnection,

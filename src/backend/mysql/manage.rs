@@ -5,6 +5,7 @@ use super::{
     queue,
     search::{self, Semaphore},
     transaction::in_write_transaction,
+    wait::Wait,
 };
 use crate::{
     Result,
@@ -92,7 +93,7 @@ fn remove_tickets(
     semaphore: Semaphore,
     remove_count: i32,
 ) -> QueryResult<()> {
-    let wait = queue::Wait {
+    let wait = Wait {
         semaphore,
         found_at: Instant::now(),
         needed: remove_count,

@@ -4,9 +4,7 @@
 //! The client drives the queue, a statement for each step. User locks are those of the session, so each way out of the queue releases
 //! them: see `leave`. The server releases those of a session that ends.
 
-use super::{
-    fragment::statement, head, locks::Lock, request_row, search::Semaphore, transaction::retry,
-};
+use super::{fragment::statement, head, locks::Lock, request_row, transaction::retry, wait::Wait};
 use crate::backend::transaction::mark_broken;
 use diesel::{
     MysqlConnection,
@@ -15,40 +13,6 @@ use diesel::{
     sql_query,
     sql_types::{BigInt, Nullable},
 };
-use std::time::{Duration, Instant};
-
-pub(super) struct Wait<'a> {
-    /// As it was at `found_at`.
-    pub(super) semaphore: Semaphore,
-    pub(super) found_at: Instant,
-    pub(super) needed: i32,
-    pub(super) label: Option<&'a str>,
-    /// By which others can cancel it.
-    pub(super) number: i64,
-    pub(super) deadline: Option<Instant>,
-    pub(super) highest_slot_first: bool,
-    /// It was refused before. So nobody may overtake it from the moment at which it is the head.
-    pub(super) has_searched: bool,
-}
-
-/// `None` if it is too far away for a clock.
-pub(super) fn deadline(timeout_ms: i64) -> Option<Instant> {
-    Instant::now().checked_add(Duration::from_millis(timeout_ms.unsigned_abs()))
-}
-
-impl Wait<'_> {
-    /// Without limit, a year.
-    pub(super) fn remaining(&self) -> Duration {
-        const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
-        self.deadline.map_or(YEAR, |deadline| {
-            deadline.saturating_duration_since(Instant::now()).min(YEAR)
-        })
-    }
-
-    pub(super) fn is_over(&self) -> bool {
-        self.remaining().is_zero()
-    }
-}
 
 statement! {
     /// Leaves the queue. First the wait ends for those who want to cancel it, and then for one who has just seen it: so a

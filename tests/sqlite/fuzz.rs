@@ -71,10 +71,11 @@ fn run(kind: Kind) {
     let left = kind == Kind::Deletions;
     history.calls = history::read_calls(&database.folder.path().join("logs"), &history.kills, left);
     println!("{seconds} s, seed {seed}: {}", history.summary());
-    for violation in history.violations() {
+    let violations = history.violations();
+    for violation in violations.iter().take(20) {
         println!("VIOLATION {violation}");
     }
-    assert_eq!(history.violations().len(), 0);
+    assert_eq!(violations.len(), 0);
     assert!(
         history.grants() > 20 * usize::try_from(seconds).unwrap(),
         "hardly any ticket was acquired"
@@ -82,14 +83,15 @@ fn run(kind: Kind) {
     check_leaks(&database);
 }
 
-/// Runs the workers, and kills one after another. Returns when each was killed, by its process.
+/// Runs the workers, and kills one after another. Returns when each was killed, by its seed: the system uses numbers of processes
+/// again.
 fn fleet(
     database: &Database,
     kind: Kind,
     end: Instant,
     is_over: &AtomicBool,
     mut dice: Dice,
-) -> Vec<(u32, i64)> {
+) -> Vec<(u64, i64)> {
     let start = |dice: &mut Dice| Worker::start(database, dice.next());
     fs::create_dir(database.folder.path().join("logs")).unwrap();
     let mut workers: Vec<Worker> = (0..WORKERS).map(|_| start(&mut dice)).collect();
@@ -103,14 +105,14 @@ fn fleet(
             thread::sleep(Duration::from_millis(dice.within(1..30)));
             kill(pid, Signal::SIGCONT).unwrap();
         } else {
-            kills.push((victim.pid(), now_us()));
+            kills.push((victim.seed, now_us()));
             victim.kill();
             *victim = start(&mut dice);
         }
     }
     is_over.store(true, SeqCst);
     for mut worker in workers {
-        kills.push((worker.pid(), now_us()));
+        kills.push((worker.seed, now_us()));
         worker.kill();
     }
     kills

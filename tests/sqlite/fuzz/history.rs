@@ -7,8 +7,8 @@ pub(super) struct History {
     pub(super) calls: Vec<Call>,
     pub(super) sizes: Vec<Size>,
     pub(super) snapshots: Vec<Snapshot>,
-    /// When each process was killed.
-    pub(super) kills: Vec<(u32, i64)>,
+    /// When each worker was killed, by its seed.
+    pub(super) kills: Vec<(u64, i64)>,
 }
 
 /// A call that acquired tickets or failed.
@@ -37,16 +37,23 @@ pub(super) struct Snapshot {
 }
 
 /// `may_be_lost`: a ticket counts as held only if it was released without an error.
-pub(super) fn read_calls(folder: &Path, kills: &[(u32, i64)], may_be_lost: bool) -> Vec<Call> {
-    let kills: BTreeMap<u32, i64> = kills.iter().copied().collect();
+pub(super) fn read_calls(folder: &Path, kills: &[(u64, i64)], may_be_lost: bool) -> Vec<Call> {
+    let kills: BTreeMap<u64, i64> = kills.iter().copied().collect();
     let mut calls = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        let pid: u32 = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let (seed, pid) = name.split_once('.').unwrap();
         let text = fs::read_to_string(&path).unwrap();
         // A killed process may not have finished its last line.
         let complete = text.rfind('\n').map_or("", |end| &text[..end]);
-        calls.extend(read_log(pid, complete, kills[&pid], may_be_lost));
+        let killed = kills[&seed.parse().unwrap()];
+        calls.extend(read_log(
+            pid.parse().unwrap(),
+            complete,
+            killed,
+            may_be_lost,
+        ));
     }
     calls
 }

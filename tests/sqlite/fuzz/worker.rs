@@ -20,7 +20,10 @@ use std::{
 const URL: &str = "DBSEMAPHORE_TEST_WORKER_URL";
 const SEED: &str = "DBSEMAPHORE_TEST_WORKER_SEED";
 
-pub(super) struct Worker(Child);
+pub(super) struct Worker {
+    child: Child,
+    pub(super) seed: u64,
+}
 
 impl Worker {
     pub(super) fn start(database: &Database, seed: u64) -> Self {
@@ -29,24 +32,25 @@ impl Worker {
             .env(URL, database.url())
             .env(SEED, seed.to_string())
             .stdout(Stdio::null())
-            .spawn();
-        Self(child.unwrap())
+            .spawn()
+            .unwrap();
+        Self { child, seed }
     }
 
     pub(super) fn pid(&self) -> u32 {
-        self.0.id()
+        self.child.id()
     }
 
     pub(super) fn kill(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -66,7 +70,7 @@ fn child() {
         return;
     };
     let logs = Path::new(&url).parent().unwrap().join("logs");
-    let mut log = Log(File::create(logs.join(process::id().to_string())).unwrap());
+    let mut log = Log(File::create_new(logs.join(format!("{seed}.{}", process::id()))).unwrap());
     let mut conn = SqliteConnection::establish(&url).unwrap();
     let mut dice = Dice::new(seed.parse().unwrap());
     loop {

@@ -24,7 +24,6 @@ on_each_backend!(
 on_each_server!(
     a_loss_is_reported_in_each_way,
     release_reports_a_loss_within_the_first_interval,
-    a_stopped_process_keeps_its_ticket,
     with_ticket_reports_the_loss_of_a_watched_ticket,
 );
 
@@ -106,6 +105,31 @@ fn release_reports_a_loss_within_the_first_interval<D: ServerDatabase>() {
 }
 
 /// As with Ctrl-Z and `fg`. While it is stopped, nothing is done that could be done by two.
+#[cfg(feature = "postgres")]
+#[test]
+fn a_stopped_process_keeps_its_ticket_on_postgres() {
+    a_stopped_process_keeps_its_ticket::<stand::postgres::Database>();
+}
+
+/// A watched guard has a `wait_timeout`, so that the server releases the ticket of a host that has vanished.
+#[cfg(feature = "mysql")]
+#[test]
+fn a_stopped_process_loses_its_ticket_on_mysql() {
+    let database = stand::mysql::Database::with_size(1);
+    let mut process = Process::start("watch while stopped", &database);
+    assert_eq!(process.says(), "held");
+    let pid = Pid::from_raw(process.pid().try_into().unwrap());
+    kill(pid, Signal::SIGSTOP).unwrap();
+    eventually("the server has released the ticket", || {
+        database.available() == 1
+    });
+    kill(pid, Signal::SIGCONT).unwrap();
+    process.tell("look");
+    assert_eq!(process.says(), "lost: true");
+    process.finish();
+}
+
+#[cfg(feature = "postgres")]
 fn a_stopped_process_keeps_its_ticket<D: ServerDatabase>() {
     let database = D::with_size(1);
     let mut process = Process::start("watch while stopped", &database);

@@ -114,6 +114,17 @@ fn tokens_increase_across_moves_to_other_clusters() {
     tokens.push(token_of_a_guard(
         &mut PgConnection::establish(&database.url_on(&second)).unwrap(),
     ));
+    let position = |server: &Server, of: &str| {
+        let mut conn = PgConnection::establish(&server.url()).unwrap();
+        number(
+            &mut conn,
+            &format!("SELECT coalesce({of} - '0/0', 0)::bigint"),
+        )
+    };
+    let end = position(&second, "pg_current_wal_flush_lsn()");
+    eventually("the standby has the WAL of the new timeline", || {
+        position(&third, "pg_last_wal_receive_lsn()") >= end
+    });
     // Nobody has recorded the promotion when the next one comes, or the dump.
     second.stop(Stop::Kill);
     third.promote();

@@ -2,11 +2,17 @@
 
 use super::{Database, Server, data, programs};
 use crate::{
-    Backend, Stop, eventually,
+    Backend, Stop,
     folder::{End, Folder, output},
 };
 use diesel::{Connection, PgConnection, connection::SimpleConnection};
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
 pub(super) fn initialize(folder: &Folder, programs: &Path) {
     let mut initdb = folder.command(&programs.join("initdb"), End::Kill);
@@ -80,12 +86,17 @@ impl Server {
             PgConnection::establish(&self.url()).expect("a connection to the standby");
         // The session may end by a conflict with recovery before the answer.
         let _ = session.batch_execute("SELECT pg_promote(false)");
-        eventually("the standby is promoted", || {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let is_promoted = || {
             PgConnection::establish(&self.url()).is_ok_and(|mut session| {
                 // Fails during recovery.
                 session.batch_execute("SELECT pg_current_wal_lsn()").is_ok()
             })
-        });
+        };
+        while !is_promoted() {
+            assert!(Instant::now() < deadline, "not promoted:\n{}", self.log());
+            thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// A copy of the database with this URL, of another server, by `pg_dump` and `psql`.

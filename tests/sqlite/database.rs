@@ -10,6 +10,7 @@ use diesel_dbsemaphore as sem;
 use fs4::FileExt;
 use std::{
     fs::{self, File},
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 use tempfile::TempDir;
@@ -41,6 +42,16 @@ impl Database {
     /// The folder of the lock files.
     pub(crate) fn lock_folder(&self) -> PathBuf {
         self.folder.path().join("app.db-dbsemaphore")
+    }
+
+    /// At one instant, because others create files in it meanwhile. Does nothing if there is no such folder.
+    pub(crate) fn delete_lock_folder(&self) {
+        let deleted = self.folder.path().join("deleted");
+        if fs::rename(self.lock_folder(), &deleted).is_ok() {
+            while fs::remove_dir_all(&deleted)
+                .is_err_and(|error| error.kind() != ErrorKind::NotFound)
+            {}
+        }
     }
 
     /// The files in the queues.

@@ -151,7 +151,7 @@ fn delete(database: &Database, is_over: &AtomicBool, mut dice: Dice) -> Vec<Size
             change(&mut sizes, 3, &mut || sem::make(conn, "x", 3).unwrap());
         } else {
             // Others may create files in it meanwhile.
-            let _ = fs::remove_dir_all(database.lock_folder());
+            database.delete_lock_folder();
         }
         thread::sleep(Duration::from_millis(dice.within(0..20)));
     }

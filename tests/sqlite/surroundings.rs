@@ -80,7 +80,7 @@ fn deleted_lock_folder_loses_tickets_and_tokens_rise() {
     let mut held = SemaphoreTicket::require(database.connect(), "x").unwrap();
     let watched = SemaphoreTicket::acquire(database.connect(), "x").unwrap();
     assert!(watched.is_none());
-    fs::remove_dir_all(database.lock_folder()).unwrap();
+    database.delete_lock_folder();
     let next = SemaphoreTicket::require(database.connect(), "x").unwrap();
     assert_eq!(next.ticket().ids(), held.ticket().ids());
     assert!(next.ticket().fencing_token() > held.ticket().fencing_token());
@@ -99,7 +99,7 @@ fn watch_reports_a_deleted_lock_folder() {
     let held = SemaphoreTicket::require(database.connect(), "x").unwrap();
     let watched = held.watch(Duration::from_millis(5));
     assert!(!watched.wait_lost(Duration::from_millis(30)));
-    fs::remove_dir_all(database.lock_folder()).unwrap();
+    database.delete_lock_folder();
     assert!(watched.wait_lost(Duration::from_secs(5)));
     assert!(matches!(watched.release(), Err(Error::TicketLost { .. })));
 }
@@ -110,7 +110,7 @@ fn transaction_does_not_commit_without_its_ticket() {
     let conn = &mut database.connect();
     let done: sem::Result<()> = sem::transaction(conn, "x", |conn, _| {
         conn.batch_execute("CREATE TABLE t (a)")?;
-        fs::remove_dir_all(database.lock_folder()).unwrap();
+        database.delete_lock_folder();
         Ok(())
     });
     assert_lost(done, "deleted or replaced");
@@ -123,7 +123,7 @@ fn waiters_join_again_after_their_folder_was_deleted() {
     let _held = SemaphoreTicket::require(database.connect(), "x").unwrap();
     let mut waiters: Vec<Process> = (0..2).map(|_| start("wait", &database)).collect();
     until("both are in the queue", || database.queue().len() == 2);
-    fs::remove_dir_all(database.lock_folder()).unwrap();
+    database.delete_lock_folder();
     // One of them acquires the ticket of the new folder.
     until("one waits in the new folder", || {
         database.queue().len() == 1

@@ -28,6 +28,7 @@ pub(super) fn try_acquire(
 ) -> Result<AcquireOutcome> {
     repeat_if_deleted(|| {
         let database = Database::of(conn)?;
+        let mut refusals = 0;
         loop {
             let Some(semaphore) = tables::find(conn, params.semaphore)? else {
                 return Ok(AcquireOutcome::UnknownSemaphore);
@@ -39,11 +40,19 @@ pub(super) fn try_acquire(
             if queue::may_have_waiter(&folder)? && queue::has_waiter(&folder)? {
                 return Ok(AcquireOutcome::Unavailable);
             }
-            if let Some(outcome) = look(conn, &folder, &semaphore, params, false, held)? {
-                return Ok(outcome);
+            match look(conn, &folder, &semaphore, params, false, held)? {
+                None => {}
+                // Meanwhile a holder may have released a ticket that this look had tried before.
+                Some(AcquireOutcome::Unavailable) if refusals < looks(&semaphore) => refusals += 1,
+                Some(outcome) => return Ok(outcome),
             }
         }
     })
+}
+
+/// How often a request that does not wait looks again: up to 9 times, and fewer if the semaphore has more than 100 tickets.
+fn looks(semaphore: &Semaphore) -> u32 {
+    (1000 / semaphore.slots.count().max(1)).clamp(1, 10) - 1
 }
 
 /// Waits in the queue.

@@ -111,13 +111,13 @@ fn a_wait_behind_the_head_ends_on_time() {
     });
 }
 
-/// By KILL QUERY, of the head and of one behind it.
+/// By KILL QUERY, of the head, which sleeps on the only ticket, and of one behind it. With more tickets the head polls, and
+/// MariaDB does not answer some statements that KILL QUERY reaches at their end.
 #[test]
 fn a_killed_statement_leaves_the_queue() {
-    let (database, mut conn) = with_semaphore("reports", 2);
+    let (database, mut conn) = with_semaphore("reports", 1);
     for how in ["KILL QUERY", "KILL CONNECTION"] {
-        let all = Request::new("reports").tickets(2);
-        let all = SemaphoreTicket::require(database.connect(), all).unwrap();
+        let all = SemaphoreTicket::require(database.connect(), "reports").unwrap();
         // They stay connected, so that nothing but the wait itself releases the locks of the queue.
         let mut still_connected = Vec::new();
         thread::scope(|scope| {
@@ -147,7 +147,7 @@ fn a_killed_statement_leaves_the_queue() {
         });
         assert_eq!(sem::waiters(&mut conn, "reports").unwrap(), []);
         drop(all);
-        drop(SemaphoreTicket::require(&mut conn, Request::new("reports").tickets(2)).unwrap());
+        drop(SemaphoreTicket::require(&mut conn, "reports").unwrap());
     }
 }
 

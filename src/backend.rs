@@ -114,8 +114,8 @@ pub(crate) trait Backend {
     -> Result<AcquireOutcome>;
 
     /// Acquires tickets for the open transaction, or into `hold`, after `try_acquire` refused. Waits for up to `timeout_ms`,
-    /// without limit if `None`. `cancel_wait` ends a
-    /// wait by its number, `cancellation`. After an error, call `abort_guard`, or call this inside `wait_in_transaction`.
+    /// without limit if `None`. `cancel_wait` ends a wait by its number, `cancellation`. After an error, call `abort_guard`, or
+    /// call this inside `wait_in_transaction`.
     fn acquire(
         &mut self,
         params: AcquireParams<'_>,

@@ -53,8 +53,8 @@ where
     })
 }
 
-/// Acquires a ticket with a guard on the same connection, begins a transaction, calls `work`, ends the transaction, and releases the ticket. Commits only if the
-/// ticket is still held.
+/// Acquires a ticket with a guard on the same connection, begins a transaction, calls `work`, ends the transaction, and
+/// releases the ticket. Commits only if the ticket is still held.
 fn in_guard<C, T, E>(
     conn: &mut C,
     request: Request<'_>,

@@ -51,11 +51,7 @@ impl Backend for MysqlConnection {
 
     /// `acquire` has left the queue already.
     fn abort_guard(&mut self) {
-        let held = Held {
-            has_written: true,
-            ..Held::default()
-        };
-        if let Err(error) = transaction::finish_guard(self, &held) {
+        if let Err(error) = transaction::finish_guard(self, &Held::default()) {
             log::debug!("rollback after a failed wait: {error}");
         }
     }

@@ -24,11 +24,6 @@ const MISSING_TABLES_OR_RIGHTS: &str = "if the tables are missing, call run_migr
     are missing, the account needs SELECT on dbsemaphore_semaphore, SELECT and UPDATE (acquire_privilege) on \
     dbsemaphore_ticket, and SELECT, INSERT and DELETE on dbsemaphore_request";
 
-/// Adds a hint to an error in the caller's transaction.
-pub(super) fn add_hint(error: Error, conn: &mut MysqlConnection) -> Error {
-    hinted(error, conn)
-}
-
 /// Adds a hint, or finds a more specific error.
 pub(super) fn classify(error: Error, conn: &mut MysqlConnection, operation: Operation) -> Error {
     let is_unspecific = matches!(
@@ -40,10 +35,11 @@ pub(super) fn classify(error: Error, conn: &mut MysqlConnection, operation: Oper
     if is_unspecific && operation != Operation::Migrate && is_missing(conn) {
         return Error::NotMigrated;
     }
-    hinted(error, conn)
+    add_hint(error, conn)
 }
 
-fn hinted(error: Error, conn: &mut MysqlConnection) -> Error {
+/// Adds a hint to an error.
+pub(super) fn add_hint(error: Error, conn: &mut MysqlConnection) -> Error {
     let Error::Database(DieselError::DatabaseError(kind, raised)) = error else {
         return error;
     };

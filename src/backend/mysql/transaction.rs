@@ -8,7 +8,8 @@ use crate::{
     Error, Result,
     backend::transaction::{
         MAX_ATTEMPTS, begin_savepoint, count_begun_transaction, force_rollback, is_open,
-        mark_broken, reset_transaction_depth, roll_back, would_be_closed_by_pool,
+        mark_broken, release_savepoint, reset_transaction_depth, roll_back,
+        would_be_closed_by_pool,
     },
 };
 use diesel::{
@@ -154,11 +155,11 @@ pub(super) fn is_held(
     ticket_ids: &[i64],
     next_within: Option<Duration>,
 ) -> QueryResult<bool> {
-    if let (Some(time), true) = (next_within, owns_transaction(conn)) {
+    let owned = owns_transaction(conn);
+    if let (Some(time), true) = (next_within, owned) {
         let seconds = time.as_millis().div_ceil(1000).clamp(1, 2_147_483);
         diesel::sql_query(format!("SET SESSION wait_timeout = {seconds}")).execute(conn)?;
     }
-    let owned = owns_transaction(conn);
     let (count, is_same) = Check::new(&json(ticket_ids)).get_result::<(i64, bool)>(conn)?;
     Ok(usize::try_from(count) == Ok(ticket_ids.len()) && (is_same || !owned))
 }
@@ -219,7 +220,7 @@ fn run<T>(
     AnsiTransactionManager::begin_transaction_sql(conn, begin)?;
     match work(conn) {
         Ok(done) => {
-            crate::backend::transaction::release_savepoint(conn)?;
+            release_savepoint(conn)?;
             Ok(done)
         }
         Err(error) => {

@@ -2,21 +2,14 @@
 
 use crate::{Backend, backend::run, server::Server};
 use diesel::{Connection, QueryResult};
-use std::{
-    marker::PhantomData,
-    sync::{
-        LazyLock,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::UNIX_EPOCH,
-};
+use std::marker::PhantomData;
 use url::Url;
 
 /// A database of its own for one test, dropped at the end with all sessions that are still in it.
 #[derive(Debug)]
 pub struct Database<B: Backend> {
     server_url: String,
-    /// Unlike that of any other database on the server, also by other machines.
+    /// At random, since processes and machines that share a server create databases at the same instant.
     id: String,
     name: String,
     accounts: Vec<String>,
@@ -30,10 +23,7 @@ impl<B: Backend> Database<B> {
     }
 
     pub(crate) fn create_on(server_url: &str) -> Self {
-        static START: LazyLock<u128> =
-            LazyLock::new(|| UNIX_EPOCH.elapsed().map_or(0, |age| age.as_micros()));
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let id = format!("{:x}_{}", *START, COUNT.fetch_add(1, Ordering::Relaxed));
+        let id = format!("{:016x}", getrandom::u64().expect("random bytes"));
         let database = Self {
             server_url: server_url.to_owned(),
             name: format!("dbsemaphore_test_{id}"),

@@ -1,6 +1,6 @@
 //! Many at once, watched by somebody who doesn't use the crate.
 
-use crate::kit::{TestDatabase, children::Process, on_each_backend, rounds};
+use crate::kit::{TestDatabase, on_each_backend, process::Process, rounds};
 use diesel_dbsemaphore::{Request, SemaphoreTicket};
 use stand::Witness;
 use std::{

@@ -9,29 +9,14 @@ use diesel::{
 use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket, TransactionConnection};
 use stand::Backend;
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering::SeqCst},
-        mpsc,
-    },
+    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
 
 on_each_server!(every_way_at_every_place);
 
-/// On PostgreSQL alone: MariaDB does not answer some statements that KILL QUERY reaches at their end.
-#[cfg(feature = "postgres")]
-#[test]
-fn cancellations_at_the_moment_of_the_grant_leave_no_lock() {
-    thread::scope(|scope| {
-        for kind in [Kind::Guard, Kind::Transaction] {
-            scope.spawn(move || cancel_grants::<stand::postgres::Database>(kind, rounds(100)));
-        }
-    });
-}
-
-const LONG: Duration = Duration::from_secs(60);
+pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 /// Long enough for the others to join the queue.
 const SHORT: Duration = Duration::from_secs(1);
@@ -46,12 +31,12 @@ enum Way {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Kind {
+pub(crate) enum Kind {
     Guard,
     Transaction,
 }
 
-fn wait<C>(conn: &mut C, kind: Kind, request: Request<'_>) -> sem::Result<()>
+pub(crate) fn wait<C>(conn: &mut C, kind: Kind, request: Request<'_>) -> sem::Result<()>
 where
     C: TransactionConnection + Connection<TransactionManager = AnsiTransactionManager>,
 {
@@ -67,21 +52,21 @@ where
 }
 
 /// Diesel has given it up. It does so, too, when its own COMMIT or ROLLBACK is cancelled.
-fn is_broken<C>(conn: &mut C) -> bool
+pub(crate) fn is_broken<C>(conn: &mut C) -> bool
 where
     C: Connection<TransactionManager = AnsiTransactionManager>,
 {
     transaction_depth(conn).is_err()
 }
 
-fn cancel<B: Backend>(conn: &mut B::Connection, session: i64, times: u32) {
+pub(crate) fn cancel<B: Backend>(conn: &mut B::Connection, session: i64, times: u32) {
     for _ in 0..times {
         B::cancel_statement(conn, session);
     }
 }
 
 /// The last of several cancels may hit what comes next.
-fn assert_can_wait<C>(conn: &mut C, kind: Kind)
+pub(crate) fn assert_can_wait<C>(conn: &mut C, kind: Kind)
 where
     C: TransactionConnection + Connection<TransactionManager = AnsiTransactionManager>,
 {
@@ -190,70 +175,4 @@ fn leave_once<D: ServerDatabase>(database: &D, kind: Kind, way: Way, place: usiz
         "{kind:?} {way:?} at {place}, round {round}"
     );
     database.assert_no_queue();
-}
-
-/// One, two or three cancels at the moment at which the head gets its ticket and who is behind it becomes the head.
-#[cfg(feature = "postgres")]
-fn cancel_grants<D: ServerDatabase>(kind: Kind, rounds: usize) {
-    let database = &D::with_size(1);
-    let (done, is_done) = mpsc::channel();
-    let mut holder = database.connect();
-    let mut canceller = database.connect();
-    let (mut cancelled, mut dice) = (0, 1u64);
-    thread::scope(|scope| {
-        // The head, and who is behind it.
-        let waiters = [0, 1].map(|_| {
-            let (go, goes) = mpsc::channel::<()>();
-            let done = done.clone();
-            let mut conn = database.connect();
-            let pid = Arc::new(AtomicI64::new(D::session_id(&mut conn)));
-            let new_pid = Arc::clone(&pid);
-            scope.spawn(move || {
-                for () in goes {
-                    let outcome = wait(&mut conn, kind, Request::new("x").wait(LONG));
-                    if is_broken(&mut conn) {
-                        // Not by us: a cancel has hit the end of the caller's own transaction.
-                        assert_eq!(kind, Kind::Transaction);
-                        conn = database.connect();
-                        new_pid.store(D::session_id(&mut conn), SeqCst);
-                    }
-                    done.send(outcome).unwrap();
-                }
-                assert_can_wait(&mut conn, kind);
-            });
-            (go, pid)
-        });
-        for round in 0..rounds {
-            let ticket = SemaphoreTicket::require(holder, "x").unwrap();
-            for (number, (go, _)) in waiters.iter().enumerate() {
-                go.send(()).unwrap();
-                database.until_queued(number as i64 + 1);
-            }
-            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            let (target, times) = ((dice >> 40) as usize % 2, (dice >> 50) as u32 % 3 + 1);
-            let aim = Duration::from_micros((dice >> 33) % 600);
-            let release = scope.spawn(move || ticket.release().unwrap());
-            // Within the half millisecond that a hand-over takes; spinning, because no sleep is that exact.
-            let began = Instant::now();
-            while began.elapsed() < aim {
-                std::hint::spin_loop();
-            }
-            cancel::<D::Backend>(&mut canceller, waiters[target].1.load(SeqCst), times);
-            holder = release.join().unwrap();
-            for _ in 0..2 {
-                match is_done.recv().unwrap() {
-                    Ok(()) => {}
-                    Err(Error::Database(_) | Error::TicketLost { .. }) => cancelled += 1,
-                    Err(error) => panic!("round {round}: {error:?}"),
-                }
-            }
-            database.assert_no_queue();
-            assert_eq!(database.available(), 1, "round {round}");
-        }
-    });
-    assert!(
-        cancelled > rounds / 100,
-        "the aim is bad: {cancelled} of {rounds} hit"
-    );
-    eprintln!("{kind:?}: {cancelled} of {rounds} cancels hit a waiter");
 }

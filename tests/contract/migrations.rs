@@ -1,9 +1,8 @@
 //! Migrations, by many processes at once, and back.
 
 use crate::kit::{
-    TestDatabase,
-    children::{Process, migrate_at_once},
-    on_each_backend,
+    TestDatabase, on_each_backend,
+    process::{Process, migrate_at_once},
 };
 use diesel_dbsemaphore as sem;
 

@@ -1,7 +1,7 @@
 //! However a holder ends, its ticket is released.
 
 use crate::kit::{
-    ServerDatabase, TestDatabase, children::Process, eventually, on_each_backend, on_each_server,
+    ServerDatabase, TestDatabase, eventually, on_each_backend, on_each_server, process::Process,
 };
 use diesel::Connection;
 use diesel_dbsemaphore::{self as sem, SemaphoreTicket};

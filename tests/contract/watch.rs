@@ -1,7 +1,7 @@
 //! Tickets that are checked in the background.
 
 use crate::kit::{
-    ServerDatabase, TestDatabase, children::Process, eventually, on_each_backend, on_each_server,
+    ServerDatabase, TestDatabase, eventually, on_each_backend, on_each_server, process::Process,
     rounds,
 };
 use diesel::{Connection, connection::SimpleConnection};

@@ -6,6 +6,7 @@ mod database;
 mod mysql;
 #[cfg(feature = "postgres")]
 mod postgres;
+pub(crate) mod process;
 
 pub(crate) use database::{ServerDatabase, TestDatabase};
 pub(crate) use stand::eventually;
@@ -16,7 +17,10 @@ use diesel::{
     result::QueryResult,
 };
 use diesel_dbsemaphore as sem;
-use std::num::NonZeroU32;
+use std::{
+    num::NonZeroU32,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 /// Registers tests, which are functions of the database, for each backend.
 macro_rules! on_each_backend {
@@ -71,6 +75,15 @@ where
     C: Connection<TransactionManager = AnsiTransactionManager>,
 {
     AnsiTransactionManager::transaction_manager_status_mut(conn).transaction_depth()
+}
+
+/// Tells threads to stop when dropped, also by a panic: otherwise a test that fails would wait for them for ever.
+pub(crate) struct StopAtEnd<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
 }
 
 /// How often a test of chances repeats itself: `DBSEMAPHORE_TEST_ROUNDS`, or as often as a run of the suite can afford.

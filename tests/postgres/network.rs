@@ -1,6 +1,6 @@
 //! Hosts that vanish: processes in network namespaces of their own, whose link is cut.
 
-use crate::kit::{TestDatabase, children::Process, eventually, rounds};
+use crate::kit::{TestDatabase, eventually, process::Process, rounds};
 use diesel_dbsemaphore::{self as sem, WATCH_GRACE};
 use stand::{Cable, Database, Server};
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
 //! Behind PgBouncer in transaction mode, where each transaction gets some session of the server's.
 
-use crate::kit::{TestDatabase, children::Process, eventually};
+use crate::kit::{TestDatabase, eventually, process::Process};
 use crate::postgres::number;
 use diesel::{Connection, PgConnection, connection::CacheSize};
 use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket};

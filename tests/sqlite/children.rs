@@ -3,7 +3,7 @@
 use super::Database;
 use crate::kit::{
     TestDatabase,
-    children::{Process, ROLE, URL, listen, say},
+    process::{Process, ROLE, URL, listen, say},
 };
 use diesel::{Connection, SqliteConnection};
 use diesel_dbsemaphore::{self as sem, Request, SemaphoreTicket};

@@ -1,7 +1,7 @@
 //! The queue between processes and threads.
 
 use super::{Database, children::start};
-use crate::kit::{TestDatabase, children::Process, eventually as until};
+use crate::kit::{TestDatabase, eventually as until, process::Process};
 use diesel_dbsemaphore::{self as sem, CancellationToken, Error, Request, SemaphoreTicket};
 use nix::{
     sys::signal::{Signal, kill},

@@ -1,7 +1,7 @@
 //! Databases and file systems in which tickets can't be held, or are in danger.
 
 use super::{Database, children::start};
-use crate::kit::{TestDatabase, children::Process, eventually as until};
+use crate::kit::{TestDatabase, eventually as until, process::Process};
 use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
 use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket};
 use nix::{

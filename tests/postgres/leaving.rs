@@ -1,0 +1,90 @@
+//! Waits that are cancelled when they end. MariaDB does not answer some statements that KILL QUERY reaches at their end.
+
+use crate::contract::leaving::{Kind, LONG, assert_can_wait, cancel, is_broken, wait};
+use crate::kit::{ServerDatabase, TestDatabase, rounds};
+use diesel_dbsemaphore::{Error, Request, SemaphoreTicket};
+use stand::{Database, postgres::Postgres};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering::SeqCst},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+/// On PostgreSQL alone: MariaDB does not answer some statements that KILL QUERY reaches at their end.
+#[test]
+fn cancellations_at_the_moment_of_the_grant_leave_no_lock() {
+    thread::scope(|scope| {
+        for kind in [Kind::Guard, Kind::Transaction] {
+            scope.spawn(move || cancel_grants(kind, rounds(100)));
+        }
+    });
+}
+
+/// One, two or three cancels at the moment at which the head gets its ticket and who is behind it becomes the head.
+fn cancel_grants(kind: Kind, rounds: usize) {
+    let database = &Database::with_size(1);
+    let (done, is_done) = mpsc::channel();
+    let mut holder = database.connect();
+    let mut canceller = database.connect();
+    let (mut cancelled, mut dice) = (0, 1u64);
+    thread::scope(|scope| {
+        // The head, and who is behind it.
+        let waiters = [0, 1].map(|_| {
+            let (go, goes) = mpsc::channel::<()>();
+            let done = done.clone();
+            let mut conn = database.connect();
+            let pid = Arc::new(AtomicI64::new(Database::session_id(&mut conn)));
+            let new_pid = Arc::clone(&pid);
+            scope.spawn(move || {
+                for () in goes {
+                    let outcome = wait(&mut conn, kind, Request::new("x").wait(LONG));
+                    if is_broken(&mut conn) {
+                        // Not by us: a cancel has hit the end of the caller's own transaction.
+                        assert_eq!(kind, Kind::Transaction);
+                        conn = database.connect();
+                        new_pid.store(Database::session_id(&mut conn), SeqCst);
+                    }
+                    done.send(outcome).unwrap();
+                }
+                assert_can_wait(&mut conn, kind);
+            });
+            (go, pid)
+        });
+        for round in 0..rounds {
+            let ticket = SemaphoreTicket::require(holder, "x").unwrap();
+            for (number, (go, _)) in waiters.iter().enumerate() {
+                go.send(()).unwrap();
+                database.until_queued(number as i64 + 1);
+            }
+            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let (target, times) = ((dice >> 40) as usize % 2, (dice >> 50) as u32 % 3 + 1);
+            let aim = Duration::from_micros((dice >> 33) % 600);
+            let release = scope.spawn(move || ticket.release().unwrap());
+            // Within the half millisecond that a hand-over takes; spinning, because no sleep is that exact.
+            let began = Instant::now();
+            while began.elapsed() < aim {
+                std::hint::spin_loop();
+            }
+            cancel::<Postgres>(&mut canceller, waiters[target].1.load(SeqCst), times);
+            holder = release.join().unwrap();
+            for _ in 0..2 {
+                match is_done.recv().unwrap() {
+                    Ok(()) => {}
+                    Err(Error::Database(_) | Error::TicketLost { .. }) => cancelled += 1,
+                    Err(error) => panic!("round {round}: {error:?}"),
+                }
+            }
+            database.assert_no_queue();
+            assert_eq!(database.available(), 1, "round {round}");
+        }
+    });
+    assert!(
+        cancelled > rounds / 100,
+        "the aim is bad: {cancelled} of {rounds} hit"
+    );
+    eprintln!("{kind:?}: {cancelled} of {rounds} cancels hit a waiter");
+}

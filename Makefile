@@ -105,12 +105,13 @@ lint: setup
 	@! scripts/tool --have typos || scripts/tool typos
 	@! scripts/tool --have cargo-public-api || scripts/api --check
 
-# Checks spelling, licences, advisories and the public API. Compiles the programs for it, once.
+# Checks spelling, licences, advisories, the public API and each combination of features. Compiles the programs for it, once.
 checks: setup
 	scripts/tool typos
 	scripts/deny
 	scripts/api --check
 	scripts/semver
+	scripts/features
 
 # Writes the list of the public API.
 api: setup

@@ -37,7 +37,7 @@ pub(super) fn try_acquire(
             if let Some(refused) = refusal(&semaphore, params) {
                 return Ok(refused);
             }
-            if queue::may_have_waiter(&folder)? && queue::has_waiter(&folder)? {
+            if queue::has_waiter(&folder)? {
                 return Ok(AcquireOutcome::Unavailable);
             }
             match look(conn, &folder, &semaphore, params, false, held)? {

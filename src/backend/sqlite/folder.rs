@@ -2,7 +2,7 @@
 //!
 //! * `t<slot>`: a ticket.
 //! * `queue/<number>`: a waiter. Numbers increase with the time of arrival.
-//! * `waiting`: exists if somebody may be in the queue.
+//! * `waiting`: exists while somebody is in the queue.
 //! * `next`: the file of the waiter that joins the queue; `join`: locked while it does.
 //! * `resize`: locked by `make` and `destroy`.
 
@@ -147,6 +147,10 @@ impl Folder {
 
     pub(super) fn waiting(&self) -> PathBuf {
         self.path.join("waiting")
+    }
+
+    pub(super) fn join(&self) -> PathBuf {
+        self.path.join("join")
     }
 
     pub(super) fn ticket(&self, slot: u32) -> PathBuf {

@@ -5,7 +5,7 @@
 
 use super::{
     folder::{Folder, named},
-    lock_file::{LockFile, is_locked},
+    lock_file::{LockFile, is_locked, options},
     record::Record,
     waits::Wait,
 };
@@ -35,7 +35,7 @@ impl Place {
     /// Joins the queue at its end. `None` if the time is over.
     pub(super) fn join(folder: &Folder, record: &Record, wait: &Wait) -> Result<Option<Self>> {
         let joining = loop {
-            if let Some(joining) = folder.try_lock(folder.path().join("join"))? {
+            if let Some(joining) = folder.try_lock(folder.join())? {
                 break joining;
             }
             if wait.is_over() {
@@ -49,6 +49,8 @@ impl Place {
         let Some(file) = folder.try_lock(next.clone())? else {
             return Err(deleted(next));
         };
+        let waiting = folder.waiting();
+        named(&waiting, folder.open(&waiting))?;
         let path = folder.queue();
         let number = named(&path, number_after(folder, joining.file()))?;
         let path = path.join(number.to_string());
@@ -59,7 +61,6 @@ impl Place {
         };
         named(&path, record.write(place.file.file()))?;
         named(&path, place.file.rename(path.clone()))?;
-        drop(folder.open(&folder.waiting()));
         Ok(Some(place))
     }
 
@@ -108,9 +109,7 @@ impl Drop for Place {
         // Before the file is unlocked. If the folder was deleted, this may be the file of somebody else.
         if matches!(self.file.is_in_place(), Ok(true)) {
             let _ = fs::remove_file(self.file.path());
-            if matches!(numbers(&self.folder), Ok(numbers) if numbers.is_empty()) {
-                let _ = fs::remove_file(self.folder.waiting());
-            }
+            delete_waiting(&self.folder);
         }
     }
 }
@@ -122,16 +121,32 @@ fn deleted(path: PathBuf) -> Error {
     }
 }
 
-/// Returns whether somebody may be in the queue, at the cost of one system call. May be wrong for an instant, both ways: so that
-/// requests which will be refused rarely lock a ticket before.
-pub(super) fn may_have_waiter(folder: &Folder) -> Result<bool> {
+/// Returns whether somebody is in the queue. Takes one system call if nobody is: `waiting` exists while somebody is there.
+pub(super) fn has_waiter(folder: &Folder) -> Result<bool> {
     let path = folder.waiting();
-    named(&path, fs::exists(&path))
+    if !named(&path, fs::exists(&path))? {
+        return Ok(false);
+    }
+    let has_waiter = !waiters(folder, 1)?.is_empty();
+    if !has_waiter {
+        delete_waiting(folder);
+    }
+    Ok(has_waiter)
 }
 
-/// Returns whether somebody is in the queue. Whoever is there has looked for tickets, and has found too few.
-pub(super) fn has_waiter(folder: &Folder) -> Result<bool> {
-    Ok(!waiters(folder, 1)?.is_empty())
+/// Deletes `waiting` if the queue is empty, and nobody can join it meanwhile.
+fn delete_waiting(folder: &Folder) {
+    let is_empty = || matches!(numbers(folder), Ok(numbers) if numbers.is_empty());
+    if !is_empty() {
+        return;
+    }
+    let join = folder.join();
+    // Does not create it: somebody may have deleted the folder.
+    let joining = options().open(&join);
+    let joining = joining.and_then(|file| LockFile::try_lock(file, &join));
+    if matches!(joining, Ok(Some(_))) && is_empty() {
+        let _ = fs::remove_file(folder.waiting());
+    }
 }
 
 /// The first waiters in the queue.

@@ -326,10 +326,12 @@ impl Injector<'_> {
         }
         // It may have been stopped since.
         if !session.is_stopped() {
+            let activity = self.connect().map(|mut conn| session.activity(&mut conn));
             self.violations.lock().unwrap().push(format!(
-                "{}: backend {} still has what it had after {limit:?}",
+                "{}: backend {} still has what it had after {limit:?}, at {:?}: {activity:?}",
                 fault.kind.title(),
-                session.pid
+                session.pid,
+                now()
             ));
         }
     }

@@ -3,6 +3,7 @@
 use crate::fleet::Name;
 use diesel::{
     PgConnection, QueryableByName, RunQueryDsl,
+    result::QueryResult,
     sql_types::{Integer, Text},
 };
 
@@ -55,6 +56,24 @@ impl Session {
         .load(conn)
         .ok()?;
         Some(same.iter().any(|same| same.transaction == self.transaction))
+    }
+
+    /// What it does, for a report.
+    pub(crate) fn activity(&self, conn: &mut PgConnection) -> String {
+        #[derive(QueryableByName)]
+        struct Activity {
+            #[diesel(sql_type = Text)]
+            activity: String,
+        }
+        let activity: QueryResult<Activity> = diesel::sql_query(
+            "SELECT concat_ws(' ', state, now() - state_change, wait_event_type, wait_event, \
+                 (SELECT string_agg(concat_ws(' ', locktype, classid, objid, mode, granted), ', ') \
+                  FROM pg_locks AS l WHERE l.pid = a.pid), pg_blocking_pids(pid), query) AS activity \
+             FROM pg_stat_activity AS a WHERE pid = $1",
+        )
+        .bind::<Integer, _>(self.pid)
+        .get_result(conn);
+        activity.map_or_else(|error| error.to_string(), |activity| activity.activity)
     }
 
     /// By a signal.

@@ -9,9 +9,12 @@ SERVER = $(if $(PG),DBSEMAPHORE_TEST_POSTGRES=$$(scripts/fetch-postgres $(PG))) 
 # Runs a command whose tests share servers, which start when the first test needs them.
 STAND = cargo run --quiet --package stand $(if $(filter postgres,$(BACKEND)),,--features mysql) --
 
-# Shows ten processes on three tickets, live. ARGS="--help" lists the options.
-demo: setup
-	@cargo run --quiet --example demo -- $(ARGS)
+# Shows ten processes on three tickets, live, on PostgreSQL, or with BACKEND=mysql or BACKEND=sqlite. SQLite needs nothing
+# installed. ARGS="--help" lists the options.
+demo: BACKEND ?= postgres
+demo:
+	@$(if $(filter sqlite,$(BACKEND)),,scripts/setup $(filter mysql,$(BACKEND)))
+	@$(SERVER) cargo run --quiet --package demo --no-default-features --features $(BACKEND) -- --backend $(BACKEND) $(ARGS)
 
 # Runs a small web application until Ctrl-C: open the address that it prints. LISTEN=127.0.0.1:0 takes any available port.
 web: setup
@@ -136,7 +139,9 @@ package: setup
 # Runs all that a change has to pass, on the installed servers and on the newest PostgreSQL. `make test-all` runs the others.
 ci: lint test
 	scripts/test-all 18
-	cargo run --quiet --example demo -- --seconds 6 src migrations tests
+	for backend in postgres mysql sqlite; do \
+		$(MAKE) --no-print-directory demo BACKEND=$$backend ARGS="--seconds 6 src migrations tests" || exit 1; \
+	done
 	cargo run --quiet --package faults -- 30
 
 setup:

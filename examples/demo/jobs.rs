@@ -1,6 +1,6 @@
-//! The queue: a table of the application's own.
+//! The jobs: a table of the application's own.
 
-use crate::Fallible;
+use crate::{Fallible, database::AnyConnection};
 use diesel::prelude::*;
 use sha2::{Digest, Sha256};
 use std::{
@@ -14,12 +14,13 @@ diesel::table! {
         id -> BigInt,
         path -> Text,
         sha256 -> Nullable<Text>,
-        worker -> Nullable<BigInt>,
+        /// Under which ticket somebody works on it, and with which fencing token.
+        ticket -> Nullable<BigInt>,
+        token -> Nullable<BigInt>,
     }
 }
 
-const TABLE: &str = "CREATE TABLE job (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, path text NOT NULL, sha256 text, worker bigint)";
+const TABLE: &str = "CREATE TABLE job (id bigint PRIMARY KEY, path text NOT NULL, sha256 text, ticket bigint, token bigint)";
 
 /// The files below these folders, in the order of their names.
 pub(crate) fn files(folders: &[PathBuf]) -> io::Result<Vec<PathBuf>> {
@@ -39,41 +40,63 @@ pub(crate) fn files(folders: &[PathBuf]) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-pub(crate) fn fill(conn: &mut PgConnection, files: &[PathBuf]) -> Fallible<()> {
+pub(crate) fn fill(conn: &mut AnyConnection, files: &[PathBuf]) -> Fallible<()> {
     diesel::sql_query(TABLE).execute(conn)?;
-    for some in files.chunks(1000) {
-        let rows: Vec<_> = some
-            .iter()
-            .map(|file| job::path.eq(file.to_string_lossy()))
-            .collect();
-        diesel::insert_into(job::table).values(rows).execute(conn)?;
+    conn.transaction(|conn| {
+        for (id, file) in (0_i64..).zip(files) {
+            diesel::insert_into(job::table)
+                .values((job::id.eq(id), job::path.eq(file.to_string_lossy())))
+                .execute(conn)?;
+        }
+        Ok(())
+    })
+}
+
+/// Claims a job for the holder of a ticket. An unfinished job of the same ticket is that of a former holder, which has died.
+pub(crate) fn claim(
+    conn: &mut AnyConnection,
+    ticket: i64,
+    token: i64,
+) -> QueryResult<Option<(i64, String)>> {
+    loop {
+        let next: Option<(i64, String)> = job::table
+            .filter(job::sha256.is_null())
+            .filter(job::ticket.is_null().or(job::ticket.eq(ticket)))
+            .order(job::id)
+            .select((job::id, job::path))
+            .first(conn)
+            .optional()?;
+        let Some((id, path)) = next else {
+            return Ok(None);
+        };
+        let claimed = diesel::update(job::table)
+            .filter(job::id.eq(id))
+            .filter(job::sha256.is_null())
+            .filter(job::ticket.is_null().or(job::ticket.eq(ticket)))
+            .set((job::ticket.eq(ticket), job::token.eq(token)))
+            .execute(conn)?;
+        // Otherwise another worker was faster.
+        if claimed == 1 {
+            return Ok(Some((id, path)));
+        }
     }
-    Ok(())
 }
 
-/// Takes a job that nobody has, until the end of the transaction.
-pub(crate) fn take(conn: &mut PgConnection) -> QueryResult<Option<(i64, String)>> {
-    job::table
-        .filter(job::sha256.is_null())
-        .order(job::id)
-        .select((job::id, job::path))
-        .for_update()
-        .skip_locked()
-        .first(conn)
-        .optional()
+/// The token keeps out a former holder of the ticket.
+pub(crate) fn finish(conn: &mut AnyConnection, id: i64, token: i64, sha256: &str) -> Fallible<()> {
+    let finished = diesel::update(job::table)
+        .filter(job::id.eq(id))
+        .filter(job::token.eq(token))
+        .set(job::sha256.eq(sha256))
+        .execute(conn)?;
+    if finished == 1 {
+        Ok(())
+    } else {
+        Err(format!("job {id} has been claimed by a later holder of the ticket").into())
+    }
 }
 
-pub(crate) fn finish(conn: &mut PgConnection, id: i64, sha256: &str) -> QueryResult<()> {
-    diesel::update(job::table.find(id))
-        .set((
-            job::sha256.eq(sha256),
-            job::worker.eq(i64::from(std::process::id())),
-        ))
-        .execute(conn)
-        .map(drop)
-}
-
-pub(crate) fn count_open(conn: &mut PgConnection) -> QueryResult<i64> {
+pub(crate) fn count_open(conn: &mut AnyConnection) -> QueryResult<i64> {
     job::table
         .filter(job::sha256.is_null())
         .count()
@@ -81,7 +104,7 @@ pub(crate) fn count_open(conn: &mut PgConnection) -> QueryResult<i64> {
 }
 
 /// How many jobs were done right: looked at again, one by one.
-pub(crate) fn count_right(conn: &mut PgConnection) -> Fallible<usize> {
+pub(crate) fn count_right(conn: &mut AnyConnection) -> Fallible<usize> {
     let done: Vec<(String, Option<String>)> =
         job::table.select((job::path, job::sha256)).load(conn)?;
     let mut right = 0;

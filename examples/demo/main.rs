@@ -1,10 +1,12 @@
 //! A fleet of worker processes that share one semaphore, live: `make demo`.
 //!
-//! It starts a private PostgreSQL server and ten processes, which work through a queue of jobs (the SHA-256 of every
+//! It starts a private server, or creates a SQLite database, and ten processes, which work through a queue of jobs (the SHA-256 of every
 //! file below a folder), each job under a ticket. Meanwhile it kills a holder, enlarges the semaphore and shrinks it.
 //! Whether that went well is judged by a witness that doesn't use the crate.
 
+mod database;
 mod jobs;
+mod judge;
 mod options;
 mod screen;
 mod show;

@@ -10,9 +10,11 @@ Usage: make demo ARGS=\"[OPTIONS] [FOLDER..]\"
   FOLDER         the jobs are the files below it, but for those below .git and target; default: this folder
   --workers N    processes (10)
   --tickets N    tickets of the semaphore at first (3); later two more, and then one less than at first
-  --seconds N    about how long it should take (20)";
+  --seconds N    about how long it should take (20)
+  --backend B    postgres, mysql or sqlite: `make demo BACKEND=..`";
 
 pub(crate) struct Options {
+    pub(crate) backend: String,
     pub(crate) folders: Vec<PathBuf>,
     pub(crate) workers: u32,
     pub(crate) tickets: u32,
@@ -34,6 +36,7 @@ pub(crate) enum Role {
 
 pub(crate) fn parse() -> Fallible<Role> {
     let mut options = Options {
+        backend: "postgres".to_owned(),
         folders: Vec::new(),
         workers: 10,
         tickets: 3,
@@ -42,6 +45,7 @@ pub(crate) fn parse() -> Fallible<Role> {
     let mut words = lexopt::Parser::from_env();
     while let Some(word) = words.next()? {
         match word {
+            Long("backend") => options.backend = words.value()?.string()?,
             Long("workers") => options.workers = words.value()?.parse()?,
             Long("tickets") => options.tickets = words.value()?.parse()?,
             Long("seconds") => options.time = Duration::from_secs(words.value()?.parse()?),

@@ -1,11 +1,13 @@
 //! Runs the fleet, disturbs it, and judges.
 
 use crate::{
-    Fallible, jobs,
+    Fallible,
+    database::{Database, connect},
+    jobs,
+    judge::{Phase, Victim, judge},
     options::{Options, Task},
     screen::Screen,
 };
-use diesel::{PgConnection, prelude::*, sql_types::BigInt};
 use diesel_dbsemaphore as sem;
 use nix::{
     sys::{
@@ -14,25 +16,13 @@ use nix::{
     },
     unistd::Pid,
 };
-use stand::{Database, Event, Reporter, Server, Witness};
+use stand::{Event, Reporter, Witness};
 use std::{
     env,
     process::{Child, Command},
     thread,
     time::{Duration, Instant},
 };
-
-/// How large the semaphore was, and how many the witness counted inside meanwhile.
-struct Phase {
-    size: u32,
-    most: usize,
-}
-
-struct Victim {
-    ticket: i64,
-    died: Option<Instant>,
-    back_after: Option<Duration>,
-}
 
 struct Show<'a> {
     database: &'a Database,
@@ -50,9 +40,8 @@ pub(crate) fn run(options: &Options) -> Fallible<bool> {
     if files.is_empty() {
         return Err("no files there, so there is nothing to do".into());
     }
-    let server = Server::start();
-    let database = server.create_database();
-    let mut conn = database.connect();
+    let database = Database::create(&options.backend)?;
+    let mut conn = connect(&database.url)?;
     sem::run_migrations(&mut conn)?;
     sem::make(&mut conn, "demo", options.tickets)?;
     jobs::fill(&mut conn, &files)?;
@@ -62,7 +51,7 @@ pub(crate) fn run(options: &Options) -> Fallible<bool> {
     let mut workers = start_workers(
         options.workers,
         &Task {
-            url: database.url(),
+            url: database.url.clone(),
             witness: witness.path(),
             pause: pause.min(Duration::from_secs(2)),
         },
@@ -88,7 +77,15 @@ pub(crate) fn run(options: &Options) -> Fallible<bool> {
         doubles: 0,
     };
     show.play(&mut workers)?;
-    show.judge(&mut conn)
+    show.screen.wipe();
+    let Show {
+        phases,
+        victim,
+        jobs,
+        doubles,
+        ..
+    } = show;
+    judge(&mut conn, jobs, &phases, victim.as_ref(), doubles)
 }
 
 fn start_workers(count: u32, task: &Task) -> Fallible<Vec<Child>> {
@@ -223,72 +220,23 @@ impl Show<'_> {
             phase.most = most;
         }
     }
-
-    /// Nothing here asks the crate.
-    fn judge(&mut self, conn: &mut PgConnection) -> Fallible<bool> {
-        self.screen.wipe();
-        let right = jobs::count_right(conn)?;
-        let tickets = number(conn, "SELECT count(*) AS number FROM dbsemaphore.ticket")?;
-        let free = number(
-            conn,
-            "WITH free AS (SELECT FROM dbsemaphore.ticket FOR UPDATE SKIP LOCKED) \
-             SELECT count(*) AS number FROM free",
-        )?;
-        let back = self.victim.as_ref().and_then(|victim| victim.back_after);
-
-        println!();
-        println!("jobs done right          {right} of {}", self.jobs);
-        for phase in &self.phases {
-            println!(
-                "holders at {} tickets     at most {}",
-                phase.size, phase.most
-            );
-        }
-        match back {
-            Some(after) => println!(
-                "a killed holder's ticket in use again after {} ms",
-                after.as_millis()
-            ),
-            None => println!("a killed holder's ticket was not seen again"),
-        }
-        println!("tickets leaked           {}", tickets - free);
-        let last = self.phases.last().map_or(0, |phase| phase.size);
-        let too_many = |phase: &Phase| phase.most > phase.size as usize;
-        let wrong: Vec<&str> = [
-            (right != self.jobs, "a job is missing"),
-            (self.phases.iter().any(too_many), "too many holders at once"),
-            (self.doubles > 0, "one ticket, two holders"),
-            (back.is_none(), "a ticket was not released"),
-            (tickets != i64::from(last), "the semaphore has another size"),
-            (tickets != free, "a ticket is not available"),
-        ]
-        .into_iter()
-        .filter_map(|(is_wrong, what)| is_wrong.then_some(what))
-        .collect();
-        for what in &wrong {
-            println!("WRONG: {what}");
-        }
-        Ok(wrong.is_empty())
-    }
 }
 
 /// The new limit holds from before the semaphore grows, and from after it has shrunk.
 fn resize(database: &Database, size: u32, witness: &Reporter) {
-    let mut conn = database.connect();
-    let grows = sem::list(&mut conn).is_ok_and(|sizes| sizes["demo"] < size);
-    let note = format!("size {size}");
-    let outcome = if grows {
-        witness
-            .note(&note)
-            .map_err(Into::into)
-            .and_then(|()| Ok(sem::make(&mut conn, "demo", size)?))
-    } else {
-        sem::make(&mut conn, "demo", size)
-            .map_err(Into::into)
-            .and_then(|()| Ok(witness.note(&note)?))
+    let resize = || -> Fallible<()> {
+        let mut conn = connect(&database.url)?;
+        let note = format!("size {size}");
+        if sem::list(&mut conn)?["demo"] < size {
+            witness.note(&note)?;
+            sem::make(&mut conn, "demo", size)?;
+        } else {
+            sem::make(&mut conn, "demo", size)?;
+            witness.note(&note)?;
+        }
+        Ok(())
     };
-    let outcome: Fallible<()> = outcome;
-    if let Err(error) = outcome {
+    if let Err(error) = resize() {
         eprintln!("resizing failed: {error}");
         // Not a number: ends the show.
         let _ = witness.note("size unknown");
@@ -302,15 +250,4 @@ fn all_ended(workers: &mut [Child]) -> Fallible<bool> {
         }
     }
     Ok(true)
-}
-
-fn number(conn: &mut PgConnection, query: &str) -> QueryResult<i64> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = BigInt)]
-        number: i64,
-    }
-    diesel::sql_query(query)
-        .get_result(conn)
-        .map(|row: Row| row.number)
 }

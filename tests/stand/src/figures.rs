@@ -1,4 +1,4 @@
-use crate::postgres::Server;
+use crate::{Backend, server::Server};
 use std::{fs, time::Duration};
 
 /// The value that this share of them don't exceed; sorts them.
@@ -19,8 +19,8 @@ pub fn session_cpu_time(pid: u32) -> Duration {
     Duration::from_nanos(nanoseconds.expect("a time"))
 }
 
-impl Server {
-    /// User and system time that the sessions which are there now have used so far. On Linux only.
+impl<B: Backend> Server<B> {
+    /// User and system time that the sessions which are there now have used so far. On Linux and PostgreSQL only.
     pub fn cpu_time(&self) -> Duration {
         let ticks: u64 = fs::read_dir("/proc")
             .expect("/proc")

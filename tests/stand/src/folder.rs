@@ -9,7 +9,7 @@ use std::{
 /// A temporary folder. Its janitor ends what runs in it and removes it, when it is dropped or when this process ends,
 /// however it ends.
 #[derive(Debug)]
-pub(crate) struct Folder {
+pub struct Folder {
     path: PathBuf,
     /// Who runs the programs in it, if that is not the user of this process.
     owner: Option<(Uid, Gid)>,
@@ -51,7 +51,7 @@ while rm -rf "$1"; [ -e "$1" ] && [ $tries -lt 100 ]; do sleep 0.1; tries=$((tri
 
 impl Folder {
     /// For files of this process.
-    pub(crate) fn create() -> Self {
+    pub fn create() -> Self {
         Self::with_owner(None)
     }
 
@@ -92,7 +92,8 @@ impl Folder {
         }
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    /// Its path.
+    pub fn path(&self) -> &Path {
         &self.path
     }
 

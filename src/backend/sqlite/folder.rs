@@ -20,6 +20,7 @@ use std::{
         ErrorKind::{AlreadyExists, NotFound},
     },
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 /// The file of a database.
@@ -218,15 +219,23 @@ impl Folder {
     }
 }
 
-/// Repeats `work` if somebody has deleted the folder meanwhile, as `destroy` does. 10 times at most.
+/// Repeats `work` if somebody has deleted the folder meanwhile, as `destroy` does. A wait can be hit any number of times, so only
+/// 10 failures in a row that come at once are an error: then something else is wrong with the folder.
 pub(super) fn repeat_if_deleted<T>(mut work: impl FnMut() -> Result<T>) -> Result<T> {
-    for _ in 0..9 {
+    const AT_ONCE: Duration = Duration::from_millis(10);
+    let mut failures = 0;
+    loop {
+        let began = Instant::now();
         match work() {
-            Err(Error::LockFile { source, .. }) if source.kind() == NotFound => {}
+            Err(Error::LockFile { source, .. }) if source.kind() == NotFound && failures < 9 => {}
             done => return done,
         }
+        failures = if began.elapsed() < AT_ONCE {
+            failures + 1
+        } else {
+            0
+        };
     }
-    work()
 }
 
 /// Adds the path to the error.

@@ -12,7 +12,8 @@ use std::{
 /// So that one write replaces all of an older record.
 const LENGTH: usize = 128;
 
-/// A line of five words: number, state, process, time in microseconds, label. Only the label can have blanks.
+/// A line of five words: number, state, process, time in microseconds, label. Only the label can have blanks, also at its end. The
+/// rest of the file is empty lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Record {
     /// The fencing token of a holder, or how many tickets a waiter requests.
@@ -45,15 +46,19 @@ impl Record {
     pub(super) fn write(&self, file: &File) -> io::Result<()> {
         let state = if self.in_use { "held" } else { "released" };
         let label = self.label.as_deref().unwrap_or_default();
-        let mut line = [b' '; LENGTH];
+        let mut line = [b'\n'; LENGTH];
         let mut rest = &mut line[..];
         write!(
             rest,
             "{} {state} {} {} {label}",
             self.number, self.pid, self.since_us
         )?;
-        line[LENGTH - 1] = b'\n';
         write_at_start(file, &line)
+    }
+
+    /// Whether this process has written it, and not one of which this is a fork.
+    pub(super) fn is_of_this_process(&self) -> bool {
+        self.pid == process::id()
     }
 
     /// `None` if the file has no record, or not one of this version.
@@ -64,7 +69,7 @@ impl Record {
     }
 
     fn parse(line: &[u8]) -> Option<Self> {
-        let line = std::str::from_utf8(line).ok()?.trim_end();
+        let line = std::str::from_utf8(line).ok()?.trim_end_matches('\n');
         let mut words = line.splitn(5, ' ');
         Some(Self {
             number: words.next()?.parse().ok()?,
@@ -75,7 +80,10 @@ impl Record {
             },
             pid: words.next()?.parse().ok()?,
             since_us: words.next()?.parse().ok()?,
-            label: words.next().map(ToOwned::to_owned),
+            label: words
+                .next()
+                .filter(|l| !l.is_empty())
+                .map(ToOwned::to_owned),
         })
     }
 }
@@ -134,6 +142,8 @@ mod tests {
         for label in [
             Some("monthly, for Ada, and all others of them"),
             Some("x"),
+            Some(" x  "),
+            Some("  "),
             None,
         ] {
             let record = Record::new(i64::MAX, label);

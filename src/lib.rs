@@ -117,9 +117,9 @@ mod pool;
 mod pooled_ticket;
 mod request;
 /// The tables, for Diesel's query builder.
-#[cfg(any(feature = "postgres", feature = "mysql"))]
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
 pub mod schema;
-#[cfg(any(feature = "postgres", feature = "mysql"))]
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
 mod semaphore;
 mod ticket;
 mod transaction;
@@ -127,7 +127,7 @@ mod validate;
 mod wait;
 mod watch;
 
-#[cfg(any(feature = "postgres", feature = "mysql"))]
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
 pub use crate::semaphore::Semaphore;
 pub use crate::{
     acquire::{acquire, require},

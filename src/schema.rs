@@ -6,6 +6,9 @@ pub mod mysql;
 #[cfg(feature = "postgres")]
 #[allow(missing_docs)]
 mod postgres;
+#[cfg(feature = "sqlite")]
+#[allow(missing_docs)]
+pub mod sqlite;
 
 #[cfg(feature = "postgres")]
 pub use postgres::dbsemaphore;

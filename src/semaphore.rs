@@ -2,6 +2,8 @@
 use crate::schema::dbsemaphore::semaphore;
 #[cfg(feature = "mysql")]
 use crate::schema::mysql::dbsemaphore_semaphore;
+#[cfg(feature = "sqlite")]
+use crate::schema::sqlite;
 use diesel::prelude::*;
 
 /// A row of the table of semaphores, for applications that join on it. The rows of its tickets are in
@@ -24,6 +26,7 @@ use diesel::prelude::*;
 /// ```
 ///
 /// On MySQL and MariaDB, the tables are `dbsemaphore_semaphore` and `dbsemaphore_ticket` in `schema::mysql`.
+/// On SQLite, they are `dbsemaphore_semaphore` and `dbsemaphore_ticket_range` in `schema::sqlite`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Queryable)]
 #[cfg_attr(feature = "postgres", derive(Identifiable), diesel(table_name = semaphore))]
 #[non_exhaustive]
@@ -51,5 +54,20 @@ impl Selectable<diesel::mysql::Mysql> for Semaphore {
 
     fn construct_selection() -> Self::SelectExpression {
         (dbsemaphore_semaphore::id, dbsemaphore_semaphore::name)
+    }
+}
+
+#[cfg(feature = "sqlite")]
+impl Selectable<diesel::sqlite::Sqlite> for Semaphore {
+    type SelectExpression = (
+        sqlite::dbsemaphore_semaphore::id,
+        sqlite::dbsemaphore_semaphore::name,
+    );
+
+    fn construct_selection() -> Self::SelectExpression {
+        (
+            sqlite::dbsemaphore_semaphore::id,
+            sqlite::dbsemaphore_semaphore::name,
+        )
     }
 }

@@ -2,10 +2,10 @@
 
 use super::Database;
 use crate::kit::TestDatabase;
-use diesel::{Connection, RunQueryDsl, SqliteConnection};
+use diesel::{SqliteConnection, prelude::*};
 use diesel_dbsemaphore::{
-    self as sem, BackendConnection, Error, Request, SemaphoreTicket, TicketConnection,
-    TransactionConnection,
+    self as sem, BackendConnection, Error, Request, Semaphore, SemaphoreTicket, TicketConnection,
+    TransactionConnection, schema::sqlite as schema,
 };
 use std::time::Duration;
 
@@ -31,6 +31,31 @@ fn transaction_holds_a_ticket_until_its_end() {
         .execute(conn)
         .unwrap();
     drop(SemaphoreTicket::require(conn, "x").unwrap());
+}
+
+#[test]
+fn applications_read_the_tables() {
+    let database = Database::with("x", 3);
+    let conn = &mut database.connect();
+    let found: (Semaphore, i64, i64) = schema::dbsemaphore_semaphore::table
+        .inner_join(schema::dbsemaphore_ticket_range::table)
+        .select((
+            Semaphore::as_select(),
+            schema::dbsemaphore_ticket_range::first_slot,
+            schema::dbsemaphore_ticket_range::last_slot,
+        ))
+        .first(conn)
+        .unwrap();
+    assert_eq!((found.0.name.as_str(), found.1, found.2), ("x", 0, 2));
+}
+
+#[test]
+fn labels_keep_their_blanks() {
+    let database = Database::with("x", 1);
+    let request = Request::new("x").label("  Ada  ");
+    let _guard = SemaphoreTicket::require(database.connect(), request).unwrap();
+    let holders = sem::holders(&mut database.connect(), "x").unwrap();
+    assert_eq!(holders[0].session.label.as_deref(), Some("  Ada  "));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Migrations, with a list of their own: that of Diesel's harness belongs to the application.
 
 use super::{busy, busy::in_write_transaction, folder::Database, manage, tables};
-use crate::Result;
+use crate::{Result, schema::sqlite::dbsemaphore_semaphore};
 use diesel::{connection::SimpleConnection, prelude::*};
 use std::{collections::BTreeSet, fs, io::ErrorKind::NotFound};
 
@@ -53,9 +53,7 @@ pub(super) fn revert(conn: &mut SqliteConnection) -> Result<()> {
             manage::destroy(conn, &name)?;
         }
         let reverted = in_write_transaction(conn, |conn| {
-            let semaphores: i64 = tables::dbsemaphore_semaphore::table
-                .count()
-                .get_result(conn)?;
+            let semaphores: i64 = dbsemaphore_semaphore::table.count().get_result(conn)?;
             if semaphores > 0 {
                 return Ok(false);
             }

@@ -1,7 +1,12 @@
 //! The tables in the database, and the statements that read them. Diesel prepares each once for a connection.
 
 use super::{busy, slots::Slots};
-use crate::Result;
+use crate::{
+    Result,
+    schema::sqlite::{
+        dbsemaphore_semaphore as semaphore, dbsemaphore_ticket_range as ticket_range,
+    },
+};
 use diesel::{
     prelude::*,
     query_builder::{AstPass, Query, QueryFragment, QueryId},
@@ -9,28 +14,6 @@ use diesel::{
     sqlite::Sqlite,
 };
 use std::path::PathBuf;
-
-// Qualified, because a temporary table could have the same name.
-diesel::table! {
-    main.dbsemaphore_semaphore (id) {
-        id -> BigInt,
-        name -> Text,
-    }
-}
-
-diesel::table! {
-    main.dbsemaphore_ticket_range (semaphore_id, first_slot) {
-        semaphore_id -> BigInt,
-        first_slot -> BigInt,
-        last_slot -> BigInt,
-    }
-}
-
-diesel::joinable!(dbsemaphore_ticket_range -> dbsemaphore_semaphore (semaphore_id));
-diesel::allow_tables_to_appear_in_same_query!(dbsemaphore_semaphore, dbsemaphore_ticket_range);
-
-use dbsemaphore_semaphore as semaphore;
-use dbsemaphore_ticket_range as ticket_range;
 
 /// A row of the table of semaphores, and its ranges.
 #[derive(Clone, Debug, PartialEq, Eq)]

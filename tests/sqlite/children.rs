@@ -7,6 +7,14 @@ use crate::kit::{
 };
 use diesel::{Connection, SqliteConnection};
 use diesel_dbsemaphore::{self as sem, Request, SemaphoreTicket};
+use fork::{Fork, fork};
+use nix::{
+    sys::{
+        signal::{Signal, kill},
+        wait::waitpid,
+    },
+    unistd::Pid,
+};
 use std::{env, process::Command, time::Duration};
 
 pub(crate) fn start(role: &str, database: &Database) -> Process {
@@ -40,6 +48,25 @@ fn child() {
             report(guard);
             sleeper.kill().unwrap();
             sleeper.wait().unwrap();
+        }
+        "hold with a fork" => {
+            let mut guard = SemaphoreTicket::require(conn, "x").unwrap();
+            match fork().unwrap() {
+                Fork::Child => {
+                    let check = guard.check().map_err(|error| error.to_string());
+                    say(&format!("fork: {check:?}"));
+                    drop(guard);
+                    // Nothing else of the process is run twice.
+                    kill(Pid::this(), Signal::SIGKILL).unwrap();
+                    unreachable!();
+                }
+                Fork::Parent(child) => waitpid(Pid::from_raw(child), None).map(drop).unwrap(),
+            }
+            say(&format!("parent: {:?}", guard.check()));
+            listen();
+            guard.release().unwrap();
+            say("released");
+            listen();
         }
         "migrate" => {
             say("ready");

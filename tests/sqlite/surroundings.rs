@@ -179,6 +179,20 @@ fn child_processes_do_not_inherit_tickets() {
 }
 
 #[test]
+fn forks_do_not_release_the_tickets_of_their_parent() {
+    let database = Database::with("x", 1);
+    let mut holder = start("hold with a fork", &database);
+    let fork = holder.says();
+    assert!(fork.contains("was lost"), "{fork}");
+    assert_eq!(holder.says(), "parent: Ok(())");
+    let other = || SemaphoreTicket::acquire(database.connect(), "x").unwrap();
+    assert!(other().is_none());
+    holder.tell("release");
+    assert_eq!(holder.says(), "released");
+    assert!(other().is_some());
+}
+
+#[test]
 fn forked_processes_hold_a_ticket_until_it_is_released() {
     let database = Database::with("x", 1);
     drop(SemaphoreTicket::require(database.connect(), "x").unwrap());

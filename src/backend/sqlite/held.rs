@@ -35,6 +35,12 @@ impl HeldFiles {
 
 impl Held {
     fn check(&self) -> QueryResult<()> {
+        if !self.record.is_of_this_process() {
+            return Err(failure(format!(
+                "process {} has acquired the tickets, of which this one is a fork",
+                self.record.pid
+            )));
+        }
         let failed = |error: io::Error| failure(error.to_string());
         for file in &self.files {
             if !file.is_in_place().map_err(failed)? {
@@ -49,9 +55,13 @@ impl Held {
     }
 }
 
-/// Before the files are unlocked, their records say so.
+/// Before the files are unlocked, their records say so. A fork has the same open files, and must not unlock them.
 impl Drop for Held {
     fn drop(&mut self) {
+        if !self.record.is_of_this_process() {
+            self.files.iter_mut().for_each(LockFile::leave_locked);
+            return;
+        }
         self.record.in_use = false;
         for file in &self.files {
             if let Err(error) = self.record.write(file.file()) {

@@ -16,6 +16,7 @@ pub(super) struct LockFile {
     file: File,
     id: FileId,
     path: PathBuf,
+    is_left_locked: bool,
 }
 
 impl LockFile {
@@ -39,7 +40,12 @@ impl LockFile {
     fn new(file: File, path: &Path) -> io::Result<Self> {
         let id = FileId::of(&file.metadata()?);
         let path = path.to_owned();
-        Ok(Self { file, id, path })
+        Ok(Self {
+            file,
+            id,
+            path,
+            is_left_locked: false,
+        })
     }
 
     pub(super) fn file(&self) -> &File {
@@ -48,6 +54,11 @@ impl LockFile {
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Closes the file when this is dropped, but does not unlock it: the process of which this one is a fork holds the lock.
+    pub(super) fn leave_locked(&mut self) {
+        self.is_left_locked = true;
     }
 
     /// Gives the file another name.
@@ -66,6 +77,9 @@ impl LockFile {
 /// Unlocks explicitly: a child process may have inherited the open file, and would keep the lock.
 impl Drop for LockFile {
     fn drop(&mut self) {
+        if self.is_left_locked {
+            return;
+        }
         if let Err(error) = FileExt::unlock(&self.file) {
             log::debug!("{}: {error}", self.path.display());
         }

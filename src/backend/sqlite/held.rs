@@ -55,11 +55,10 @@ impl Held {
     }
 }
 
-/// Before the files are unlocked, their records say so. A fork has the same open files, and must not unlock them.
+/// Before the files are unlocked, their records say so.
 impl Drop for Held {
     fn drop(&mut self) {
         if !self.record.is_of_this_process() {
-            self.files.iter_mut().for_each(LockFile::leave_locked);
             return;
         }
         self.record.in_use = false;

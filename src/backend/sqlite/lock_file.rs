@@ -8,6 +8,7 @@ use std::{
     fs::{File, Metadata, OpenOptions},
     io,
     path::{Path, PathBuf},
+    process,
 };
 
 /// A file that is locked until this is dropped.
@@ -16,7 +17,8 @@ pub(super) struct LockFile {
     file: File,
     id: FileId,
     path: PathBuf,
-    is_left_locked: bool,
+    /// Whose lock it is. A fork of that process has the same open file.
+    pid: u32,
 }
 
 impl LockFile {
@@ -44,7 +46,7 @@ impl LockFile {
             file,
             id,
             path,
-            is_left_locked: false,
+            pid: process::id(),
         })
     }
 
@@ -54,11 +56,6 @@ impl LockFile {
 
     pub(super) fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// Closes the file when this is dropped, but does not unlock it: the process of which this one is a fork holds the lock.
-    pub(super) fn leave_locked(&mut self) {
-        self.is_left_locked = true;
     }
 
     /// Gives the file another name.
@@ -74,10 +71,10 @@ impl LockFile {
     }
 }
 
-/// Unlocks explicitly: a child process may have inherited the open file, and would keep the lock.
+/// Unlocks explicitly: a child process may have inherited the open file, and would keep the lock. A fork only closes the file.
 impl Drop for LockFile {
     fn drop(&mut self) {
-        if self.is_left_locked {
+        if self.pid != process::id() {
             return;
         }
         if let Err(error) = FileExt::unlock(&self.file) {

@@ -59,13 +59,15 @@ test-all: setup
 	@scripts/test-all $(VERSIONS)
 	@$(MAKE) test-pooler
 
-# Injects faults at random, and looks for a holder too many and a leaked ticket. FAULTS=what lists the faults.
+# Injects faults at random, and looks for a holder too many and a leaked ticket. FAULTS=what lists the faults. On PostgreSQL,
+# or with BACKEND=mysql.
 SECONDS ?= 60
 SEED ?= 1
 FAULTS ?= all
 faults: setup
-	@scripts/setup pgbouncer iproute2
-	@$(SERVER) cargo run --quiet --package faults -- $(SECONDS) $(SEED) $(FAULTS) $(SABOTAGE)
+	@scripts/setup iproute2 $(if $(filter mysql,$(BACKEND)),mysql,pgbouncer)
+	@$(SERVER) BACKEND=$(BACKEND) cargo run --quiet --package faults $(if $(filter mysql,$(BACKEND)),--features mysql) -- \
+		$(SECONDS) $(SEED) $(FAULTS) $(SABOTAGE)
 
 # Breaks the library in each of six ways, and checks that the program above detects it.
 sabotages: setup

@@ -25,9 +25,26 @@ pub(crate) struct Name {
 }
 
 impl Name {
+    /// Of the application that a session on PostgreSQL shows.
+    pub(crate) fn of_application(application: &str) -> Option<Self> {
+        let (worker, life) = application.strip_prefix('w')?.split_once('.')?;
+        Some(Self {
+            worker: worker.parse().ok()?,
+            life: life.parse().ok()?,
+        })
+    }
+
     pub(crate) fn log(self, folder: &Path) -> PathBuf {
         folder.join(format!("{}-{}.log", self.worker, self.life))
     }
+}
+
+/// A process that is there.
+#[derive(Clone, Copy)]
+pub(crate) struct Member {
+    pub(crate) name: Name,
+    pub(crate) place: Place,
+    pub(crate) process: u32,
 }
 
 struct Process {
@@ -47,6 +64,7 @@ pub(crate) struct Pause {
 }
 
 pub(crate) struct Fleet {
+    backend: &'static str,
     folder: PathBuf,
     seed: u64,
     processes: Mutex<Vec<Process>>,
@@ -55,8 +73,9 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    pub(crate) fn start(folder: &Path, seed: u64, places: &[Place]) -> Self {
+    pub(crate) fn start(backend: &'static str, folder: &Path, seed: u64, places: &[Place]) -> Self {
         let fleet = Self {
+            backend,
             folder: folder.to_owned(),
             seed,
             processes: Mutex::default(),
@@ -87,7 +106,7 @@ impl Fleet {
         };
         let seed = self.seed ^ (u64::from(name.worker) << 40) ^ (u64::from(name.life) << 16);
         let mut child = command
-            .arg("worker")
+            .args(["worker", self.backend])
             .arg(&self.folder)
             .args([format!("{}-{}", name.worker, name.life), place_word])
             .arg(seed.to_string())
@@ -211,9 +230,14 @@ impl Fleet {
     }
 
     /// Those that are there now, and where.
-    pub(crate) fn present(&self) -> Vec<(Name, Place)> {
+    pub(crate) fn present(&self) -> Vec<Member> {
         let processes = self.processes.lock().unwrap();
-        processes.iter().map(|p| (p.name, p.place)).collect()
+        let member = |process: &Process| Member {
+            name: process.name,
+            place: process.place,
+            process: process.child.id(),
+        };
+        processes.iter().map(member).collect()
     }
 
     pub(crate) fn deaths(&self) -> Vec<(Name, Time)> {

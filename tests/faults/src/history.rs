@@ -22,8 +22,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 /// A machine that is busy is late.
 const SLACK: Duration = Duration::from_secs(1);
-/// By then the server has taken back what is lost, however.
-const TAIL: Duration = Duration::from_secs(10);
+/// By then the server has taken back what is lost, however, unless the holder's host was cut off.
+pub(crate) const TAIL: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
@@ -47,6 +47,7 @@ pub(crate) struct Operation {
     pub(crate) called: Time,
     pub(crate) answered: Time,
     pub(crate) outcome: Outcome,
+    tail: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -62,6 +63,8 @@ pub(crate) struct Hold {
     pub(crate) ids: Vec<i64>,
     pub(crate) token: i64,
     within: Duration,
+    /// How long after its end the server may take to release it.
+    tail: Duration,
     /// When it was known to be held for the last time. At first it isn't: the answer may have come late, to a process
     /// that was stopped or cut off, when the ticket was lost already.
     confirmed: Time,
@@ -74,13 +77,18 @@ impl Hold {
     fn gone(&self) -> Time {
         match self.end {
             End::Released => self.ended,
-            _ => self.ended + TAIL,
+            _ => self.ended + self.tail,
         }
     }
 }
 
 /// From one worker's log. `died` is when its process did, if it was not asked to end.
-pub(crate) fn operations(name: Name, log: &[(Time, Event)], died: Time) -> Vec<Operation> {
+pub(crate) fn operations(
+    name: Name,
+    log: &[(Time, Event)],
+    died: Time,
+    tail: Duration,
+) -> Vec<Operation> {
     let mut all: Vec<Operation> = Vec::new();
     for (time, event) in log {
         let time = *time;
@@ -102,6 +110,7 @@ pub(crate) fn operations(name: Name, log: &[(Time, Event)], died: Time) -> Vec<O
                 called: time,
                 answered: died,
                 outcome: Outcome::Unknown,
+                tail,
             });
             continue;
         }
@@ -124,6 +133,7 @@ pub(crate) fn operations(name: Name, log: &[(Time, Event)], died: Time) -> Vec<O
                     ids: ids.clone(),
                     token: *token,
                     within: *within,
+                    tail,
                     confirmed: operation.called,
                     ended: died,
                     end: End::Died,
@@ -220,9 +230,11 @@ impl History {
                     let due = self.awake_for(operation.name, lost, hold.within + SLACK);
                     if hold.end != End::Released && hold.ended > due {
                         found.push(format!(
-                            "ticket {id}: {:?} learned {:?} too late that it had lost it",
+                            "ticket {id}: {:?} learned {:?} too late that it had lost it: lost at {lost:?}, to be known within {:?}; faults {:?}",
                             operation.name,
-                            hold.ended - due
+                            hold.ended - due,
+                            hold.within,
+                            self.faults_explaining(operation, hold)
                         ));
                     }
                 }
@@ -265,7 +277,7 @@ impl History {
                         (operation.answered, size)
                     }
                     Outcome::Refused => continue,
-                    Outcome::Unknown => (operation.answered + TAIL, size),
+                    Outcome::Unknown => (operation.answered + operation.tail, size),
                 };
                 let count = i64::try_from(count).unwrap_or(i64::MAX);
                 // While it waits, it is in the queue.
@@ -300,8 +312,8 @@ impl History {
                     .fold(before, i64::max);
                 if most < size as i64 {
                     found.push(format!(
-                        "{:?} was refused a ticket of {semaphore} when only {most} can have been held",
-                        operation.name
+                        "{:?} was refused a ticket of {semaphore} at {:?} when only {most} can have been held",
+                        operation.name, operation.answered
                     ));
                 }
             }
@@ -319,6 +331,12 @@ impl History {
             Target::Nobody => false,
         };
         concerns && fault.at <= hold.ended && fault.end + SLACK >= operation.called
+    }
+
+    fn faults_explaining(&self, operation: &Operation, hold: &Hold) -> Vec<(Kind, Time)> {
+        let faults = self.faults.iter();
+        let faults = faults.filter(|fault| Self::explains(fault, operation, hold));
+        faults.map(|fault| (fault.kind, fault.at)).collect()
     }
 
     /// Nobody loses a ticket without a reason.

@@ -28,6 +28,7 @@ pub(crate) enum Kind {
     KillPostmaster,
     FailOver,
     RestartPooler,
+    StopServer,
     /// The last two are done by workers themselves.
     Panic,
     Crash,
@@ -37,7 +38,7 @@ use Kind::*;
 
 impl Kind {
     /// In the order of the report.
-    pub(crate) const ALL: [(Kind, &'static str); 25] = [
+    pub(crate) const ALL: [(Kind, &'static str); 26] = [
         (KillHolder, "kill -9 of a holder"),
         (KillWaiter, "kill -9 of a waiter"),
         (Crash, "holder kills itself"),
@@ -48,6 +49,7 @@ impl Kind {
         (CancelHolder, "pg_cancel_backend of a holder"),
         (CancelWaiter, "pg_cancel_backend of a waiter, 1 to 3 times"),
         (StopBackend, "holder's backend stopped for 7 s"),
+        (StopServer, "server stopped for 7 s"),
         (KillBackend, "kill -9 of a holder's backend"),
         (KillPostmaster, "kill -9 of the postmaster"),
         (RestartFast, "server restarted (fast)"),
@@ -129,6 +131,7 @@ pub(crate) const LANES: [Lane; 6] = [
             (FailOver, 1),
             (RestartPooler, 1),
             (StopBackend, 1),
+            (StopServer, 1),
         ],
         pause: Duration::from_secs(1),
     },

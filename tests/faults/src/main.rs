@@ -1,31 +1,34 @@
-//! `faults [SECONDS [SEED [KIND,KIND .. [SABOTAGE]]]]`: a fleet of processes works with a few semaphores while everything goes wrong
+//! `[BACKEND=mysql] faults [SECONDS [SEED [KIND,KIND .. [SABOTAGE]]]]`: a fleet of processes works with a few semaphores while everything goes wrong
 //! that can, drawn from a seed; a witness that doesn't use the library, and the workers' own logs, say whether more held
 //! a ticket than there were, or one leaked. Exit code 1 if so.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod arena;
+mod backend;
 mod fleet;
 mod history;
 mod inject;
 mod kind;
 mod log;
+#[cfg(feature = "mysql")]
+mod mysql;
 mod order;
+mod postgres;
 mod report;
-mod sabotage;
 mod session;
 mod witness;
 mod worker;
 
-use arena::{Arena, Place, SEMAPHORES};
-use diesel::{QueryableByName, RunQueryDsl, sql_types::BigInt};
+use arena::{Place, SEMAPHORES};
+use backend::Backend;
 use fleet::Fleet;
 use history::History;
-use inject::Injector;
+use inject::{Fault, Injector, Target};
 use kind::{Draws, Kind, LANES};
 use log::{Event, Time};
+use postgres::Postgres;
 use report::Own;
-use sabotage::Sabotage;
 use std::{
     env,
     path::Path,
@@ -38,9 +41,25 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// How long a host that is cut off keeps a ticket at the most, if the server doesn't release it before.
+const CUT_OFF_WITHOUT_LIMIT: Duration = Duration::from_secs(30);
+
 fn main() -> ExitCode {
     let words: Vec<String> = env::args().skip(1).collect();
-    if let [role, folder, name, place, seed] = &words[..]
+    let backend = match words.first().map(String::as_str) {
+        Some("worker") => words.get(1).cloned(),
+        _ => env::var("BACKEND").ok().filter(|word| !word.is_empty()),
+    };
+    match backend.as_deref() {
+        None | Some(Postgres::WORD) => start::<Postgres>(&words),
+        #[cfg(feature = "mysql")]
+        Some(mysql::Mysql::WORD) => start::<mysql::Mysql>(&words),
+        Some(other) => panic!("this program has no faults for BACKEND={other}"),
+    }
+}
+
+fn start<B: Backend>(words: &[String]) -> ExitCode {
+    if let [role, _, folder, name, place, seed] = words
         && role == "worker"
     {
         let place = match place.as_str() {
@@ -48,7 +67,7 @@ fn main() -> ExitCode {
             "pooler" => Place::BehindPooler,
             number => Place::Afar(number.parse().unwrap()),
         };
-        worker::Worker::new(Path::new(folder), name, place, seed.parse().unwrap()).run();
+        worker::Worker::<B>::new(Path::new(folder), name, place, seed.parse().unwrap()).run();
         return ExitCode::SUCCESS;
     }
     let word = |position: usize| words.get(position).filter(|word| !word.is_empty());
@@ -58,8 +77,8 @@ fn main() -> ExitCode {
         None | Some("all") => Kind::ALL.map(|(kind, _)| kind).to_vec(),
         Some(words) => words.split(',').map(kind_named).collect(),
     };
-    let sabotage = word(3).map(|word| Sabotage::named(word).expect("a sabotage of that name"));
-    if run(Duration::from_secs(seconds), seed, kinds, sabotage) {
+    let sabotage = word(3).map(String::as_str);
+    if run::<B>(Duration::from_secs(seconds), seed, kinds, sabotage) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -75,29 +94,40 @@ fn kind_named(word: &str) -> Kind {
     })
 }
 
-fn run(time: Duration, seed: u64, mut kinds: Vec<Kind>, sabotage: Option<Sabotage>) -> bool {
+fn run<B: Backend>(
+    time: Duration,
+    seed: u64,
+    mut kinds: Vec<Kind>,
+    sabotage: Option<&str>,
+) -> bool {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let arena = Arena::open(folder, sabotage);
+    let arena = B::open(sabotage);
+    arena.urls().publish(folder);
+    let idle_limit = arena.idle_limit();
     kinds.retain(|kind| {
-        let known = arena.knows(*kind);
+        let known = arena.has(*kind);
         if !known {
-            println!("this server has no {}", kind.title());
+            println!("this server has no {}", B::title(*kind));
         }
         known
     });
     let arena = RwLock::new(arena);
-    let mut places = vec![Place::Here; 9];
-    places.extend([Place::BehindPooler; 3]);
+    let mut places = B::PLACES.to_vec();
     if nix::unistd::Uid::effective().is_root() {
         places.extend([Place::Afar(0), Place::Afar(1)]);
     } else {
         println!("not root: no link goes down");
         kinds.retain(|kind| *kind != Kind::LinkDown);
     }
-    let fleet = Fleet::start(folder, seed, &places);
+    let fleet = Fleet::start(B::WORD, folder, seed, &places);
     let (over, all_over) = (AtomicBool::new(false), AtomicBool::new(false));
-    let faults = Mutex::new(Vec::new());
+    let constant = B::constant_faults().iter();
+    let faults = Mutex::new(
+        constant
+            .map(|kind| Fault::begin(*kind, Target::LowLevel))
+            .collect(),
+    );
     let violations = Mutex::new(Vec::new());
     let injector = Injector {
         folder,
@@ -110,7 +140,10 @@ fn run(time: Duration, seed: u64, mut kinds: Vec<Kind>, sabotage: Option<Sabotag
     println!("{} workers, seed {seed}, {time:?}", places.len());
 
     let mut sight = thread::scope(|scope| {
-        let witness = scope.spawn(|| witness::watch(folder, &all_over));
+        let witness = scope.spawn(|| {
+            let url = || arena.read().unwrap_or_else(PoisonError::into_inner).url();
+            witness::watch::<B>(idle_limit, url, &all_over)
+        });
         let lanes: Vec<_> = (0..LANES.len())
             .filter_map(|lane| Draws::new(seed, lane, &kinds).map(|draws| (lane, draws)))
             .map(|(lane, draws)| {
@@ -149,12 +182,17 @@ fn run(time: Duration, seed: u64, mut kinds: Vec<Kind>, sabotage: Option<Sabotag
         witness.join().unwrap()
     });
 
+    for fault in faults.lock().unwrap().iter_mut() {
+        if B::constant_faults().contains(&fault.kind) {
+            fault.end = log::now();
+        }
+    }
     let mut violations = violations.lock().unwrap().clone();
     violations.append(&mut sight.violations);
     {
         let arena = arena.read().unwrap_or_else(PoisonError::into_inner);
-        violations.extend(arena.rearranged());
-        violations.extend(leftovers(&arena));
+        violations.extend(arena.violations());
+        violations.extend(leftovers(&*arena));
     }
 
     let mut operations = Vec::new();
@@ -163,7 +201,7 @@ fn run(time: Duration, seed: u64, mut kinds: Vec<Kind>, sabotage: Option<Sabotag
     for (name, died) in fleet.deaths() {
         let log = log::read(&name.log(folder));
         // Those that were there at the end: did they end well?
-        let is_last = present.iter().any(|(last, _)| *last == name);
+        let is_last = present.iter().any(|member| member.name == name);
         let crashed = matches!(log.last(), Some((_, Event::Does(_))));
         if is_last && !crashed && !log.iter().any(|(_, event)| *event == Event::Healthy) {
             violations.push(format!(
@@ -172,7 +210,13 @@ fn run(time: Duration, seed: u64, mut kinds: Vec<Kind>, sabotage: Option<Sabotag
             ));
         }
         own.extend(done_by_itself(&log));
-        operations.extend(history::operations(name, &log, died));
+        let is_afar = matches!(places[name.worker as usize], Place::Afar(_));
+        let tail = match B::CUT_OFF {
+            // Until it is connected again, and the network notices.
+            None if is_afar => CUT_OFF_WITHOUT_LIMIT,
+            _ => history::TAIL,
+        };
+        operations.extend(history::operations(name, &log, died, tail));
     }
     let history = History {
         operations,
@@ -186,11 +230,11 @@ fn run(time: Duration, seed: u64, mut kinds: Vec<Kind>, sabotage: Option<Sabotag
             .collect(),
     };
     violations.extend(history.violations());
-    println!(
-        "the witness looked {} times; most held at once: {:?}",
-        sight.looks, sight.most_held
-    );
-    report::print(&history, &own, &violations);
+    println!("the witness looked {} times", sight.looks);
+    if idle_limit.is_some() {
+        println!("most held at once: {:?}", sight.most_held);
+    }
+    report::print::<B>(&history, &own, &violations);
     violations.is_empty()
 }
 
@@ -219,46 +263,21 @@ fn done_by_itself(log: &[(Time, Event)]) -> impl Iterator<Item = Own> {
         })
 }
 
-#[derive(QueryableByName)]
-struct Count {
-    #[diesel(sql_type = BigInt)]
-    count: i64,
-}
-
 /// What is still held, or locked, when all have ended.
-fn leftovers(arena: &Arena) -> Vec<String> {
-    let questions = [
-        (
-            "tickets leaked",
-            "SELECT (SELECT count(*) FROM dbsemaphore.ticket) \
-             - (SELECT count(*) FROM (SELECT FROM dbsemaphore.ticket FOR UPDATE SKIP LOCKED) AS free) AS count",
-        ),
-        (
-            "locks left behind",
-            "SELECT count(*) AS count FROM pg_locks WHERE pid <> pg_backend_pid() \
-             AND (locktype = 'advisory' OR relation IN ('dbsemaphore.ticket'::regclass, 'dbsemaphore.semaphore'::regclass))",
-        ),
-    ];
+fn leftovers<B: Backend>(arena: &B) -> Vec<String> {
     let Some(mut conn) = arena.connect() else {
         return vec!["the server is down".to_owned()];
     };
-    let mut found = Vec::new();
-    if arena.has_new_versions() != Some(false) {
-        found.push("tickets were written by holding them".to_owned());
-    }
-    for (what, sql) in questions {
-        let end = Instant::now() + Duration::from_secs(10);
-        let mut count = 1;
-        while count != 0 && Instant::now() < end {
-            count = diesel::sql_query(sql)
-                .get_result::<Count>(&mut conn)
-                .unwrap()
-                .count;
-            thread::sleep(Duration::from_millis(20));
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        let mut found = B::leftovers(&mut conn).unwrap();
+        found.retain(|(_, count)| *count != 0);
+        if found.is_empty() || Instant::now() > end {
+            let found = found.iter();
+            return found
+                .map(|(what, count)| format!("{what}: {count}"))
+                .collect();
         }
-        if count != 0 {
-            found.push(format!("{what}: {count}"));
-        }
+        thread::sleep(Duration::from_millis(20));
     }
-    found
 }

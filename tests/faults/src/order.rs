@@ -1,9 +1,8 @@
-//! Judges by looks at the queues whether somebody was overtaken. Knows nothing but their rows, all of one look read at one
-//! time.
+//! Judges by looks at the queues whether somebody was overtaken. Knows nothing but their rows.
 
 use std::collections::BTreeMap;
 
-/// One session in the queue of one semaphore, as `pg_locks` shows it.
+/// One session in the queue of one semaphore, as the server shows it.
 #[derive(Clone)]
 pub(crate) struct Place {
     pub(crate) semaphore: i64,
@@ -37,6 +36,9 @@ struct Suspicion {
 /// What has to be known from one look to the next.
 #[derive(Default)]
 pub(crate) struct Order {
+    /// How many looks a waiter has to have been seen before it can be called the earlier one: one more if the rows of a look
+    /// are not of one time. Then a look may show a session and lack another one that joined before it; the next look does not.
+    pub(crate) doubt: u64,
     looks: u64,
     stays: BTreeMap<Key, Stay>,
     /// The next look has to show the same waits.
@@ -81,7 +83,7 @@ impl Order {
         for head in new_heads {
             let joined = stays[&head].joined;
             let overtaken = stays.iter().filter(|(waiter, stay)| {
-                waiter.0 == head.0 && !stay.is_head && stay.waits < joined
+                waiter.0 == head.0 && !stay.is_head && stay.waits + self.doubt < joined
             });
             self.suspicions
                 .extend(overtaken.map(|(waiter, stay)| Suspicion {
@@ -216,6 +218,28 @@ mod tests {
             &[head(NEW), waits(OLD, "a")],
             &[head(NEW), waits(OLD, "a")],
         ]);
+    }
+
+    #[test]
+    fn looks_whose_rows_are_not_of_one_time_leave_doubt() {
+        let overtakings = |looks: &[&[Place]]| -> Vec<String> {
+            let mut order = Order {
+                doubt: 1,
+                ..Order::default()
+            };
+            let look = |look: &&[Place]| order.look(look.iter().cloned());
+            looks.iter().flat_map(look).collect()
+        };
+        let after: &[Place] = &[head(NEW), waits(OLD, "a")];
+        let (one, both): (&[Place], &[Place]) = (
+            &[head(THIRD), waits(OLD, "a")],
+            &[head(THIRD), waits(OLD, "a"), waits(NEW, "b")],
+        );
+        assert_eq!(overtakings(&[one, both, after, after]), [""; 0]);
+        assert_eq!(
+            overtakings(&[one, one, both, after, after]),
+            ["backend 2 overtook 1 in the queue of 1"]
+        );
     }
 
     #[test]

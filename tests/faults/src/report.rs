@@ -1,6 +1,6 @@
 //! What a person reads.
 
-use crate::{history::History, kind::Kind};
+use crate::{backend::Backend, history::History, kind::Kind};
 use stand::percentile;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ pub(crate) struct Own {
     pub(crate) free_after: Option<Duration>,
 }
 
-pub(crate) fn print(history: &History, own: &[Own], violations: &[String]) {
+pub(crate) fn print<B: Backend>(history: &History, own: &[Own], violations: &[String]) {
     println!(
         "{:44} {:>6} {:>32} {:>21}",
         "", "", "ticket available, ms", "holder knew, ms"
@@ -21,7 +21,8 @@ pub(crate) fn print(history: &History, own: &[Own], violations: &[String]) {
     );
     let told = history.told();
     let mut all = 0;
-    for (kind, title) in Kind::ALL {
+    for (kind, _) in Kind::ALL {
+        let title = B::title(kind);
         let faults = history.faults.iter().filter(|fault| fault.kind == kind);
         let own = own.iter().filter(|own| own.kind == kind);
         let each: Vec<Option<Duration>> = faults

@@ -1,69 +1,49 @@
-//! Looks at the server, some hundred times a second, without the library: who waits in the queue, and which tickets are held.
+//! Looks at the server, about a hundred times a second, without the library: who waits in the queue, and which tickets are held.
 
 use crate::{
-    arena::Urls,
+    backend::Backend,
     log::{Time, now},
     order::{Order, Place},
 };
 use diesel::{
-    Connection, PgConnection, QueryableByName, RunQueryDsl,
+    Connection, QueryableByName,
     sql_types::{BigInt, Bool, Nullable, Text},
 };
 use std::{
     collections::BTreeMap,
-    path::Path,
     sync::atomic::{AtomicBool, Ordering::SeqCst},
     thread,
     time::Duration,
 };
 
-/// For at most this time, a waiter may wait while all tickets are available.
-const IDLE: Duration = Duration::from_secs(2);
-
 /// So long a session may be at the head after the server has answered: when a second cancel keeps the server from releasing
 /// the queue head lock, its client does so, which on a busy machine takes its time.
 const CLEAN_UP: Duration = Duration::from_secs(1);
 
-/// One row for each session that stands in a line, and one for each semaphore. Order is judged by what `pg_locks` says alone,
-/// which is of one time: `pg_stat_activity` is read earlier or later, and may lack a session, or show its former call.
-const LOOK: &str = "\
-    SELECT s.id AS semaphore, s.name AS name, NULL::bigint AS pid, false AS granted, false AS bars, false AS idle, NULL AS call, \
-        NULL AS wait, \
-        count(*) AS tickets, count(*) FILTER (WHERE t.xmax <> 0 AND pg_xact_status( \
-            ((pg_snapshot_xmax(pg_current_snapshot())::text::bigint >> 32 << 32) | t.xmax::text::bigint)::text::xid8 \
-        ) = 'in progress') AS held \
-    FROM dbsemaphore.semaphore s JOIN dbsemaphore.ticket t ON t.semaphore_id = s.id GROUP BY s.id, s.name \
-    UNION ALL \
-    SELECT l.objid::bigint, NULL, l.pid, l.granted, l.classid = x'6462736f'::integer, coalesce(a.state LIKE 'idle%', false), \
-        concat_ws(' ', a.query_start, a.application_name, a.state), l.virtualtransaction || ' ' || l.waitstart, 0, 0 \
-    FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid \
-    WHERE l.locktype = 'advisory' AND l.classid IN (x'64627371'::integer, x'6462736f'::integer) \
-      AND l.mode = 'ExclusiveLock' \
-      AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())";
-
+/// One row for each session that stands in a line, and one for each semaphore.
 #[derive(QueryableByName)]
-struct Row {
+pub(crate) struct Row {
     #[diesel(sql_type = BigInt)]
-    semaphore: i64,
+    pub(crate) semaphore: i64,
     #[diesel(sql_type = Nullable<Text>)]
-    name: Option<String>,
+    pub(crate) name: Option<String>,
     #[diesel(sql_type = Nullable<BigInt>)]
-    pid: Option<i64>,
+    pub(crate) pid: Option<i64>,
     #[diesel(sql_type = Bool)]
-    granted: bool,
+    pub(crate) granted: bool,
     #[diesel(sql_type = Bool)]
-    bars: bool,
+    pub(crate) bars: bool,
     /// It has answered its call.
     #[diesel(sql_type = Bool)]
-    idle: bool,
+    pub(crate) idle: bool,
     #[diesel(sql_type = Nullable<Text>)]
-    call: Option<String>,
+    pub(crate) call: Option<String>,
     #[diesel(sql_type = Nullable<Text>)]
-    wait: Option<String>,
+    pub(crate) wait: Option<String>,
     #[diesel(sql_type = BigInt)]
-    tickets: i64,
+    pub(crate) tickets: i64,
     #[diesel(sql_type = BigInt)]
-    held: i64,
+    pub(crate) held: i64,
 }
 
 /// A time in which somebody at the head of this semaphore's line had looked, and found too few.
@@ -88,26 +68,36 @@ type Waiter = (i64, i64, String);
 /// What has to be known from one look to the next.
 #[derive(Default)]
 struct Memory {
+    /// For at most this time, a waiter may wait while all tickets are available.
+    idle_limit: Option<Duration>,
     order: Order,
     barring: BTreeMap<Waiter, Time>,
+    /// Those who forbade overtaking and were not at the head of that line, in the look before: one look may be torn.
+    not_at_head: Vec<Waiter>,
     /// Those whom each look since then saw at the head of a line, though they had answered: the two are not seen at one time.
     kept: BTreeMap<Waiter, Time>,
     idle_since: BTreeMap<i64, Time>,
 }
 
 /// Until it is over.
-pub(crate) fn watch(folder: &Path, over: &AtomicBool) -> Sight {
+pub(crate) fn watch<B: Backend>(
+    idle_limit: Option<Duration>,
+    url: impl Fn() -> String,
+    over: &AtomicBool,
+) -> Sight {
     let mut sight = Sight::default();
-    let mut memory = Memory::default();
+    let mut memory = Memory::new::<B>(idle_limit);
     let mut conn = None;
     while !over.load(SeqCst) {
         let from = now();
-        let rows = connected(&mut conn, folder)
-            .and_then(|conn| diesel::sql_query(LOOK).load::<Row>(conn).ok());
+        if conn.is_none() {
+            conn = B::Connection::establish(&url()).ok();
+        }
+        let rows = conn.as_mut().and_then(|conn| B::look(conn).ok());
         let Some(rows) = rows else {
             // Nothing is known of what happens meanwhile.
             conn = None;
-            memory = Memory::default();
+            memory = Memory::new::<B>(idle_limit);
             thread::sleep(Duration::from_millis(5));
             continue;
         };
@@ -117,25 +107,15 @@ pub(crate) fn watch(folder: &Path, over: &AtomicBool) -> Sight {
     sight
 }
 
-/// The lines of a server's log, with `log_lock_waits` on, that say that it rearranged a queue. It does so to resolve some
-/// deadlocks, and then somebody overtakes: see "Limits" in docs/guide/waiting.md.
-pub(crate) fn rearranged(log: &str) -> Vec<String> {
-    let lines = log.lines();
-    let lines = lines.filter(|line| line.contains("by rearranging queue order"));
-    lines
-        .map(|line| format!("PostgreSQL rearranged a queue: {line}"))
-        .collect()
-}
-
-fn connected<'a>(
-    conn: &'a mut Option<PgConnection>,
-    folder: &Path,
-) -> Option<&'a mut PgConnection> {
-    if conn.is_none() {
-        let url = Urls::read(folder).of(crate::arena::Place::Here);
-        *conn = PgConnection::establish(&url).ok();
+impl Memory {
+    fn new<B: Backend>(idle_limit: Option<Duration>) -> Self {
+        let mut memory = Self {
+            idle_limit,
+            ..Self::default()
+        };
+        memory.order.doubt = u64::from(!B::LOOKS_ARE_ATOMIC);
+        memory
     }
-    conn.as_mut()
 }
 
 impl Sight {
@@ -193,6 +173,22 @@ impl Sight {
         }
         memory.barring = barring;
 
+        let not_at_head = memory.barring.keys().filter(|(semaphore, pid, _)| {
+            let is_head = |row: &&&Row| row.granted && !row.bars && row.pid == Some(*pid);
+            let line = line.iter().filter(|row| row.semaphore == *semaphore);
+            line.clone().find(is_head).is_none()
+        });
+        let not_at_head: Vec<Waiter> = not_at_head.cloned().collect();
+        for waiter in &not_at_head {
+            if memory.not_at_head.contains(waiter) {
+                let (semaphore, pid, _) = waiter;
+                self.violations.push(format!(
+                    "session {pid} forbids overtaking in the queue of {semaphore}, and is not its head"
+                ));
+            }
+        }
+        memory.not_at_head = not_at_head;
+
         for row in semaphores {
             let name = row.name.clone().unwrap_or_default();
             let most = self.most_held.entry(name.clone()).or_default();
@@ -206,9 +202,11 @@ impl Sight {
             let stands = line.iter().any(|l| l.semaphore == row.semaphore && !l.bars);
             if stands && row.held == 0 {
                 let since = *memory.idle_since.entry(row.semaphore).or_insert(from);
-                if to - since > IDLE {
+                if let Some(limit) = memory.idle_limit
+                    && to - since > limit
+                {
                     self.violations.push(format!(
-                        "{name}: all tickets available, and somebody waits, for {IDLE:?}"
+                        "{name}: all tickets available, and somebody waits, for {limit:?}"
                     ));
                     memory.idle_since.remove(&row.semaphore);
                 }

@@ -2,13 +2,16 @@
 
 use crate::{
     arena::{Place, Urls},
+    backend::Backend,
     log::{Event, Log, now},
 };
 use diesel::{
-    Connection, PgConnection,
+    Connection,
     connection::CacheSize,
-    prelude::*,
-    r2d2::{ConnectionManager, CustomizeConnection, Error as PoolError, Pool, PooledConnection},
+    r2d2::{
+        ConnectionManager, CustomizeConnection, Error as PoolError, Pool, PooledConnection,
+        R2D2Connection,
+    },
 };
 use diesel_dbsemaphore::{self as sem, Request, SemaphoreTicket, Ticket, WATCH_GRACE};
 use nix::{
@@ -17,7 +20,7 @@ use nix::{
 };
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{self, AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -30,26 +33,26 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(200);
 /// How long a connection from afar takes to find out that it is cut off, at the most: see its URL.
 const CONNECTION_GIVES_UP: Duration = Duration::from_secs(5);
 
-type Manager = ConnectionManager<PgConnection>;
-type Pooled = PooledConnection<Manager>;
+type Manager<B> = ConnectionManager<<B as Backend>::Connection>;
+type Pooled<B> = PooledConnection<Manager<B>>;
 
 /// PgBouncer in transaction mode has no prepared statements before 1.21.
 #[derive(Debug)]
 struct Uncached;
 
-impl CustomizeConnection<PgConnection, PoolError> for Uncached {
-    fn on_acquire(&self, conn: &mut PgConnection) -> Result<(), PoolError> {
+impl<C: R2D2Connection + 'static> CustomizeConnection<C, PoolError> for Uncached {
+    fn on_acquire(&self, conn: &mut C) -> Result<(), PoolError> {
         conn.set_prepared_statement_cache_size(CacheSize::Disabled);
         Ok(())
     }
 }
 
-pub(crate) struct Worker {
+pub(crate) struct Worker<B: Backend> {
     folder: PathBuf,
     place: Place,
     log: Log,
     random: SmallRng,
-    pool: Pool<Manager>,
+    pool: Pool<Manager<B>>,
     generation: u64,
 }
 
@@ -76,7 +79,7 @@ impl Wish {
     }
 }
 
-impl Worker {
+impl<B: Backend> Worker<B> {
     pub(crate) fn new(folder: &Path, name: &str, place: Place, seed: u64) -> Self {
         let urls = Urls::read(folder);
         Self {
@@ -84,26 +87,27 @@ impl Worker {
             place,
             log: Log::create(&folder.join(format!("{name}.log"))),
             random: SmallRng::seed_from_u64(seed),
-            pool: pool(&urls, place),
+            pool: pool::<B>(&urls, place),
             generation: urls.generation,
         }
     }
 
     /// Until it is told to stop.
     pub(crate) fn run(mut self) {
+        // Nobody reads the message, and to find the source of the first panic may take a second.
+        panic::set_hook(Box::new(|_| {}));
         while !self.folder.join("stop").exists() {
             let urls = Urls::read(&self.folder);
             if urls.generation != self.generation {
-                self.pool = pool(&urls, self.place);
+                self.pool = pool::<B>(&urls, self.place);
                 self.generation = urls.generation;
             }
             self.take_a_ticket();
         }
         let all_work = (0..20).any(|_| {
-            self.pool.get().is_ok_and(|mut conn| {
-                conn.transaction(|c| diesel::sql_query("SELECT 1").execute(c))
-                    .is_ok()
-            })
+            self.pool
+                .get()
+                .is_ok_and(|mut conn| conn.transaction(|c| B::session_id(c)).is_ok())
         });
         if all_work && self.pool.state().connections == self.pool.max_size() {
             self.log.write(&Event::Healthy);
@@ -113,6 +117,10 @@ impl Worker {
     fn take_a_ticket(&mut self) {
         let wish = self.wish();
         match self.random.random_range(0..100) {
+            // Nothing else bounds how long the host keeps its tickets when it vanishes.
+            _ if matches!(self.place, Place::Afar(_)) && B::CUT_OFF.is_none() => {
+                self.watched(&wish);
+            }
             0..25 => self.plain(&wish),
             25..45 => self.checked(&wish),
             45..65 => self.watched(&wish),
@@ -187,13 +195,13 @@ impl Worker {
     }
 
     /// None if there is no ticket, or no connection.
-    fn guard(&mut self, wish: &Wish, within: Duration) -> Option<SemaphoreTicket<Pooled>> {
+    fn guard(&mut self, wish: &Wish, within: Duration) -> Option<SemaphoreTicket<Pooled<B>>> {
         let mut conn = self.pool.get().ok()?;
         // Behind a pooler, each transaction has another one.
         let pid = if self.place == Place::BehindPooler {
             0
         } else {
-            backend_pid(&mut conn).ok()?
+            B::session_id(&mut conn).ok()?
         };
         self.call(wish, false, pid);
         match SemaphoreTicket::acquire(conn, wish.request()) {
@@ -207,7 +215,7 @@ impl Worker {
         None
     }
 
-    fn ended(&mut self, released: sem::Result<Pooled>) {
+    fn ended(&mut self, released: sem::Result<Pooled<B>>) {
         let event = if released.is_ok() {
             Event::Released
         } else {
@@ -290,7 +298,7 @@ impl Worker {
         let mut got = false;
         let mut called = false;
         let done = conn.transaction::<_, sem::Error, _>(|c| {
-            let pid = backend_pid(c)?;
+            let pid = B::session_id(c)?;
             called = true;
             self.call(wish, true, pid);
             let ticket = if in_savepoint {
@@ -341,23 +349,16 @@ impl Worker {
     }
 }
 
-fn pool(urls: &Urls, place: Place) -> Pool<Manager> {
+fn pool<B: Backend>(urls: &Urls, place: Place) -> Pool<Manager<B>> {
     let pool = Pool::builder()
         .max_size(1)
         .min_idle(Some(0))
         .connection_timeout(Duration::from_secs(1));
-    let manager = Manager::new(urls.of(place));
+    let manager = Manager::<B>::new(urls.of(place));
     if place == Place::BehindPooler {
         pool.connection_customizer(Box::new(Uncached))
             .build_unchecked(manager)
     } else {
         pool.build_unchecked(manager)
     }
-}
-
-fn backend_pid(conn: &mut PgConnection) -> QueryResult<i32> {
-    diesel::select(diesel::dsl::sql::<diesel::sql_types::Integer>(
-        "pg_backend_pid()",
-    ))
-    .get_result(conn)
 }

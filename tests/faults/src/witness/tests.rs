@@ -1,13 +1,16 @@
 //! The witness on a real server, whose sessions queue for the queue head lock as `_wait_in_queue` does.
 
 use super::*;
-use diesel::connection::SimpleConnection;
+use crate::postgres::{LOOK, Postgres};
+use diesel::{PgConnection, RunQueryDsl, connection::SimpleConnection};
 use diesel_dbsemaphore as sem;
 use stand::{Database, Server, eventually};
 use std::thread::{Scope, ScopedJoinHandle};
 
 /// Held by a test until the session that it names may leave the head of the queue.
 const GATE: i64 = 7;
+
+const IDLE: Duration = Duration::from_secs(2);
 
 struct Looking {
     conn: PgConnection,
@@ -21,7 +24,7 @@ impl Looking {
         Self {
             conn: database.connect(),
             sight: Sight::default(),
-            memory: Memory::default(),
+            memory: Memory::new::<Postgres>(Some(IDLE)),
             at: now(),
         }
     }

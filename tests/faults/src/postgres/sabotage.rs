@@ -6,7 +6,7 @@ use diesel::{
 
 macro_rules! sabotages {
     ($($name:literal)*) => {
-        &[$(($name, include_str!(concat!("../sabotages/", $name, ".sql")))),*]
+        &[$(($name, include_str!(concat!("../../sabotages/", $name, ".sql")))),*]
     };
 }
 

@@ -1,0 +1,278 @@
+//! MySQL and MariaDB: one server, whose sessions are threads, and whose clients drive the queue.
+
+mod look;
+
+use crate::{
+    arena::{Place, SEMAPHORES, Urls},
+    backend::Backend,
+    fleet::Member,
+    inject::{Fault, Injector, LONG, Target},
+    kind::Kind,
+    session::{Doing, Session},
+    witness::Row,
+};
+use diesel::{
+    MysqlConnection, QueryResult, QueryableByName, RunQueryDsl,
+    connection::SimpleConnection,
+    sql_types::{BigInt, Integer},
+};
+use diesel_dbsemaphore as sem;
+use rand::rngs::SmallRng;
+use stand::{
+    Cable, Stop,
+    mysql::{Database, Server},
+};
+use std::{thread, time::Duration};
+
+pub(crate) struct Mysql {
+    server: Server,
+    database: Database,
+    /// Of the workers. It has the rights of a holder, and no others.
+    account: String,
+    has_data_locks: bool,
+}
+
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+}
+
+/// The server's thread of a session, whose client told its process id when it connected.
+const SESSIONS: &str = "SELECT CAST(t.processlist_id AS signed) AS pid, CAST(a.attr_value AS signed) AS process \
+     FROM performance_schema.threads AS t \
+     JOIN performance_schema.session_connect_attrs AS a ON a.processlist_id = t.processlist_id AND a.attr_name = '_pid'";
+
+/// The session has said that it waits.
+const WAITS: &str = "EXISTS (SELECT 1 FROM performance_schema.metadata_locks AS l \
+     WHERE l.owner_thread_id = t.thread_id AND l.object_name LIKE 'dbsemaphore.w.%')";
+
+const HOLDS: &str = "t.processlist_command = 'Sleep' AND EXISTS (SELECT 1 FROM information_schema.innodb_trx AS x \
+     WHERE x.trx_mysql_thread_id = t.processlist_id AND x.trx_rows_locked > 0)";
+
+impl Backend for Mysql {
+    type Connection = MysqlConnection;
+
+    const WORD: &'static str = "mysql";
+    const TITLES: &'static [(Kind, &'static str)] = &[
+        (Kind::TerminateHolder, "KILL of a holder"),
+        (Kind::TerminateWaiter, "KILL of a waiter"),
+        (Kind::CancelHolder, "KILL QUERY of a holder"),
+        (Kind::CancelWaiter, "KILL QUERY of a waiter, 1 to 3 times"),
+        (Kind::KillPostmaster, "kill -9 of the server"),
+        (Kind::RestartFast, "server restarted"),
+        (Kind::IdleTimeout, "idle timeouts of 1 s, all the time"),
+    ];
+    const PLACES: [Place; 12] = [Place::Here; 12];
+    const SERVER_PAUSES: u32 = 6;
+    const LOOKS_ARE_ATOMIC: bool = false;
+    /// A guard that is watched bounds it; others have the system's keepalive.
+    const CUT_OFF: Option<Duration> = None;
+
+    /// The client drives the queue: while the head or its host is stopped, nobody else is the head. MariaDB does not show row locks.
+    fn idle_limit(&self) -> Option<Duration> {
+        self.has_data_locks.then_some(LONG * 3)
+    }
+
+    fn open(sabotage: Option<&str>) -> Self {
+        assert_eq!(
+            sabotage, None,
+            "scripts/sabotages-mysql breaks a copy of the library"
+        );
+        let server = Server::start_with(&[
+            "bind_address=*",
+            "innodb_flush_log_at_trx_commit=0",
+            "innodb_doublewrite=0",
+            "skip_log_bin=1",
+            // A user lock is a metadata lock to it.
+            "performance_schema=1",
+            "performance_schema_instrument=wait/lock/metadata/sql/mdl=ON",
+            // Guards outlast them. Sessions in a transaction of their own don't.
+            "wait_timeout=1",
+            "loose_idle_transaction_timeout=1",
+            "loose_max_statement_time=2",
+            "loose_max_execution_time=2000",
+            "innodb_lock_wait_timeout=1",
+        ]);
+        let mut database = server.create_database();
+        let mut conn = database.connect();
+        sem::run_migrations(&mut conn).unwrap();
+        for (name, tickets) in SEMAPHORES {
+            sem::make(&mut conn, name, tickets).unwrap();
+        }
+        let account = database.create_role("worker");
+        let name = database.name();
+        for (rights, table) in [
+            ("SELECT", "semaphore"),
+            ("SELECT, UPDATE (acquire_privilege)", "ticket"),
+            ("SELECT, INSERT, DELETE", "request"),
+        ] {
+            let grant = format!("GRANT {rights} ON {name}.dbsemaphore_{table} TO {account}");
+            conn.batch_execute(&grant).unwrap();
+        }
+        // What is made here is not to be lost in the first crash.
+        conn.batch_execute("FLUSH LOGS").unwrap();
+        let has_data_locks = conn
+            .batch_execute("SELECT COUNT(*) FROM performance_schema.data_locks")
+            .is_ok();
+        Self {
+            server,
+            database,
+            account,
+            has_data_locks,
+        }
+    }
+
+    fn has(&self, kind: Kind) -> bool {
+        match kind {
+            // One process, without a supervisor, a pooler or a standby.
+            Kind::StopBackend
+            | Kind::KillBackend
+            | Kind::RestartImmediate
+            | Kind::FailOver
+            | Kind::RestartPooler => false,
+            // A server's settings reach new sessions alone: these are there all the time.
+            Kind::IdleTimeout
+            | Kind::TransactionTimeout
+            | Kind::StatementTimeout
+            | Kind::LockTimeout => false,
+            _ => true,
+        }
+    }
+
+    fn urls(&self) -> Urls {
+        let (account, name) = (&self.account, self.database.name());
+        Urls {
+            direct: self.database.url_as(account),
+            afar: [0, 1].map(|number| {
+                let (host, port) = (Cable::address(number), self.server.port());
+                format!("mysql://{account}:{account}@{host}:{port}/{name}")
+            }),
+            ..Urls::default()
+        }
+    }
+
+    fn url(&self) -> String {
+        self.database.url()
+    }
+
+    fn restart(&mut self, how: Stop) {
+        self.server.restart(how);
+    }
+
+    fn allow_connections(&self, allow: bool) -> Option<()> {
+        let word = if allow { "UNLOCK" } else { "LOCK" };
+        self.connect()?
+            .batch_execute(&format!("ALTER USER {} ACCOUNT {word}", self.account))
+            .ok()
+    }
+
+    fn session_id(conn: &mut MysqlConnection) -> QueryResult<i32> {
+        let id = diesel::dsl::sql::<Integer>("CAST(CONNECTION_ID() AS signed)");
+        diesel::select(id).get_result(conn)
+    }
+
+    fn sessions(conn: &mut MysqlConnection, doing: Doing, present: &[Member]) -> Vec<Session> {
+        #[derive(QueryableByName)]
+        struct Found {
+            #[diesel(sql_type = BigInt)]
+            pid: i64,
+            #[diesel(sql_type = BigInt)]
+            process: i64,
+        }
+        let which = match doing {
+            Doing::Holds => format!("{HOLDS} AND NOT {WAITS}"),
+            Doing::Waits => WAITS.to_owned(),
+            Doing::Either => format!("({HOLDS}) OR {WAITS}"),
+        };
+        let found: Vec<Found> = diesel::sql_query(format!("{SESSIONS} WHERE {which} ORDER BY pid"))
+            .load(conn)
+            .unwrap_or_default();
+        let session = |found: Found| {
+            let member = present
+                .iter()
+                .find(|member| i64::from(member.process) == found.process)?;
+            Some(Session {
+                pid: found.pid.try_into().ok()?,
+                name: member.name,
+                transaction: found.process.to_string(),
+            })
+        };
+        let mut sessions: Vec<Session> = found.into_iter().filter_map(session).collect();
+        sessions.sort_by_key(|session| session.name);
+        sessions
+    }
+
+    /// A session ends after its transaction. Another one may have its number after a restart, but not its client.
+    fn is_there(conn: &mut MysqlConnection, session: &Session) -> Option<bool> {
+        let same = format!(
+            "SELECT COUNT(*) AS count FROM ({SESSIONS}) AS s WHERE s.pid = {} AND s.process = {}",
+            session.pid, session.transaction
+        );
+        let same: Count = diesel::sql_query(same).get_result(conn).ok()?;
+        Some(same.count > 0)
+    }
+
+    fn end_session(conn: &mut MysqlConnection, session: &Session) -> QueryResult<()> {
+        conn.batch_execute(&format!("KILL CONNECTION {}", session.pid))
+    }
+
+    fn cancel_statement(conn: &mut MysqlConnection, session: &Session) -> QueryResult<()> {
+        conn.batch_execute(&format!("KILL QUERY {}", session.pid))
+    }
+
+    /// The server's settings do.
+    fn limit_resize(_: &mut MysqlConnection) -> QueryResult<()> {
+        Ok(())
+    }
+
+    fn inject(injector: &Injector<'_, Self>, kind: Kind, _: &mut SmallRng) -> Option<()> {
+        assert_eq!(kind, Kind::StopServer);
+        // Nothing else can be done meanwhile that needs an answer.
+        let arena = injector.arena.write().unwrap();
+        let fault = Fault::begin(kind, Target::All);
+        arena.server.pause();
+        thread::sleep(LONG);
+        arena.server.resume();
+        injector.note(fault);
+        Some(())
+    }
+
+    fn look(conn: &mut MysqlConnection) -> QueryResult<Vec<Row>> {
+        look::look(conn)
+    }
+
+    fn leftovers(conn: &mut MysqlConnection) -> QueryResult<Vec<(&'static str, i64)>> {
+        let count = |conn: &mut MysqlConnection, query: &str| -> QueryResult<i64> {
+            let answer: Count = diesel::sql_query(format!("SELECT COUNT(*) AS count FROM {query}"))
+                .get_result(conn)?;
+            Ok(answer.count)
+        };
+        let all = count(conn, "dbsemaphore_ticket")?;
+        let available: Vec<Count> =
+            diesel::sql_query("SELECT id AS count FROM dbsemaphore_ticket FOR UPDATE SKIP LOCKED")
+                .load(conn)?;
+        Ok(vec![
+            ("tickets leaked", all - available.len() as i64),
+            (
+                "locks left behind",
+                count(
+                    conn,
+                    "performance_schema.metadata_locks WHERE object_name LIKE 'dbsemaphore.%'",
+                )?,
+            ),
+            (
+                "rows of requests left behind",
+                count(conn, "dbsemaphore_request")?,
+            ),
+        ])
+    }
+
+    fn violations(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn constant_faults() -> &'static [Kind] {
+        &[Kind::IdleTimeout]
+    }
+}

@@ -1,4 +1,4 @@
-//! Connection strings, in libpq's two syntaxes: postgres:// URLs, and `keyword=value` pairs.
+//! Connection strings of PostgreSQL, in libpq's two syntaxes: postgres:// URLs, and `keyword=value` pairs.
 //!
 //! libpq quotes text that it can't parse, which may contain a password that is not percent-encoded, or after which the
 //! @ is missing. So libpq gets only a connection string that this module parses as libpq does, and in which no other
@@ -7,14 +7,12 @@
 mod keywords;
 mod parse;
 
+use crate::secret::hide;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use std::{ffi::OsString, iter};
+use std::iter;
 
 const ADDRESS: &str = "HOST or PORT is invalid, or the @ after the password is missing, or a character of the password is not encoded";
 const DATABASE: &str = "DATABASE is invalid, or a character of the password is not encoded";
-
-/// Replaces hidden words.
-const HIDDEN: &str = "***";
 
 pub(crate) struct Conninfo {
     syntax: Syntax,
@@ -61,6 +59,25 @@ impl Conninfo {
         };
         let hosts = count("host").max(count("hostaddr"));
         u32::try_from(hosts).unwrap_or(u32::MAX)
+    }
+
+    /// Returns hosts, ports and database.
+    pub(crate) fn place(&self) -> String {
+        let host = self.get("host").or_else(|| self.get("hostaddr"));
+        let mut place = host
+            .or_else(|| self.get("service"))
+            .unwrap_or_default()
+            .to_owned();
+        if let Some(port) = self.get("port") {
+            place += &format!(":{port}");
+        }
+        if let Some(database) = self.get("dbname") {
+            place += &format!("/{database}");
+        }
+        if place.is_empty() {
+            place += "PostgreSQL";
+        }
+        place
     }
 
     /// Returns the text for libpq, with these parameters instead of those with the same keywords.
@@ -115,32 +132,4 @@ fn is_port(port: &str) -> bool {
 /// The name or address of a host contains no @, except that an abstract socket begins with one.
 fn is_host(host: &str) -> bool {
     !host.contains("://") && !host.chars().skip(1).any(|letter| letter == '@')
-}
-
-/// Replaces a word, except as a part of a longer one.
-fn hide(text: &str, word: &str) -> String {
-    if word.is_empty() {
-        return text.to_owned();
-    }
-    let mut shown = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once(word) {
-        let is_part =
-            before.ends_with(char::is_alphanumeric) || after.starts_with(char::is_alphanumeric);
-        shown += before;
-        shown += if is_part { word } else { HIDDEN };
-        rest = after;
-    }
-    shown + rest
-}
-
-/// Hides words that may be connection strings, in a text that quotes words.
-pub(crate) fn redact_words(mut text: String, words: impl Iterator<Item = OsString>) -> String {
-    for word in words {
-        let word = word.to_string_lossy();
-        if word.contains("://") || word.contains("password") {
-            text = text.replace(&*word, HIDDEN);
-        }
-    }
-    text
 }

@@ -1,9 +1,16 @@
 //! Connects to the database. Only this module has its URL, whose password must not be printed.
 
-use crate::{conninfo::Conninfo, fault::Fault};
-use diesel::{Connection, ConnectionError, PgConnection, connection::CacheSize};
+#[cfg(feature = "mysql")]
+mod mysql;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+use crate::fault::Fault;
+use diesel::ConnectionResult;
+use diesel_dbsemaphore::TicketConnection;
 use std::{
-    env, process,
     sync::{Arc, mpsc},
     thread,
     time::Duration,
@@ -12,67 +19,92 @@ use std::{
 /// The default of `connect_timeout`: how long a host has for a connection, in seconds.
 const CONNECT_SECONDS: u32 = 10;
 
+/// A connection to a database of any backend.
+pub(crate) type Connection = Box<dyn TicketConnection + Send>;
+
 #[derive(Clone)]
-pub(crate) struct Database {
-    conninfo: Arc<Conninfo>,
-    /// The connection string for libpq.
-    text: Arc<str>,
-    limit: Option<Duration>,
+pub(crate) struct Database(Arc<dyn Place>);
+
+/// A database, by a URL that is valid for its backend.
+trait Place: Send + Sync {
+    /// See [`Database::name`].
+    fn name(&self) -> String;
+
+    /// How long connecting may take. `None` for no limit.
+    fn limit(&self) -> Option<Duration>;
+
+    /// Connects. Creates a missing database only if `create`, and only if it is a file.
+    fn establish(&self, create: bool) -> ConnectionResult<Connection>;
+
+    /// Returns the message of an error without passwords.
+    fn redact(&self, message: &str) -> String;
+
+    /// What to check if there is no connection.
+    fn advice(&self) -> &'static str {
+        "check --database-url or DATABASE_URL, and that the server is running"
+    }
 }
 
 impl Database {
     pub(crate) fn new(url: Option<String>) -> Result<Self, Fault> {
         let url = url.unwrap_or_default();
-        if url.trim().is_empty() {
+        let url = url.trim_matches([' ', '\t', '\n', '\r', '\u{b}', '\u{c}']);
+        if url.is_empty() {
             return Err(Fault::new(
-                "no database URL: set DATABASE_URL, or give --database-url, to postgres://USER@HOST/DATABASE",
+                "no database URL: set DATABASE_URL, or give --database-url, to postgres://USER@HOST/DATABASE, \
+                 mysql://USER@HOST/DATABASE or sqlite://PATH",
             ));
         }
-        let conninfo = Conninfo::parse(&url).map_err(|cause| {
-            Fault::new(format_args!(
-                "the database URL is not valid: {cause}; write postgres://USER:PASSWORD@HOST/DATABASE, with other \
-                 characters in USER and PASSWORD than letters, digits and -._~ percent-encoded (@ as %40)"
-            ))
-        })?;
-        let given = conninfo.get("connect_timeout").map(str::to_owned);
-        let given = given.or_else(|| env::var("PGCONNECT_TIMEOUT").ok());
-        let given = given.filter(|seconds| !seconds.is_empty());
-        let mut parameters = vec![("application_name", application())];
-        if given.is_none() {
-            parameters.push(("connect_timeout", CONNECT_SECONDS.to_string()));
-        }
-        let seconds = match given {
-            // libpq treats 1 as 2, and less as no limit. It refuses other values than numbers.
-            Some(seconds) => seconds.trim().parse().ok().filter(|seconds| *seconds > 0),
-            None => Some(CONNECT_SECONDS),
-        };
-        let limit = seconds.map(|seconds: u32| {
-            let host = Duration::from_secs(seconds.max(2).into());
-            host.saturating_mul(conninfo.hosts())
-        });
-        Ok(Self {
-            text: conninfo.with(&parameters).into(),
-            conninfo: Arc::new(conninfo),
-            limit,
-        })
+        Ok(Self(match Backend::of(url) {
+            #[cfg(feature = "postgres")]
+            Some(Backend::Postgres) => Arc::new(postgres::Place::parse(url)?),
+            #[cfg(feature = "mysql")]
+            Some(Backend::Mysql) => Arc::new(mysql::Place::parse(url)?),
+            #[cfg(feature = "sqlite")]
+            Some(Backend::Sqlite) => Arc::new(sqlite::Place::parse(url)?),
+            #[allow(unreachable_patterns)]
+            Some(backend) => return Err(backend.missing()),
+            None => {
+                return Err(Fault::new(
+                    "the database URL is not valid: it is neither a URL that begins with postgres://, mysql:// or \
+                     sqlite://, nor a list of keyword='value' pairs, nor the path of a file; if the path contains @, : \
+                     or =, write sqlite://PATH",
+                ));
+            }
+        }))
+    }
+
+    /// What people may see of it: host and database, or the file. No user and no password.
+    #[allow(dead_code)]
+    pub(crate) fn name(&self) -> String {
+        self.0.name()
     }
 
     /// How long connecting may take. `None` for no limit.
     pub(crate) fn limit(&self) -> Option<Duration> {
-        self.limit
+        self.0.limit()
     }
 
-    /// Connects within the limit, by the clock of this process. The limit of libpq does not include all steps.
-    pub(crate) fn connect(&self) -> Result<PgConnection, Fault> {
-        let connected = match self.limit {
-            None => establish(&self.text),
+    /// Connects within the limit, by the clock of this process. The limit of a client library does not include all steps.
+    pub(crate) fn connect(&self) -> Result<Connection, Fault> {
+        self.establish(false)
+    }
+
+    /// The same. Creates the file of a database of SQLite if it is missing.
+    pub(crate) fn connect_or_create(&self) -> Result<Connection, Fault> {
+        self.establish(true)
+    }
+
+    fn establish(&self, create: bool) -> Result<Connection, Fault> {
+        let connected = match self.limit() {
+            None => self.0.establish(create),
             Some(limit) => {
                 let (connected, connection) = mpsc::channel();
-                let text = Arc::clone(&self.text);
+                let place = Arc::clone(&self.0);
                 thread::Builder::new()
                     .name("connecting".to_owned())
                     // A connection after the limit is closed at once.
-                    .spawn(move || drop(connected.send(establish(&text))))
+                    .spawn(move || drop(connected.send(place.establish(create))))
                     .map_err(Fault::thread)?;
                 connection.recv_timeout(limit).map_err(|_| {
                     Fault::new(format_args!(
@@ -84,23 +116,58 @@ impl Database {
             }
         };
         connected.map_err(|error| {
-            let cause = self.conninfo.redact(&error.to_string());
             Fault::new(format_args!(
-                "no connection to the database: {cause} (check --database-url or DATABASE_URL, and that the server is \
-                 running)"
+                "no connection to the database: {} ({})",
+                self.0.redact(&error.to_string()),
+                self.0.advice()
             ))
         })
     }
 }
 
-fn establish(text: &str) -> Result<PgConnection, ConnectionError> {
-    let mut conn = PgConnection::establish(text)?;
-    // Behind a pooler, each transaction may get another session, with other prepared statements.
-    conn.set_prepared_statement_cache_size(CacheSize::Disabled);
-    Ok(conn)
+/// The backends of which a URL can be.
+#[derive(Clone, Copy)]
+enum Backend {
+    Postgres,
+    Mysql,
+    Sqlite,
 }
 
-/// The `application_name` of this process. It contains the process id, so that people can find the process.
-fn application() -> String {
-    format!("dbsemaphore[{}]", process::id())
+impl Backend {
+    /// `None` if the text is of no backend.
+    fn of(url: &str) -> Option<Self> {
+        let begins = |schemes: &[&str]| schemes.iter().any(|scheme| url.starts_with(scheme));
+        if begins(&["postgres://", "postgresql://"]) {
+            Some(Self::Postgres)
+        } else if begins(&["mysql://", "mariadb://"]) {
+            Some(Self::Mysql)
+        } else if begins(&["sqlite://"]) || !url.contains(['@', ':', '=']) {
+            Some(Self::Sqlite)
+        } else {
+            // A list of pairs.
+            url.contains('=').then_some(Self::Postgres)
+        }
+    }
+
+    /// That this program knows the backend, but can't use it.
+    fn missing(self) -> Fault {
+        let (name, feature) = match self {
+            Self::Postgres => ("PostgreSQL", "postgres"),
+            Self::Mysql => ("MySQL or MariaDB", "mysql"),
+            Self::Sqlite => ("SQLite", "sqlite"),
+        };
+        Fault::new(format_args!(
+            "the database URL is one of {name}, without which this program was compiled: install it with `cargo install \
+             dbsemaphore --features {feature}`"
+        ))
+    }
+}
+
+/// The error of a URL that is not valid. `cause` quotes nothing.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+fn invalid(cause: &str, scheme: &str) -> Fault {
+    Fault::new(format_args!(
+        "the database URL is not valid: {cause}; write {scheme}://USER:PASSWORD@HOST/DATABASE, with other characters in \
+         USER and PASSWORD than letters, digits and -._~ percent-encoded (@ as %40)"
+    ))
 }

@@ -3,6 +3,7 @@
 // Both panic if nothing can be written: see `output`.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+#[cfg(feature = "postgres")]
 mod conninfo;
 mod database;
 mod fault;
@@ -10,6 +11,7 @@ mod manage;
 mod options;
 mod output;
 mod run;
+mod secret;
 mod signals;
 mod terminate;
 mod top;
@@ -69,7 +71,7 @@ fn explain(instead: &clap::Error) -> u8 {
         text.to_string()
     };
     if is_wrong {
-        output::print_error(conninfo::redact_words(text, env::args_os()));
+        output::print_error(secret::redact_words(text, env::args_os()));
         return if runs() { run::FAILED } else { WRONG_USAGE };
     }
     match output::print(&text) {

@@ -1,16 +1,15 @@
 //! The commands that do one thing and print what they did.
 
 use crate::{
-    database::Database,
+    database::{Connection, Database},
     fault::Fault,
     view::{self, Shown, print, table},
 };
-use diesel::PgConnection;
 use diesel_dbsemaphore::{self as sem, Holder, Usage, Waiter};
 use serde_json::json;
 
 pub(crate) fn migrate(database: &Database, json: bool) -> Result<(), Fault> {
-    sem::run_migrations(&mut database.connect()?)?;
+    sem::run_migrations(&mut database.connect_or_create()?)?;
     print(json, &json!({ "migrated": true }), || {
         "the tables are up to date".to_owned()
     })
@@ -59,13 +58,13 @@ pub(crate) fn show(database: &Database, name: &str, json: bool) -> Result<(), Fa
     })
 }
 
-pub(crate) fn usages(conn: &mut PgConnection) -> Result<Vec<Usage>, Fault> {
+pub(crate) fn usages(conn: &mut Connection) -> Result<Vec<Usage>, Fault> {
     Ok(sem::usage(conn)?)
 }
 
 /// Queries holders and waiters, and counts them: numbers of a further query could differ, because holders change
 /// meanwhile.
-fn look_at(conn: &mut PgConnection, name: &str) -> Result<Shown, Fault> {
+fn look_at(conn: &mut Connection, name: &str) -> Result<Shown, Fault> {
     let (holders, waiters) = people(conn, name)?;
     let mut usage = sem::usage_of(conn, name)?;
     usage.in_use = u32::try_from(holders.len()).unwrap_or(u32::MAX);
@@ -79,6 +78,6 @@ fn look_at(conn: &mut PgConnection, name: &str) -> Result<Shown, Fault> {
 
 pub(crate) type People = (Vec<Holder>, Vec<Waiter>);
 
-pub(crate) fn people(conn: &mut PgConnection, name: &str) -> Result<People, Fault> {
+pub(crate) fn people(conn: &mut Connection, name: &str) -> Result<People, Fault> {
     Ok((sem::holders(conn, name)?, sem::waiters(conn, name)?))
 }

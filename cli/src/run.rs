@@ -6,13 +6,12 @@ mod supervisor;
 mod ticket;
 
 use crate::{
-    database::Database,
+    database::{Connection, Database},
     fault::Fault,
     options::Run,
     output,
     signals::{self, Received},
 };
-use diesel::PgConnection;
 use diesel_dbsemaphore::SemaphoreTicket;
 use nix::{
     libc::{SIGCHLD, SIGCONT, SIGTSTP},
@@ -39,7 +38,7 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 enum Event {
     /// The session that will hold the ticket is connected.
     Connected,
-    Answered(Box<Result<Option<SemaphoreTicket<PgConnection>>, Fault>>),
+    Answered(Box<Result<Option<SemaphoreTicket<Connection>>, Fault>>),
     Signal(Received),
     /// The thread that receives signals has ended.
     Deaf,

@@ -3,12 +3,11 @@
 mod screen;
 
 use crate::{
-    database::Database,
+    database::{Connection, Database},
     fault::Fault,
     manage::{self, People},
     output, signals,
 };
-use diesel::PgConnection;
 use diesel_dbsemaphore::Usage;
 use nix::libc::{SIGHUP, SIGTERM};
 use ratatui::{
@@ -147,7 +146,7 @@ fn listen_to_keys(tell: &Sender<Event>) {
 /// Queries in a thread of its own, so that keys work while the database does not answer.
 fn keep_looking(
     database: &Database,
-    conn: PgConnection,
+    conn: Connection,
     selected: &Receiver<Option<String>>,
     tell: &Sender<Event>,
 ) {
@@ -171,7 +170,7 @@ fn keep_looking(
     }
 }
 
-fn look(conn: &mut PgConnection, name: Option<&str>) -> Result<Seen, Fault> {
+fn look(conn: &mut Connection, name: Option<&str>) -> Result<Seen, Fault> {
     let usages = manage::usages(conn)?;
     // The semaphore may have been destroyed meanwhile.
     let selected = name.filter(|name| usages.iter().any(|usage| usage.name == *name));

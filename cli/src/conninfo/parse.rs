@@ -1,9 +1,9 @@
 //! Parses connection strings as libpq does, but refuses those that look like a mistake.
 
 use super::{ADDRESS, Conninfo, DATABASE, Syntax};
-use percent_encoding::percent_decode_str;
+use crate::secret::{decode, is_encoded};
 
-const SYNTAX: &str = "it is neither a postgres:// URL nor a list of keyword='value' pairs";
+const SYNTAX: &str = "it is neither a URL that begins with postgres://, mysql:// or sqlite://, nor a list of keyword='value' pairs";
 const BLANK: &str = "it contains a blank";
 const ENCODING: &str = "a % is not followed by two hexadecimal digits other than 00";
 const PARAMETERS: &str = "the part after the ? is not a list of keyword=value pairs";
@@ -111,18 +111,6 @@ fn parse_addresses(addresses: &str) -> Option<(String, String)> {
 /// Returns whether libpq treats this as a blank.
 fn is_blank(letter: char) -> bool {
     matches!(letter, ' ' | '\t'..='\r')
-}
-
-fn decode(text: &str) -> String {
-    percent_decode_str(text).decode_utf8_lossy().into_owned()
-}
-
-/// Returns whether each % is followed by two digits, and none encodes NUL, which ends strings.
-fn is_encoded(text: &str) -> bool {
-    text.split('%').skip(1).all(|part| {
-        let digits = part.as_bytes().first_chunk::<2>();
-        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit) && digits != b"00")
-    })
 }
 
 fn is_keyword(word: &str) -> bool {

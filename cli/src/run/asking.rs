@@ -1,8 +1,11 @@
 //! Requests the ticket, in a thread of its own.
 
 use super::Event;
-use crate::{database::Database, fault::Fault, options::Run};
-use diesel::PgConnection;
+use crate::{
+    database::{Connection, Database},
+    fault::Fault,
+    options::Run,
+};
 use diesel_dbsemaphore::{CancellationToken, Request, SemaphoreTicket};
 use std::{
     ffi::OsString,
@@ -66,7 +69,7 @@ impl Asking {
         Ok(())
     }
 
-    fn ask(&self) -> Result<Option<SemaphoreTicket<PgConnection>>, Fault> {
+    fn ask(&self) -> Result<Option<SemaphoreTicket<Connection>>, Fault> {
         let began = Instant::now();
         let conn = self.database.connect()?;
         let _ = self.tell.send(Event::Connected);

@@ -2,8 +2,7 @@
 //! longer.
 
 use super::{Event, FAILED, code_of_signal, command, stop};
-use crate::{options::Run, output, signals::Received};
-use diesel::PgConnection;
+use crate::{database::Connection, options::Run, output, signals::Received};
 use diesel_dbsemaphore::WatchedTicket;
 use nix::{
     errno::Errno,
@@ -33,7 +32,7 @@ const ENDING_INTERVAL: Duration = Duration::from_millis(10);
 /// Runs and supervises the command. Returns its exit code, or the code for the reason why it could not be run.
 pub(super) fn supervise(
     options: &Run,
-    ticket: &WatchedTicket<PgConnection>,
+    ticket: &WatchedTicket<Connection>,
     events: &Receiver<Event>,
     blocked: &SigSet,
 ) -> u8 {
@@ -73,7 +72,7 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Only this function waits for the child. Until it returns, no other process has the process id.
-    fn watch(mut self, ticket: &WatchedTicket<PgConnection>, events: &Receiver<Event>) -> u8 {
+    fn watch(mut self, ticket: &WatchedTicket<Connection>, events: &Receiver<Event>) -> u8 {
         loop {
             match events.recv_timeout(self.interval()) {
                 Ok(Event::Signal(received)) => self.pass_on(received),

@@ -1,8 +1,11 @@
 //! Acquires the ticket, or ends the request at once after a signal or at the limit.
 
 use super::{Event, asking::Asking, stop};
-use crate::{database::Database, fault::Fault, options::Run};
-use diesel::PgConnection;
+use crate::{
+    database::{Connection, Database},
+    fault::Fault,
+    options::Run,
+};
 use diesel_dbsemaphore::{CancellationToken, SemaphoreTicket};
 use nix::libc::{SIGCHLD, SIGCONT, SIGTSTP, SIGXFSZ};
 use std::{
@@ -25,7 +28,7 @@ const CANCEL_INTERVAL: Duration = Duration::from_millis(3);
 const ANSWERING: Duration = Duration::from_millis(250);
 
 pub(super) enum Outcome {
-    Granted(SemaphoreTicket<PgConnection>),
+    Granted(SemaphoreTicket<Connection>),
     /// The reason.
     Busy(String),
     Interrupted(i32),
@@ -175,7 +178,7 @@ fn cancel_until(answered: &AtomicBool, database: &Database, token: &Cancellation
 }
 
 /// Releases a ticket that was acquired at the last moment. If this takes too long, the end of this process releases it.
-fn release(ticket: SemaphoreTicket<PgConnection>, end: Instant) {
+fn release(ticket: SemaphoreTicket<Connection>, end: Instant) {
     let (released, is_released) = mpsc::channel();
     let releasing = thread::Builder::new().spawn(move || {
         drop(ticket);

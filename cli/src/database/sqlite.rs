@@ -1,0 +1,73 @@
+//! A database of SQLite.
+
+use super::{CONNECT_SECONDS, Connection};
+use crate::{
+    fault::Fault,
+    secret::{decode, is_encoded},
+};
+use diesel::{Connection as _, ConnectionError, ConnectionResult, SqliteConnection};
+use std::{path::PathBuf, time::Duration};
+
+pub(super) struct Place {
+    path: PathBuf,
+    /// For Diesel.
+    text: String,
+}
+
+impl Place {
+    pub(super) fn parse(text: &str) -> Result<Self, Fault> {
+        let Some(rest) = text.strip_prefix("sqlite://") else {
+            return Ok(Self {
+                path: text.into(),
+                text: text.to_owned(),
+            });
+        };
+        let invalid = |cause| {
+            Err(Fault::new(format_args!(
+                "the database URL is not valid: {cause}; write sqlite://PATH, with other characters than letters, digits \
+                 and -._~/ percent-encoded (% as %25)"
+            )))
+        };
+        if !is_encoded(rest) {
+            return invalid("a % is not followed by two hexadecimal digits other than 00");
+        }
+        // SQLite itself reads the parameters.
+        let path = decode(rest.split(['?', '#']).next().unwrap_or_default());
+        if path.is_empty() {
+            return invalid("the path is missing");
+        }
+        Ok(Self {
+            path: path.into(),
+            text: text.to_owned(),
+        })
+    }
+}
+
+impl super::Place for Place {
+    fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn limit(&self) -> Option<Duration> {
+        Some(Duration::from_secs(CONNECT_SECONDS.into()))
+    }
+
+    fn establish(&self, create: bool) -> ConnectionResult<Connection> {
+        // Otherwise SQLite creates it, also after a typing error.
+        if !create && !self.path.exists() {
+            return Err(ConnectionError::BadConnection(format!(
+                "there is no file {}",
+                self.path.display()
+            )));
+        }
+        Ok(Box::new(SqliteConnection::establish(&self.text)?))
+    }
+
+    fn redact(&self, message: &str) -> String {
+        message.to_owned()
+    }
+
+    fn advice(&self) -> &'static str {
+        "check --database-url or DATABASE_URL; `dbsemaphore migrate` creates the file"
+    }
+}

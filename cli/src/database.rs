@@ -39,6 +39,11 @@ trait Place: Send + Sync {
     /// Returns the message of an error without passwords.
     fn redact(&self, message: &str) -> String;
 
+    /// The columns of holders and waiters that this backend does not know.
+    fn unknown_columns(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// What to check if there is no connection.
     fn advice(&self) -> &'static str {
         "check --database-url or DATABASE_URL, and that the server is running"
@@ -78,6 +83,11 @@ impl Database {
     #[allow(dead_code)]
     pub(crate) fn name(&self) -> String {
         self.0.name()
+    }
+
+    /// The columns of holders and waiters that this backend does not know.
+    pub(crate) fn unknown_columns(&self) -> &'static [&'static str] {
+        self.0.unknown_columns()
     }
 
     /// How long connecting may take. `None` for no limit.

@@ -1,7 +1,10 @@
-//! `dbsemaphore`: counting semaphores in PostgreSQL, from a shell.
+//! `dbsemaphore`: counting semaphores in PostgreSQL, MySQL, MariaDB or SQLite, from a shell.
 
 // Both panic if nothing can be written: see `output`.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
+
+#[cfg(not(any(feature = "postgres", feature = "mysql", feature = "sqlite")))]
+compile_error!("enable the feature of at least one database: postgres, mysql or sqlite");
 
 #[cfg(feature = "postgres")]
 mod conninfo;

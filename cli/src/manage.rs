@@ -34,7 +34,11 @@ pub(crate) fn destroy(database: &Database, name: &str, json: bool) -> Result<(),
 pub(crate) fn list(database: &Database, json: bool) -> Result<(), Fault> {
     let all = usages(&mut database.connect()?)?;
     print(json, &all, || {
-        table(view::USAGE, all.iter().map(view::usage_row))
+        table(view::columns(
+            view::USAGE,
+            all.iter().map(view::usage_row),
+            &[],
+        ))
     })
 }
 
@@ -42,16 +46,19 @@ pub(crate) fn show(database: &Database, name: &str, json: bool) -> Result<(), Fa
     let shown = look_at(&mut database.connect()?, name)?;
     print(json, &shown, || {
         let usage = &shown.usage;
+        let unknown = database.unknown_columns();
         let mut text = format!(
             "{name:?}: {} of {} tickets in use, {} waiting",
             usage.in_use, usage.size, usage.waiting
         );
         if !shown.holders.is_empty() {
-            let holders = table(view::HOLDERS, shown.holders.iter().map(view::holder_row));
+            let holders = shown.holders.iter().map(view::holder_row);
+            let holders = table(view::columns(view::HOLDERS, holders, unknown));
             text.push_str(&format!("\n\n{holders}"));
         }
         if !shown.waiters.is_empty() {
-            let waiters = table(view::WAITERS, shown.waiters.iter().map(view::waiter_row));
+            let waiters = shown.waiters.iter().map(view::waiter_row);
+            let waiters = table(view::columns(view::WAITERS, waiters, unknown));
             text.push_str(&format!("\n\n{waiters}"));
         }
         text

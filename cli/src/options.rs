@@ -3,12 +3,13 @@
 use clap::{Args, Parser, Subcommand};
 use std::{ffi::OsString, time::Duration};
 
-/// Counting semaphores in PostgreSQL: at most n holders at a time, over all machines.
+/// Counting semaphores in PostgreSQL, MySQL, MariaDB or SQLite: at most n holders at a time
 #[derive(Parser)]
 #[command(name = "dbsemaphore", version)]
 pub(crate) struct Options {
-    /// postgres://USER:PASSWORD@HOST/DATABASE, or keyword='value' pairs as for libpq. Other users of this machine can
-    /// read an argument: prefer DATABASE_URL. Each host has 10 s for a connection, or connect_timeout
+    /// postgres://USER:PASSWORD@HOST/DATABASE, or keyword='value' pairs as for libpq; mysql://USER:PASSWORD@HOST/DATABASE;
+    /// sqlite://PATH, or the path of a file. Other users of this machine can read an argument: prefer DATABASE_URL. Each
+    /// host has 10 s for a connection, or connect_timeout
     #[arg(
         long,
         global = true,
@@ -64,7 +65,7 @@ pub(crate) enum Command {
     /// Run a command while holding a ticket
     #[command(after_help = RUN)]
     Run(Run),
-    /// End the session that holds a ticket, with all its work
+    /// End the session that holds a ticket, with all its work; on SQLite, send SIGTERM to the process that holds it
     Terminate {
         name: String,
         /// The id of the ticket, from `show`
@@ -124,7 +125,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
     pub(crate) grace: Duration,
 
-    /// Time until the ticket is released if this machine vanishes from the network
+    /// Time until the ticket is released if this machine vanishes from the network. Has no effect on SQLite; MySQL takes six seconds
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     pub(crate) host_timeout: Duration,
 

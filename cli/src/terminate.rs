@@ -1,11 +1,42 @@
-//! Ends the session that holds a ticket.
+//! Ends what holds a ticket: a session of the server, or on SQLite a process.
 
+#[cfg(feature = "mysql")]
+mod mysql;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 
-use crate::{database::Database, fault::Fault, output, view};
-use diesel_dbsemaphore::{BackendConnection, Holder, TicketConnection};
-use std::io::{IsTerminal, stdin};
+use crate::{
+    database::{Connection, Database},
+    fault::Fault,
+    output, view,
+};
+use diesel_dbsemaphore::{self as sem, BackendConnection, Holder, TicketConnection};
+use std::{
+    io::{IsTerminal, stdin},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long a session or process has to end.
+const ENDING: Duration = Duration::from_secs(5);
+
+/// A held ticket, with what distinguishes its holder from a later one.
+pub(crate) struct Hold {
+    name: String,
+    pub(crate) holder: Holder,
+    proof: Proof,
+}
+
+enum Proof {
+    #[cfg(feature = "postgres")]
+    Postgres(postgres::Proof),
+    #[cfg(feature = "mysql")]
+    Mysql(mysql::Proof),
+    #[cfg(feature = "sqlite")]
+    Sqlite(sqlite::Proof),
+}
 
 pub(crate) fn terminate(
     database: &Database,
@@ -14,11 +45,92 @@ pub(crate) fn terminate(
     yes: bool,
 ) -> Result<(), Fault> {
     let mut conn = database.connect()?;
-    match conn.backend() {
-        #[cfg(feature = "postgres")]
-        BackendConnection::Postgres(conn) => postgres::terminate(conn, name, ticket, yes),
-        _ => Err(Fault::new("only sessions of PostgreSQL can be ended")),
+    let hold = find(&mut conn, name, ticket)?;
+    if !yes && !confirmed(&hold)? {
+        return Err(Fault::new("nothing was done"));
     }
+    // Another session may hold the ticket after the question was answered.
+    let done = end(&mut conn, &hold)?;
+    output::print(&format!("{done}\n")).map_err(Fault::output)
+}
+
+/// Finds the holder of a ticket.
+pub(crate) fn find(conn: &mut Connection, name: &str, ticket: i64) -> Result<Hold, Fault> {
+    let holder = holder(conn, name, ticket)?.ok_or_else(|| not_held(name, ticket))?;
+    let proof = match conn.backend() {
+        #[cfg(feature = "postgres")]
+        BackendConnection::Postgres(conn) => {
+            Proof::Postgres(postgres::Proof::find(conn, name, &holder)?)
+        }
+        #[cfg(feature = "mysql")]
+        BackendConnection::Mysql(conn) => Proof::Mysql(mysql::Proof::find(conn, name, &holder)?),
+        #[cfg(feature = "sqlite")]
+        BackendConnection::Sqlite(_) => Proof::Sqlite(sqlite::Proof::find(&holder)?),
+        _ => return Err(Fault::new("this version can't end holders of this backend")),
+    };
+    Ok(Hold {
+        name: name.to_owned(),
+        holder,
+        proof,
+    })
+}
+
+/// Ends the holder, if it still holds the ticket. Returns what was done.
+pub(crate) fn end(conn: &mut Connection, hold: &Hold) -> Result<String, Fault> {
+    let (name, ticket) = (&hold.name, hold.holder.ticket);
+    match (&hold.proof, conn.backend()) {
+        #[cfg(feature = "postgres")]
+        (Proof::Postgres(proof), BackendConnection::Postgres(conn)) => {
+            proof.end(conn, name, ticket)?;
+        }
+        #[cfg(feature = "mysql")]
+        (Proof::Mysql(proof), BackendConnection::Mysql(conn)) => proof.end(conn, name, ticket)?,
+        #[cfg(feature = "sqlite")]
+        (Proof::Sqlite(proof), BackendConnection::Sqlite(conn)) => {
+            proof.end(conn, name, ticket)?;
+        }
+        _ => return Err(Fault::new("the holder is one of another database")),
+    }
+    Ok(format!(
+        "{} has ended, ticket {ticket} of {name:?} is released",
+        hold.who()
+    ))
+}
+
+impl Hold {
+    fn who(&self) -> String {
+        let kind = match self.proof {
+            #[cfg(feature = "sqlite")]
+            Proof::Sqlite(_) => "process",
+            #[allow(unreachable_patterns)]
+            _ => "session",
+        };
+        let pid = self.holder.session.pid.unwrap_or_default();
+        format!("{kind} {pid}")
+    }
+}
+
+/// Returns who holds the ticket now.
+fn holder<C: TicketConnection>(
+    conn: &mut C,
+    name: &str,
+    ticket: i64,
+) -> Result<Option<Holder>, Fault> {
+    let mut holders = sem::holders(conn, name)?.into_iter();
+    Ok(holders.find(|holder| holder.ticket == ticket))
+}
+
+/// Waits until something holds. Returns `false` if it does not within [`ENDING`].
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
+fn wait_until(mut holds: impl FnMut() -> Result<bool, Fault>) -> Result<bool, Fault> {
+    let began = Instant::now();
+    while !holds()? {
+        if began.elapsed() > ENDING {
+            return Ok(false);
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(true)
 }
 
 fn not_held(name: &str, ticket: i64) -> Fault {
@@ -27,19 +139,41 @@ fn not_held(name: &str, ticket: i64) -> Fault {
     ))
 }
 
-fn confirmed(name: &str, holder: &Holder) -> Result<bool, Fault> {
+fn not_ended(who: &str, pid: i32) -> Fault {
+    Fault::new(format_args!(
+        "{who} {pid} has not ended within {} s",
+        ENDING.as_secs()
+    ))
+}
+
+fn not_found(ticket: i64) -> Fault {
+    Fault::new(format_args!(
+        "the session that holds ticket {ticket} can't be found: it was locked by other means than this library's"
+    ))
+}
+
+fn confirmed(hold: &Hold) -> Result<bool, Fault> {
     if !stdin().is_terminal() {
         return Err(Fault::new(
             "standard input is not a terminal: pass --yes to end the session without confirmation",
         ));
     }
-    let [ticket, pid, role, application, label, client, age] = view::holder_row(holder);
+    let [ticket, _, role, application, label, client, age] = view::holder_row(&hold.holder);
     let who: Vec<String> = [role, application, label, client]
         .into_iter()
         .filter(|text| !text.is_empty())
         .collect();
+    let (name, mut whose) = (&hold.name, hold.who());
+    if let Some(first) = whose.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    let kind = if whose.starts_with('P') {
+        "process"
+    } else {
+        "session"
+    };
     output::print(&format!(
-        "Session {pid} ({}) has held ticket {ticket} of {name:?} for {age}.\nEnd this session and its work? [y/N] ",
+        "{whose} ({}) has held ticket {ticket} of {name:?} for {age}.\nEnd this {kind} and its work? [y/N] ",
         who.join(", ")
     ))
     .map_err(Fault::output)?;

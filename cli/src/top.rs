@@ -50,6 +50,7 @@ pub(crate) fn watch(database: Database) -> Result<(), Fault> {
     let (tell, events) = mpsc::channel();
     let (select, selected) = mpsc::channel();
     let looking = tell.clone();
+    let unknown = database.unknown_columns();
     thread::Builder::new().spawn(move || keep_looking(&database, conn, &selected, &looking))?;
     let quitting = tell.clone();
     signals::listen([SIGTERM, SIGHUP], move |_| {
@@ -64,7 +65,7 @@ pub(crate) fn watch(database: Database) -> Result<(), Fault> {
     let typing = tell.clone();
     let shown = thread::Builder::new()
         .spawn(move || listen_to_keys(&typing))
-        .and_then(|_| show(&mut terminal, Screen::new(seen), &events, &select));
+        .and_then(|_| show(&mut terminal, Screen::new(seen, unknown), &events, &select));
     let _ = terminal.show_cursor();
     // Its drop prints an error, and panics if it can't print.
     mem::forget(terminal);

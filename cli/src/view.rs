@@ -106,16 +106,32 @@ fn time(time: Duration) -> String {
     humantime::format_duration(shown).to_string()
 }
 
-/// Formats a table. Columns whose head is among `numbers` are aligned on the right.
-pub(crate) fn table<const N: usize>(
-    head: [&str; N],
+/// A head and rows, without the columns that the backend does not know.
+pub(crate) fn columns<const N: usize>(
+    head: [&'static str; N],
     rows: impl IntoIterator<Item = [String; N]>,
-) -> String {
+    unknown: &[&str],
+) -> (Vec<&'static str>, Vec<Vec<String>>) {
+    let is_known = |column: &usize| !unknown.contains(&head[*column]);
+    let rows = rows.into_iter().map(|row| {
+        let cells = row.into_iter().enumerate();
+        let known = cells.filter(|(column, _)| is_known(column));
+        known.map(|(_, cell)| cell).collect()
+    });
+    let rows = rows.collect();
+    (
+        (0..N).filter(is_known).map(|column| head[column]).collect(),
+        rows,
+    )
+}
+
+/// Formats a table. Columns of numbers are aligned on the right.
+pub(crate) fn table((head, rows): (Vec<&'static str>, Vec<Vec<String>>)) -> String {
     const NUMBERS: [&str; 7] = [
         "SIZE", "TICKETS", "IN USE", "WAITING", "TICKET", "PID", "POSITION",
     ];
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(head);
+    table.load_preset(presets::NOTHING).set_header(head.clone());
     table.add_rows(rows);
     for (column, name) in table.column_iter_mut().zip(head) {
         column.set_padding((0, 2));

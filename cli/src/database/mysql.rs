@@ -103,6 +103,10 @@ impl super::Place for Place {
         Ok(Box::new(conn))
     }
 
+    fn unknown_columns(&self) -> &'static [&'static str] {
+        &["APPLICATION"]
+    }
+
     fn redact(&self, message: &str) -> String {
         let Some(password) = self.server.password() else {
             return message.to_owned();

@@ -63,6 +63,10 @@ impl super::Place for Place {
         Ok(Box::new(SqliteConnection::establish(&self.text)?))
     }
 
+    fn unknown_columns(&self) -> &'static [&'static str] {
+        &["ROLE", "APPLICATION", "CLIENT"]
+    }
+
     fn redact(&self, message: &str) -> String {
         message.to_owned()
     }

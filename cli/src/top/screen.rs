@@ -18,16 +18,19 @@ pub(super) struct Screen {
     /// The error of the last query. The screen then keeps the earlier results.
     fault: Option<Fault>,
     table: TableState,
+    /// The columns of holders and waiters that the backend does not know.
+    unknown: &'static [&'static str],
 }
 
 impl Screen {
-    pub(super) fn new(seen: Seen) -> Self {
+    pub(super) fn new(seen: Seen, unknown: &'static [&'static str]) -> Self {
         let busiest = (0..seen.usages.len())
             .max_by_key(|&row| (seen.usages[row].waiting, seen.usages[row].in_use));
         Self {
             seen,
             fault: None,
             table: TableState::new().with_selected(busiest),
+            unknown,
         }
     }
 
@@ -81,18 +84,22 @@ impl Screen {
                 frame,
                 middle,
                 title,
-                view::HOLDERS,
-                holders,
-                view::holder_row,
+                view::columns(
+                    view::HOLDERS,
+                    holders.iter().map(view::holder_row),
+                    self.unknown,
+                ),
             );
             let title = format!(" {name}: {} waiting ", waiters.len());
             draw_people(
                 frame,
                 bottom,
                 title,
-                view::WAITERS,
-                waiters,
-                view::waiter_row,
+                view::columns(
+                    view::WAITERS,
+                    waiters.iter().map(view::waiter_row),
+                    self.unknown,
+                ),
             );
         }
         let line = match &self.fault {
@@ -143,17 +150,14 @@ impl Screen {
     }
 }
 
-fn draw_people<T, const N: usize>(
+fn draw_people(
     frame: &mut Frame<'_>,
     area: Rect,
     title: String,
-    head: [&'static str; N],
-    people: &[T],
-    row: impl Fn(&T) -> [String; N],
+    (head, rows): (Vec<&'static str>, Vec<Vec<String>>),
 ) {
-    let rows: Vec<[String; N]> = people.iter().map(row).collect();
     // A column is as wide as its widest cell.
-    let widths = (0..N).map(|column| {
+    let widths = (0..head.len()).map(|column| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         let width = cells.chain([head[column].len()]).max().unwrap_or(0);
         Constraint::Max(u16::try_from(width).unwrap_or(u16::MAX))
@@ -209,7 +213,7 @@ mod tests {
 
     #[test]
     fn the_selected_one_stays_selected() {
-        let mut screen = Screen::new(seen(&["a", "b", "c"], "c"));
+        let mut screen = Screen::new(seen(&["a", "b", "c"], "c"), &[]);
         screen.go(-5);
         assert_eq!(screen.selected().as_deref(), Some("a"));
         screen.go(1);
@@ -225,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_fault_is_shown_until_the_next_look() {
-        let mut screen = Screen::new(seen(&["a"], "a"));
+        let mut screen = Screen::new(seen(&["a"], "a"), &[]);
         screen.update(Err(Fault::new("no connection")));
         let text = drawn(&mut screen);
         assert!(
@@ -240,7 +244,7 @@ mod tests {
     fn many_semaphores_leave_room_for_their_holders() {
         let names: Vec<String> = (0..100).map(|number| format!("s{number:02}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let mut screen = Screen::new(seen(&names, "s99"));
+        let mut screen = Screen::new(seen(&names, "s99"), &[]);
         screen.go(99);
         let text = drawn(&mut screen);
         assert!(

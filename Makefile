@@ -36,6 +36,7 @@ test: setup
 	@scripts/setup pgbouncer iproute2 $(if $(filter postgres,$(BACKEND)),,mysql)
 	@scripts/fetch-diesel >/dev/null
 	$(SERVER) $(STAND) cargo test $(TESTS) $(ARGS)
+	$(if $(filter postgres,$(BACKEND)),,$(SERVER) scripts/test-tool $(or $(BACKEND),mysql sqlite) $(ARGS))
 
 # Runs the tests of the tool, with the tool behind PgBouncer, in session and in transaction mode.
 test-pooler: setup

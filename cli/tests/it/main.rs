@@ -3,15 +3,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod command;
-mod holders;
+mod database;
 mod inherited;
-mod limits;
 mod manage;
 mod output;
-mod pooler;
+mod postgres;
 mod run;
 mod scripts;
+mod server;
 mod signals;
+mod sqlite;
 mod supervision;
 mod tool;
 mod urls;

@@ -1,13 +1,9 @@
 //! The commands that do one thing, and say so.
 
-use crate::tool::{
-    Running, code, database_with, on_terminal, tell, tool, tool_at, until_held, until_waiting,
-};
-use diesel::connection::SimpleConnection;
+use crate::database::Database;
+use crate::tool::{Running, code, database_with, tell, tool, until_waiting};
 use diesel_dbsemaphore::{self as sem, Request, SemaphoreTicket};
 use serde_json::{Value, json};
-use stand::{Database, Server};
-use std::io::Write;
 
 fn json(database: &Database, words: &[&str]) -> Value {
     let told = tell(database, words);
@@ -74,90 +70,4 @@ fn control_characters_in_names_are_not_printed() {
     sem::make(&mut database.connect(), "\u{1b}[2J", 1).unwrap();
     let told = tell(&database, &["list"]);
     assert!(!told.stdout.contains(&0x1b), "{told:?}");
-}
-
-#[test]
-fn terminate_asks_for_confirmation() {
-    let database = database_with(1);
-    let mut guard = SemaphoreTicket::require(database.connect(), "x").unwrap();
-    let ticket = guard.ticket().ids()[0].to_string();
-    for (words, expected) in [
-        (&["terminate", "x", &ticket][..], 1),
-        (&["terminate", "x", "99", "--yes"], 1),
-        (&["terminate", "y", &ticket, "--yes"], 1),
-    ] {
-        let told = tell(&database, words);
-        assert_eq!(code(told.status), expected, "{told:?}");
-        assert_eq!(String::from_utf8_lossy(&told.stderr).lines().count(), 1);
-        guard.check().unwrap();
-    }
-    let told = tell(&database, &["terminate", "x", &ticket, "--yes"]);
-    assert!(told.status.success(), "{told:?}");
-    assert!(guard.check().is_err());
-    until_held(&database, 0);
-}
-
-#[test]
-fn terminate_spares_a_later_holder() {
-    let database = database_with(1);
-    let mut conn = database.connect();
-    let mut other = database.connect();
-    let guard = SemaphoreTicket::require(&mut conn, "x").unwrap();
-    let ticket = guard.ticket().ids()[0];
-    let script = format!("\"$TOOL\" terminate x {ticket}");
-    let ask = || {
-        let mut terminal = Running::start(&mut on_terminal(&database, &script));
-        // The question itself ends without a new line.
-        assert!(terminal.line_with(".").starts_with("Session "));
-        terminal
-    };
-    let answer = |mut terminal: Running, end: &str| {
-        writeln!(terminal.0.stdin.as_mut().unwrap(), "y").unwrap();
-        let said = terminal.line_with(end);
-        (terminal.end(), said)
-    };
-
-    // Another transaction of the same session: behind a pooler, it would be another client's.
-    let terminal = ask();
-    drop(guard);
-    let mut guard = SemaphoreTicket::require(&mut conn, "x").unwrap();
-    let (code, said) = answer(terminal, "who holds what");
-    assert_eq!(code, 1, "{said}");
-    assert!(said.contains("no longer the same"), "{said}");
-    guard.check().unwrap();
-
-    // Another session.
-    let terminal = ask();
-    drop(guard);
-    let mut guard = SemaphoreTicket::require(&mut other, "x").unwrap();
-    assert_eq!(answer(terminal, "who holds what").0, 1);
-    guard.check().unwrap();
-
-    let (code, said) = answer(ask(), "is released");
-    assert_eq!(code, 0, "{said}");
-    assert!(guard.check().is_err());
-}
-
-#[test]
-fn a_prepared_transaction_is_named_by_terminate() {
-    let server = Server::start_with(&["max_prepared_transactions=1"]);
-    let database = server.create_database();
-    let mut conn = database.connect();
-    sem::run_migrations(&mut conn).unwrap();
-    sem::make(&mut conn, "x", 1).unwrap();
-    conn.batch_execute("BEGIN").unwrap();
-    conn.batch_execute(
-        "SELECT dbsemaphore._try_acquire('x', 1, NULL, NULL); PREPARE TRANSACTION 'moving house'",
-    )
-    .unwrap();
-    let ticket = sem::holders(&mut conn, "x").unwrap()[0].ticket.to_string();
-    let told = tool_at(database.url())
-        .args(["terminate", "x", &ticket, "--yes"])
-        .output()
-        .unwrap();
-    assert_eq!(code(told.status), 1);
-    let told = String::from_utf8_lossy(&told.stderr).into_owned();
-    assert!(told.contains("moving house"), "{told}");
-    conn.batch_execute("ROLLBACK PREPARED 'moving house'")
-        .unwrap();
 }

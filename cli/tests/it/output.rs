@@ -1,13 +1,12 @@
 //! Output that can't be written.
 
-use crate::tool::{self, Running, code, database_with, on_terminal, tool, tool_from, until_held};
-use diesel::{RunQueryDsl, sql_query};
+use crate::database::Database;
+use crate::tool::{self, Running, code, database_with, on_terminal, tool, tool_from};
 use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
 use nix::{
     fcntl::{FcntlArg, OFlag, fcntl},
     unistd::{pipe, write},
 };
-use stand::Database;
 use std::{
     fs::{self, File},
     io::{Read, Write},
@@ -18,7 +17,7 @@ use std::{
 };
 
 /// Less than the time that the end of the tool gives to messages that nobody reads, and what is slow on a machine.
-const SOON: Duration = Duration::from_secs(8);
+pub(crate) const SOON: Duration = Duration::from_secs(8);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sink {
@@ -123,9 +122,7 @@ fn a_loss_ends_the_command_whatever_standard_error_is() {
             .arg("trap 'echo told; exit 0' TERM; echo begun; while :; do sleep 0.02; done 2>/dev/null");
         let mut tool = Running::start(tool.stdout(Stdio::piped()));
         assert_eq!(tool.line(), "begun");
-        sql_query("SELECT pg_terminate_backend(pid) FROM dbsemaphore.holders('x')")
-            .execute(&mut database.connect())
-            .unwrap();
+        database.lose();
         assert_eq!(tool.line(), "told", "{sink:?}");
         assert_eq!(tool.end_within(SOON), 76, "{sink:?}");
     }
@@ -140,9 +137,7 @@ fn signals_are_passed_on_while_a_message_waits_for_its_reader() {
         .arg("trap 'echo told' TERM; trap 'echo hurt; exit 0' USR1; echo begun; while :; do sleep 0.02; done 2>/dev/null");
     let mut tool = Running::start(tool.stdout(Stdio::piped()));
     assert_eq!(tool.line(), "begun");
-    sql_query("SELECT pg_terminate_backend(pid) FROM dbsemaphore.holders('x')")
-        .execute(&mut database.connect())
-        .unwrap();
+    database.lose();
     assert_eq!(tool.line(), "told");
     tool.signal(nix::sys::signal::Signal::SIGUSR1);
     assert_eq!(tool.line(), "hurt");
@@ -201,51 +196,6 @@ fn a_slow_reader_gets_all_output() {
     assert_eq!(tool.end_within(SOON), 0);
     // A head, and "x".
     assert_eq!(text.lines().count(), 402);
-}
-
-#[test]
-fn a_file_size_limit_loses_only_the_message() {
-    let database = database_with(1);
-    let file = tempfile::NamedTempFile::new().unwrap();
-    let limited = ["sh", "-c", "ulimit -f 0; exec \"$@\"", "sh"];
-    let check = |words: &[&str], expected| {
-        let mut tool = tool_from(&limited, tool::url(&database));
-        tool.args(words)
-            .stderr(file.reopen().unwrap())
-            .stdout(file.reopen().unwrap());
-        assert_eq!(
-            Running::start(&mut tool).end_within(SOON),
-            expected,
-            "{words:?}"
-        );
-    };
-    check(&["list"], 1);
-    check(&["run", "x", "--", "/nowhere/nothing"], 127);
-    check(
-        &["run", "x", "--kill-with-parent", "--", "/nowhere/nothing"],
-        127,
-    );
-
-    let mut tool = tool_from(&limited, tool::url(&database));
-    tool.args([
-        "run",
-        "x",
-        "--",
-        "sh",
-        "-c",
-        "trap 'exit 5' XFSZ; trap '' TERM; read -r _; exit 4",
-    ])
-    .stderr(file.reopen().unwrap())
-    .stdin(Stdio::piped());
-    let mut tool = Running::start(&mut tool);
-    until_held(&database, 1);
-    sql_query("SELECT pg_terminate_backend(pid) FROM dbsemaphore.holders('x')")
-        .execute(&mut database.connect())
-        .unwrap();
-    // The message has been tried: the next look at the ticket is a second later.
-    thread::sleep(Duration::from_millis(1500));
-    writeln!(tool.0.stdin.take().unwrap()).unwrap();
-    assert_eq!(tool.end_within(SOON), 76);
 }
 
 /// On a terminal, after these keys: the exit code, and what it showed.

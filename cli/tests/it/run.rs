@@ -1,15 +1,15 @@
 //! Commands that run while a ticket is held.
 
+use crate::database::Database;
 use crate::{
     command::Worker,
     tool::{
         self, Running, TOOL, code, database_with, is_alive, tell, tool, until_held, until_waiting,
     },
 };
-use diesel::{RunQueryDsl, sql_query};
 use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
 use nix::sys::signal::Signal;
-use stand::{Database, Witness, eventually};
+use stand::{Witness, eventually};
 use std::{
     io::Write,
     process::{Command, Stdio},
@@ -149,14 +149,8 @@ fn run_until_told(database: &Database, words: &[&str]) -> (Running, u32) {
 fn a_lost_ticket_ends_the_command() {
     let database = database_with(1);
     let (mut tool, command) = run_until_told(&database, &["--grace", "300ms"]);
-    let holder = sem::holders(&mut database.connect(), "x")
-        .unwrap()
-        .remove(0);
-    let ended = tell(
-        &database,
-        &["terminate", "x", &holder.ticket.to_string(), "--yes"],
-    );
-    assert!(ended.status.success(), "{ended:?}");
+    until_held(&database, 1);
+    database.lose();
     assert_eq!(tool.end(), 76);
     assert!(!is_alive(command));
 }
@@ -169,9 +163,7 @@ fn a_loss_detected_at_the_end_is_reported() {
     tool.args(["run", "x", "--grace", "1h", "--", "sh", "-c", script]);
     let mut tool = Running::start(tool.stdin(Stdio::piped()).stderr(Stdio::piped()));
     until_held(&database, 1);
-    sql_query("SELECT pg_terminate_backend(pid) FROM dbsemaphore.holders('x')")
-        .execute(&mut database.connect())
-        .unwrap();
+    database.lose();
     writeln!(tool.0.stdin.take().unwrap()).unwrap();
     assert_eq!(tool.end(), 76);
     let said = tool.said();
@@ -221,7 +213,12 @@ fn a_label_tells_the_command() {
         .unwrap()
         .remove(0);
     let application = format!("dbsemaphore[{}]", tool.0.id());
-    assert_eq!(holder.session.application, Some(application));
+    match &database {
+        Database::Postgres(_) => assert_eq!(holder.session.application, Some(application)),
+        #[cfg(feature = "mysql")]
+        Database::Mysql(_) => {}
+        Database::Sqlite(_) => assert_eq!(holder.session.pid, Some(tool.0.id() as i32)),
+    }
     assert_eq!(holder.session.label.as_deref(), Some("sh"), "no arguments");
     let mut waits = tool::tool(&database);
     waits.args([

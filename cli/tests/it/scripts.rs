@@ -1,8 +1,8 @@
 //! Commands that are no programs, and a tool that is replaced while it runs.
 
+use crate::database::Database;
 use crate::tool::{Running, TOOL, code, copy_file, database_with, tool, until_waiting, url};
 use diesel_dbsemaphore::SemaphoreTicket;
-use stand::Database;
 use std::{
     env,
     ffi::OsString,

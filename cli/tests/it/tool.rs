@@ -1,12 +1,13 @@
 //! What several topics need.
 
+use crate::database::Database;
 use diesel_dbsemaphore as sem;
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use stand::{Bouncer, Database, PoolMode, eventually};
+use stand::{Bouncer, PoolMode, eventually};
 use std::{
     env,
     ffi::OsStr,
@@ -39,7 +40,7 @@ pub(crate) fn url(database: &Database) -> String {
         None => database.url(),
         Some(mode) => BOUNCER
             .get_or_init(|| Bouncer::start_on(&database.url(), mode, &[]))
-            .url(database.name()),
+            .url(database.postgres().name()),
     }
 }
 

@@ -321,6 +321,7 @@ fn holders_and_waiters_take_no_blocking_lock() {
         xid: Option<i64>,
     }
     let database = crate::tool::database_with(2);
+    let database = database.postgres();
     let _guard = SemaphoreTicket::require(database.connect(), "x").unwrap();
     let mut observer = database.connect();
     observer

@@ -1,12 +1,13 @@
 //! The tool behind PgBouncer, where each transaction may get another session of the server's. The whole suite runs there,
 //! too: see `make test-pooler`.
 
+use crate::database::Database;
 use crate::tool::{
     self, Running, code, database_with, rounds, send, tool_at, tool_from, until_held, until_waiting,
 };
 use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
 use nix::{sys::signal::Signal, unistd::Uid};
-use stand::{Bouncer, Database, PoolMode, eventually};
+use stand::{Bouncer, PoolMode, eventually};
 use std::{
     fs,
     process::{Command, Stdio},
@@ -18,7 +19,7 @@ use std::{
 fn pooled(database: &Database, sessions: u32) -> (Bouncer, String) {
     let size = format!("default_pool_size = {sessions}");
     let bouncer = Bouncer::start_on(&database.url(), PoolMode::Transaction, &[&size]);
-    let url = bouncer.url(database.name());
+    let url = bouncer.url(database.postgres().name());
     (bouncer, url)
 }
 

@@ -1,0 +1,5 @@
+//! What all backends have that are servers. SQLite skips these tests.
+
+pub(crate) mod limits;
+mod output;
+mod terminate;

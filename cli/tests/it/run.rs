@@ -129,7 +129,10 @@ fn signals_are_passed_on() {
             witness.inside() == 1
         });
         tool.signal(signal);
-        drop(tool.0.stdin.take());
+        // Otherwise the command might end by itself before it gets the signal.
+        if deaf {
+            drop(tool.0.stdin.take());
+        }
         assert_eq!(tool.end(), expected, "{signal} {deaf}");
         until_held(&database, 0);
     }

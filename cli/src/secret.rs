@@ -19,6 +19,7 @@ pub(crate) fn is_encoded(text: &str) -> bool {
 }
 
 /// Replaces a word, except as a part of a longer one.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
 pub(crate) fn hide(text: &str, word: &str) -> String {
     if word.is_empty() {
         return text.to_owned();

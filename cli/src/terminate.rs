@@ -15,8 +15,7 @@ use crate::{
 use diesel_dbsemaphore::{self as sem, BackendConnection, Holder, TicketConnection};
 use std::{
     io::{IsTerminal, stdin},
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// How long a session or process has to end.
@@ -123,12 +122,12 @@ fn holder<C: TicketConnection>(
 /// Waits until something holds. Returns `false` if it does not within [`ENDING`].
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 fn wait_until(mut holds: impl FnMut() -> Result<bool, Fault>) -> Result<bool, Fault> {
-    let began = Instant::now();
+    let began = std::time::Instant::now();
     while !holds()? {
         if began.elapsed() > ENDING {
             return Ok(false);
         }
-        thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(10));
     }
     Ok(true)
 }

@@ -44,6 +44,10 @@ impl Name {
 pub(crate) struct Member {
     pub(crate) name: Name,
     pub(crate) place: Place,
+    #[cfg_attr(
+        not(feature = "mysql"),
+        expect(dead_code, reason = "PostgreSQL shows the name")
+    )]
     pub(crate) process: u32,
 }
 

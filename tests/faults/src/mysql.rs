@@ -228,12 +228,9 @@ impl Backend for Mysql {
 
     fn inject(injector: &Injector<'_, Self>, kind: Kind, _: &mut SmallRng) -> Option<()> {
         assert_eq!(kind, Kind::StopServer);
-        // Nothing else can be done meanwhile that needs an answer.
-        let arena = injector.arena.write().unwrap();
+        let arena = &mut *injector.arena.write().unwrap();
         let fault = Fault::begin(kind, Target::All);
-        arena.server.pause();
-        thread::sleep(LONG);
-        arena.server.resume();
+        arena.stop_for(LONG);
         injector.note(fault);
         Some(())
     }
@@ -274,5 +271,14 @@ impl Backend for Mysql {
 
     fn constant_faults() -> &'static [Kind] {
         &[Kind::IdleTimeout]
+    }
+}
+
+impl Mysql {
+    /// Needs the arena for itself: nothing else can be done meanwhile that needs an answer.
+    fn stop_for(&mut self, time: Duration) {
+        self.server.pause();
+        thread::sleep(time);
+        self.server.resume();
     }
 }

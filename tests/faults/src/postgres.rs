@@ -3,7 +3,8 @@
 mod look;
 mod sabotage;
 
-pub(crate) use look::LOOK;
+#[cfg(test)]
+pub(crate) use look::{LOOK, rearranged};
 
 use crate::{
     arena::{Place, SEMAPHORES, Urls, until_up},
@@ -22,7 +23,6 @@ use diesel::{
     sql_types::{BigInt, Integer, Text},
 };
 use diesel_dbsemaphore as sem;
-use look::rearranged;
 use nix::sys::signal::Signal;
 use rand::rngs::SmallRng;
 use sabotage::Sabotage;
@@ -258,7 +258,7 @@ impl Backend for Postgres {
     }
 
     fn look(conn: &mut PgConnection) -> QueryResult<Vec<Row>> {
-        diesel::sql_query(LOOK).load(conn)
+        diesel::sql_query(look::LOOK).load(conn)
     }
 
     fn leftovers(conn: &mut PgConnection) -> QueryResult<Vec<(&'static str, i64)>> {
@@ -298,7 +298,7 @@ impl Postgres {
 
     /// When PostgreSQL has rearranged a queue: nothing here gives it a reason to.
     pub(crate) fn rearranged(&self) -> Vec<String> {
-        let now = rearranged(&self.server.log());
+        let now = look::rearranged(&self.server.log());
         self.rearranged.iter().cloned().chain(now).collect()
     }
 

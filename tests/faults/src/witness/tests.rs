@@ -1,7 +1,7 @@
 //! The witness on a real server, whose sessions queue for the queue head lock as `_wait_in_queue` does.
 
 use super::*;
-use crate::postgres::{LOOK, Postgres};
+use crate::postgres::{LOOK, Postgres, rearranged};
 use diesel::{PgConnection, RunQueryDsl, connection::SimpleConnection};
 use diesel_dbsemaphore as sem;
 use stand::{Database, Server, eventually};

@@ -1,87 +1,25 @@
 //! Output that can't be written.
 
+mod sink;
+
 use crate::database::Database;
 use crate::tool::{self, Running, code, database_with, on_terminal, tool, tool_from};
 use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
 use nix::{
     fcntl::{FcntlArg, OFlag, fcntl},
-    unistd::{pipe, write},
+    unistd::pipe,
 };
+use sink::{SINKS, Sink, full_disk};
 use std::{
     fs::{self, File},
     io::{Read, Write},
-    os::fd::OwnedFd,
-    process::{Command, Stdio},
+    process::Stdio,
     thread,
     time::{Duration, Instant},
 };
 
 /// Less than the time that the end of the tool gives to messages that nobody reads, and what is slow on a machine.
 pub(crate) const SOON: Duration = Duration::from_secs(8);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sink {
-    ReaderEnded,
-    DiskFull,
-    Closed,
-    Unread,
-    UnreadNonBlocking,
-}
-
-const SINKS: [Sink; 5] = [
-    Sink::ReaderEnded,
-    Sink::DiskFull,
-    Sink::Closed,
-    Sink::Unread,
-    Sink::UnreadNonBlocking,
-];
-
-impl Sink {
-    /// The tool with this for standard error, and what has to live as long as it.
-    fn stderr(self, database: &Database) -> (Command, Option<OwnedFd>) {
-        let (stderr, reader) = match self {
-            Self::Closed => {
-                let shell = [
-                    "env",
-                    "--default-signal",
-                    "sh",
-                    "-c",
-                    "exec \"$@\" 2>&-",
-                    "sh",
-                ];
-                return (tool_from(&shell, tool::url(database)), None);
-            }
-            Self::DiskFull => (full_disk(), None),
-            Self::ReaderEnded => (pipe().unwrap().1.into(), None),
-            Self::Unread | Self::UnreadNonBlocking => {
-                let (reader, writer) = pipe().unwrap();
-                fill(&writer);
-                if self == Self::Unread {
-                    fcntl(&writer, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
-                }
-                (writer.into(), Some(reader))
-            }
-        };
-        let mut command = tool(database);
-        command.stderr(stderr);
-        (command, reader)
-    }
-}
-
-fn full_disk() -> Stdio {
-    File::options()
-        .write(true)
-        .open("/dev/full")
-        .unwrap()
-        .into()
-}
-
-/// And makes it non-blocking.
-fn fill(pipe: &OwnedFd) {
-    fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
-    while write(pipe, &[b'x'; 1024]).is_ok() {}
-    while write(pipe, b"x").is_ok() {}
-}
 
 #[test]
 fn exit_codes_hold_whatever_standard_error_is() {

@@ -155,8 +155,9 @@ fn a_large_request_is_served_among_many_small_ones<D: TestDatabase>() {
         let acquired_at = large.join().unwrap();
         stop.store(true, Relaxed);
         let meanwhile = acquired_at.saturating_sub(joined_at.unwrap_or(acquired_at));
-        // All 20 may be before it in the queue.
-        assert!(meanwhile < 200, "{meanwhile} were served before it");
+        // All 20 may be before it in the queue. Others may be served while the next head of the queue wakes up, which takes long
+        // on a busy machine.
+        assert!(meanwhile < 2_000, "{meanwhile} were served before it");
     });
     assert_eq!(database.available(), 3);
     database.assert_no_queue();

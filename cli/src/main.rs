@@ -15,7 +15,10 @@ mod options;
 mod output;
 mod run;
 mod secret;
+#[cfg(feature = "serve")]
+mod serve;
 mod signals;
+mod snapshot;
 mod terminate;
 mod top;
 mod view;
@@ -103,7 +106,25 @@ fn dispatch(options: Options, blocked: &SigSet) -> Result<u8, Fault> {
         signals::swap_mask(blocked);
         return Ok(run::become_command(options));
     }
-    let database = Database::new(options.database_url)?;
+    #[cfg(feature = "serve")]
+    if let Command::Serve(serve) = &options.command {
+        let urls = options.database_url;
+        let urls = if urls.is_empty() {
+            vec![String::new()]
+        } else {
+            urls
+        };
+        let databases = urls.into_iter().map(|url| Database::new(Some(url)));
+        serve::serve(databases.collect::<Result<_, _>>()?, serve)?;
+        return Ok(0);
+    }
+    let mut urls = options.database_url.into_iter();
+    let database = Database::new(urls.next())?;
+    if urls.next().is_some() {
+        return Err(Fault::new(
+            "--database-url is given twice: only `dbsemaphore serve` accepts several databases",
+        ));
+    }
     match options.command {
         Command::Migrate { json } => manage::migrate(&database, json)?,
         Command::Make {
@@ -119,6 +140,8 @@ fn dispatch(options: Options, blocked: &SigSet) -> Result<u8, Fault> {
             terminate::terminate(&database, &name, ticket, yes)?;
         }
         Command::Run(options) => return run::run(&database, &options, blocked),
+        #[cfg(feature = "serve")]
+        Command::Serve(_) => {}
         #[cfg(target_os = "linux")]
         Command::Become(_) => {}
     }

@@ -5,7 +5,7 @@ use crate::{
     fault::Fault,
     view::{self, Shown, print, table},
 };
-use diesel_dbsemaphore::{self as sem, Holder, Usage, Waiter};
+use diesel_dbsemaphore::{self as sem, Usage};
 use serde_json::json;
 
 pub(crate) fn migrate(database: &Database, json: bool) -> Result<(), Fault> {
@@ -65,14 +65,14 @@ pub(crate) fn show(database: &Database, name: &str, json: bool) -> Result<(), Fa
     })
 }
 
-pub(crate) fn usages(conn: &mut Connection) -> Result<Vec<Usage>, Fault> {
+fn usages(conn: &mut Connection) -> Result<Vec<Usage>, Fault> {
     Ok(sem::usage(conn)?)
 }
 
 /// Queries holders and waiters, and counts them: numbers of a further query could differ, because holders change
 /// meanwhile.
 fn look_at(conn: &mut Connection, name: &str) -> Result<Shown, Fault> {
-    let (holders, waiters) = people(conn, name)?;
+    let (holders, waiters) = (sem::holders(conn, name)?, sem::waiters(conn, name)?);
     let mut usage = sem::usage_of(conn, name)?;
     usage.in_use = u32::try_from(holders.len()).unwrap_or(u32::MAX);
     usage.waiting = u32::try_from(waiters.len()).unwrap_or(u32::MAX);
@@ -81,10 +81,4 @@ fn look_at(conn: &mut Connection, name: &str) -> Result<Shown, Fault> {
         holders,
         waiters,
     })
-}
-
-pub(crate) type People = (Vec<Holder>, Vec<Waiter>);
-
-pub(crate) fn people(conn: &mut Connection, name: &str) -> Result<People, Fault> {
-    Ok((sem::holders(conn, name)?, sem::waiters(conn, name)?))
 }

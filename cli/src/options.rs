@@ -1,6 +1,8 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand};
+#[cfg(feature = "serve")]
+use std::path::PathBuf;
 use std::{ffi::OsString, time::Duration};
 
 /// Counting semaphores in PostgreSQL, MySQL, MariaDB or SQLite: at most n holders at a time
@@ -9,7 +11,8 @@ use std::{ffi::OsString, time::Duration};
 pub(crate) struct Options {
     /// postgres://USER:PASSWORD@HOST/DATABASE, or keyword='value' pairs as for libpq; mysql://USER:PASSWORD@HOST/DATABASE;
     /// sqlite://PATH, or the path of a file. Other users of this machine can read an argument: prefer DATABASE_URL. Each
-    /// host has 10 s for a connection, or connect_timeout
+    /// host has 10 s for a connection, or connect_timeout. `serve` accepts
+    /// several
     #[arg(
         long,
         global = true,
@@ -17,7 +20,7 @@ pub(crate) struct Options {
         hide_env_values = true,
         value_name = "URL"
     )]
-    pub(crate) database_url: Option<String>,
+    pub(crate) database_url: Vec<String>,
 
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -62,6 +65,9 @@ pub(crate) enum Command {
     },
     /// Show all semaphores, live
     Top,
+    /// Show all semaphores on a web page, live, with metrics for Prometheus at /metrics
+    #[cfg(feature = "serve")]
+    Serve(Serve),
     /// Run a command while holding a ticket
     #[command(after_help = RUN)]
     Run(Run),
@@ -91,6 +97,39 @@ it with exit code 128 + N. SIGKILL, SIGSEGV, SIGBUS, SIGFPE and SIGILL end the t
 If the ticket is lost, or the command can't be supervised any longer, it gets SIGTERM, and SIGKILL after --grace.
 
 The command finds DBSEMAPHORE_NAME, DBSEMAPHORE_TICKETS and DBSEMAPHORE_FENCING_TOKEN in its environment.";
+
+#[cfg(feature = "serve")]
+#[derive(Args)]
+pub(crate) struct Serve {
+    /// Listen on this address and port; port 0 takes any that is available
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9187")]
+    pub(crate) listen: String,
+
+    /// Time between two queries of each database
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
+    pub(crate) interval: Duration,
+
+    /// Answer requests for this host name too, such as that of a proxy. Without this option: localhost, and addresses
+    #[arg(long, value_name = "NAME")]
+    pub(crate) allowed_host: Vec<String>,
+
+    /// Let operators resize and close semaphores, and end holders, after they have entered a token
+    #[arg(long)]
+    pub(crate) allow_changes: bool,
+
+    /// Read that token from this file, instead of printing a random one on standard error
+    #[arg(long, value_name = "FILE", requires = "allow_changes")]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+#[cfg(feature = "serve")]
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if interval < Duration::from_millis(100) || interval > Duration::from_secs(3600) {
+        return Err("not between 100ms and 1h".to_owned());
+    }
+    Ok(interval)
+}
 
 #[derive(Args)]
 pub(crate) struct Run {

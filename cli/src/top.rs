@@ -3,12 +3,11 @@
 mod screen;
 
 use crate::{
-    database::{Connection, Database},
+    database::Database,
     fault::Fault,
-    manage::{self, People},
     output, signals,
+    snapshot::{Snapshot, Source},
 };
-use diesel_dbsemaphore::Usage;
 use nix::libc::{SIGHUP, SIGTERM};
 use ratatui::{
     backend::CrosstermBackend,
@@ -28,16 +27,8 @@ use std::{
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// The result of one query.
-struct Seen {
-    usages: Vec<Usage>,
-    /// Holders and waiters of the selected semaphore.
-    selected: Option<String>,
-    people: People,
-}
-
 enum Event {
-    Seen(Result<Seen, Fault>),
+    Seen(Result<Snapshot, Fault>),
     Key(KeyCode, KeyModifiers),
     Redraw,
     Quit,
@@ -45,13 +36,13 @@ enum Event {
 
 pub(crate) fn watch(database: Database) -> Result<(), Fault> {
     // Connects before the terminal is set up, so that an error is a line on it.
-    let mut conn = database.connect()?;
-    let seen = look(&mut conn, None)?;
+    let unknown = database.unknown_columns();
+    let mut source = Source::new(database);
+    let seen = source.query(|_| false)?;
     let (tell, events) = mpsc::channel();
     let (select, selected) = mpsc::channel();
     let looking = tell.clone();
-    let unknown = database.unknown_columns();
-    thread::Builder::new().spawn(move || keep_looking(&database, conn, &selected, &looking))?;
+    thread::Builder::new().spawn(move || keep_looking(source, &selected, &looking))?;
     let quitting = tell.clone();
     signals::listen([SIGTERM, SIGHUP], move |_| {
         let _ = quitting.send(Event::Quit);
@@ -145,13 +136,7 @@ fn listen_to_keys(tell: &Sender<Event>) {
 }
 
 /// Queries in a thread of its own, so that keys work while the database does not answer.
-fn keep_looking(
-    database: &Database,
-    conn: Connection,
-    selected: &Receiver<Option<String>>,
-    tell: &Sender<Event>,
-) {
-    let mut conn = Some(conn);
+fn keep_looking(mut source: Source, selected: &Receiver<Option<String>>, tell: &Sender<Event>) {
     let mut name: Option<String> = None;
     loop {
         match selected.recv_timeout(INTERVAL) {
@@ -159,29 +144,9 @@ fn keep_looking(
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        let connected = conn.take().map_or_else(|| database.connect(), Ok);
-        let seen = connected.and_then(|mut connected| {
-            let seen = look(&mut connected, name.as_deref())?;
-            conn = Some(connected);
-            Ok(seen)
-        });
+        let seen = source.query(|usage| Some(&usage.name) == name.as_ref());
         if tell.send(Event::Seen(seen)).is_err() {
             return;
         }
     }
-}
-
-fn look(conn: &mut Connection, name: Option<&str>) -> Result<Seen, Fault> {
-    let usages = manage::usages(conn)?;
-    // The semaphore may have been destroyed meanwhile.
-    let selected = name.filter(|name| usages.iter().any(|usage| usage.name == *name));
-    let people = match selected {
-        Some(name) => manage::people(conn, name)?,
-        None => People::default(),
-    };
-    Ok(Seen {
-        selected: selected.map(str::to_owned),
-        usages,
-        people,
-    })
 }

@@ -1,7 +1,6 @@
 //! Draws the screen of `top`.
 
-use super::Seen;
-use crate::{fault::Fault, view};
+use crate::{fault::Fault, snapshot::Snapshot, view};
 use diesel_dbsemaphore::Usage;
 use ratatui::{
     Frame,
@@ -14,7 +13,7 @@ use ratatui::{
 const BAR: usize = 20;
 
 pub(super) struct Screen {
-    seen: Seen,
+    seen: Snapshot,
     /// The error of the last query. The screen then keeps the earlier results.
     fault: Option<Fault>,
     table: TableState,
@@ -23,7 +22,7 @@ pub(super) struct Screen {
 }
 
 impl Screen {
-    pub(super) fn new(seen: Seen, unknown: &'static [&'static str]) -> Self {
+    pub(super) fn new(seen: Snapshot, unknown: &'static [&'static str]) -> Self {
         let busiest = (0..seen.usages.len())
             .max_by_key(|&row| (seen.usages[row].waiting, seen.usages[row].in_use));
         Self {
@@ -47,7 +46,7 @@ impl Screen {
             .select(Some(row.saturating_add_signed(rows).min(last)));
     }
 
-    pub(super) fn update(&mut self, seen: Result<Seen, Fault>) {
+    pub(super) fn update(&mut self, seen: Result<Snapshot, Fault>) {
         match seen {
             Ok(seen) => {
                 let name = self.selected();
@@ -75,10 +74,9 @@ impl Screen {
         .areas(frame.area());
         self.draw_semaphores(frame, top);
         let selected = self.selected();
-        let (holders, waiters) = &self.seen.people;
+        let name = selected.unwrap_or_default();
         // Holders and waiters of another semaphore are unknown until the next query.
-        if selected.is_some() && self.seen.selected == selected {
-            let name = selected.unwrap_or_default();
+        if let Some((holders, waiters)) = self.seen.people.get(&name) {
             let title = format!(" {name}: {} held ", holders.len());
             draw_people(
                 frame,
@@ -191,17 +189,16 @@ mod tests {
     use super::*;
     use ratatui::{Terminal, backend::TestBackend};
 
-    fn seen(names: &[&str], selected: &str) -> Seen {
+    fn seen(names: &[&str], selected: &str) -> Snapshot {
         let usage = |name: &&str| {
             let mut usage = Usage::default();
             usage.name = (*name).to_owned();
             (usage.size, usage.in_use) = (4, 1);
             usage
         };
-        Seen {
+        Snapshot {
             usages: names.iter().map(usage).collect(),
-            selected: Some(selected.to_owned()),
-            people: Default::default(),
+            people: [(selected.to_owned(), Default::default())].into(),
         }
     }
 

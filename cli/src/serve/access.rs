@@ -1,0 +1,154 @@
+//! Who may read, and who may change.
+
+use crate::{fault::Fault, options::Serve};
+use actix_web::{
+    HttpRequest,
+    cookie::{Cookie, SameSite},
+    http::{header, uri::Authority},
+};
+use constant_time_eq::constant_time_eq;
+use std::{
+    fs,
+    net::{IpAddr, SocketAddr},
+};
+
+/// The fewest characters of a token that a file contains.
+const LEAST: usize = 16;
+
+pub(super) struct Access {
+    /// Host names of this server, in lower case, besides localhost and addresses.
+    hosts: Vec<String>,
+    /// `None` if nothing can be changed.
+    secrets: Option<Secrets>,
+    /// Browsers don't distinguish the ports of a host.
+    cookie: String,
+}
+
+struct Secrets {
+    token: String,
+    is_random: bool,
+    /// The value of the cookie of those who have entered the token.
+    session: String,
+    /// Each form of these contains it.
+    form: String,
+}
+
+impl Access {
+    pub(super) fn new(options: &Serve, address: SocketAddr) -> Result<Self, Fault> {
+        let listen = options.listen.rsplit_once(':').map(|(host, _)| host);
+        let allowed = options.allowed_host.iter().map(String::as_str);
+        let hosts = allowed.chain(listen).map(str::to_lowercase).collect();
+        let secrets = options.allow_changes.then(|| Secrets::new(options));
+        Ok(Self {
+            hosts,
+            secrets: secrets.transpose()?,
+            cookie: format!("dbsemaphore-{}", address.port()),
+        })
+    }
+
+    /// Returns whether a browser may have been led here by the host name of somebody else, which then could read all
+    /// answers. Nobody can lead an address.
+    pub(super) fn is_known_host(&self, host: &str) -> bool {
+        let Ok(authority) = host.parse::<Authority>() else {
+            return false;
+        };
+        let host = authority.host().to_lowercase();
+        let address = host.trim_start_matches('[').trim_end_matches(']');
+        host == "localhost" || address.parse::<IpAddr>().is_ok() || self.hosts.contains(&host)
+    }
+
+    pub(super) fn allows_changes(&self) -> bool {
+        self.secrets.is_some()
+    }
+
+    pub(super) fn token_to_print(&self) -> Option<&str> {
+        let secrets = self.secrets.as_ref()?;
+        secrets.is_random.then_some(secrets.token.as_str())
+    }
+
+    /// Returns the cookie for whoever knows the token.
+    pub(super) fn log_in(&self, token: &str) -> Option<Cookie<'static>> {
+        let secrets = self.secrets.as_ref()?;
+        is_same(token.trim(), &secrets.token).then(|| self.cookie(&secrets.session))
+    }
+
+    /// Returns a cookie that replaces the other.
+    pub(super) fn log_out(&self) -> Cookie<'static> {
+        let mut cookie = self.cookie("");
+        cookie.make_removal();
+        cookie
+    }
+
+    fn cookie(&self, value: &str) -> Cookie<'static> {
+        Cookie::build(self.cookie.clone(), value.to_owned())
+            .path("/")
+            .http_only(true)
+            .same_site(SameSite::Strict)
+            .finish()
+    }
+
+    /// Returns the text for each form, if the operator has entered the token.
+    pub(super) fn form_token(&self, request: &HttpRequest) -> Option<&str> {
+        let secrets = self.secrets.as_ref()?;
+        let cookie = request.cookie(&self.cookie)?;
+        is_same(cookie.value(), &secrets.session).then_some(secrets.form.as_str())
+    }
+
+    /// Returns whether a form comes from a page of this server, and its sender has entered the token.
+    pub(super) fn accepts(&self, request: &HttpRequest, form: &str) -> bool {
+        let expected = self.form_token(request);
+        expected.is_some_and(|expected| is_same(form, expected)) && is_from_here(request)
+    }
+}
+
+/// Returns whether no header says that the request comes from a page of another server.
+pub(super) fn is_from_here(request: &HttpRequest) -> bool {
+    let header = |name: &str| request.headers().get(name).map(|value| value.to_str());
+    let host = header(header::HOST.as_str());
+    let origin = match header("Origin") {
+        None => true,
+        Some(Ok(origin)) => {
+            let authority = origin.split_once("://").map(|(_, authority)| authority);
+            authority.is_some() && authority == host.and_then(Result::ok)
+        }
+        Some(Err(_)) => false,
+    };
+    let site = header("Sec-Fetch-Site");
+    origin && site.is_none_or(|site| matches!(site, Ok("same-origin" | "none")))
+}
+
+/// Takes the same time, wherever the texts differ.
+fn is_same(text: &str, expected: &str) -> bool {
+    constant_time_eq(text.as_bytes(), expected.as_bytes())
+}
+
+impl Secrets {
+    fn new(options: &Serve) -> Result<Self, Fault> {
+        let given = options.token_file.as_ref().map(|path| {
+            let text = fs::read_to_string(path).map_err(|error| {
+                Fault::new(format_args!("--token-file {}: {error}", path.display()))
+            })?;
+            let token = text.trim().to_owned();
+            if token.len() < LEAST {
+                return Err(Fault::new(format_args!(
+                    "--token-file {}: the token has fewer than {LEAST} characters",
+                    path.display()
+                )));
+            }
+            Ok(token)
+        });
+        Ok(Self {
+            is_random: given.is_none(),
+            token: given.unwrap_or_else(random)?,
+            session: random()?,
+            form: random()?,
+        })
+    }
+}
+
+fn random() -> Result<String, Fault> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Fault::new(format_args!("no random numbers: {error}")))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

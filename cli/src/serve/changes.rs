@@ -1,0 +1,172 @@
+//! Changes that operators make: one at a time in each database, on a connection of its own.
+
+use super::watched::Watched;
+use crate::{
+    database::{Connection, Database},
+    fault::Fault,
+    terminate,
+};
+use diesel::{RunQueryDsl, sql_query};
+use diesel_dbsemaphore::{self as sem, BackendConnection, TicketConnection};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long a form waits for the result. The page shows a later one.
+const PATIENT: Duration = Duration::from_secs(2);
+
+/// How long the result is shown.
+const SHOWN: Duration = Duration::from_secs(60);
+
+pub(super) enum Change {
+    Resize {
+        name: String,
+        size: u32,
+    },
+    /// `pid` is that of the session which the page has shown.
+    End {
+        name: String,
+        ticket: i64,
+        pid: Option<i32>,
+    },
+}
+
+/// The last change.
+#[derive(Default)]
+pub(super) struct Changes(Mutex<Option<Progress>>);
+
+struct Progress {
+    what: String,
+    since: Instant,
+    result: Option<Result<String, String>>,
+}
+
+/// A change, for the page.
+pub(super) struct Report {
+    pub(super) text: String,
+    pub(super) is_failure: bool,
+}
+
+impl Changes {
+    fn last(&self) -> MutexGuard<'_, Option<Progress>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns what the page shows of the last change.
+    pub(super) fn report(&self) -> Option<Report> {
+        let last = self.last();
+        let last = last.as_ref()?;
+        let (text, is_failure) = match &last.result {
+            None => (
+                format!(
+                    "{}: in progress for {} s",
+                    last.what,
+                    last.since.elapsed().as_secs()
+                ),
+                false,
+            ),
+            Some(_) if last.since.elapsed() > SHOWN => return None,
+            Some(Ok(done)) => (done.clone(), false),
+            Some(Err(fault)) => (format!("{} failed: {fault}", last.what), true),
+        };
+        Some(Report { text, is_failure })
+    }
+}
+
+/// Starts a change, and waits for its result for a short time. Returns `false` if another change is in progress.
+pub(super) fn start(watched: &Arc<Watched>, change: Change) -> Result<bool, Fault> {
+    {
+        let mut last = watched.changes.last();
+        if last.as_ref().is_some_and(|last| last.result.is_none()) {
+            return Ok(false);
+        }
+        *last = Some(Progress {
+            what: change.to_string(),
+            since: Instant::now(),
+            result: None,
+        });
+    }
+    let (done, is_done) = mpsc::channel::<()>();
+    let changing = Arc::clone(watched);
+    let thread = thread::Builder::new().name("changing".to_owned());
+    let started = thread.spawn(move || {
+        let _done = done;
+        let unfinished = Unfinished(&changing.changes);
+        unfinished.finish(change.make(&changing.database));
+    });
+    if let Err(error) = started {
+        Unfinished(&watched.changes).finish(Err(Fault::thread(error)));
+    }
+    // The sender is dropped at the end of the thread.
+    let _ = is_done.recv_timeout(PATIENT);
+    Ok(true)
+}
+
+/// A panic, too, ends a change.
+struct Unfinished<'a>(&'a Changes);
+
+impl Unfinished<'_> {
+    fn finish(self, result: Result<String, Fault>) {
+        if let Some(last) = &mut *self.0.last() {
+            last.since = Instant::now();
+            last.result = Some(result.map_err(|fault| fault.to_string()));
+        }
+    }
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if let Some(last @ Progress { result: None, .. }) = &mut *self.0.last() {
+            last.result = Some(Err("it was interrupted".to_owned()));
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resize { name, size: 0 } => write!(f, "closing {name:?}"),
+            Self::Resize { name, size } => write!(f, "resizing {name:?} to {size}"),
+            Self::End { name, ticket, .. } => {
+                write!(f, "ending the holder of ticket {ticket} of {name:?}")
+            }
+        }
+    }
+}
+
+impl Change {
+    fn make(&self, database: &Database) -> Result<String, Fault> {
+        let mut conn = database.connect()?;
+        match self {
+            Self::Resize { name, size } => {
+                // A typing error in a request must not create a semaphore.
+                sem::usage_of(&mut conn, name)?;
+                limit_wait(&mut conn)?;
+                sem::make(&mut conn, name, *size)?;
+                Ok(format!("semaphore {name:?}: size set to {size}"))
+            }
+            Self::End { name, ticket, pid } => {
+                let hold = terminate::find(&mut conn, name, *ticket)?;
+                if hold.holder.session.pid != *pid {
+                    return Err(Fault::new("another session holds this ticket now"));
+                }
+                terminate::end(&mut conn, &hold)
+            }
+        }
+    }
+}
+
+/// Ends a shrink that waits for held tickets for too long. The old size then remains.
+fn limit_wait(conn: &mut Connection) -> Result<(), Fault> {
+    match conn.backend() {
+        #[cfg(feature = "postgres")]
+        BackendConnection::Postgres(conn) => {
+            sql_query("SET statement_timeout = '30s'").execute(conn)?;
+        }
+        _ => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! The HTTP server.
+
+use super::{State, answers};
+use crate::fault::Fault;
+use actix_web::{
+    App, Error, HttpServer,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
+    http::{StatusCode, header},
+    middleware::{DefaultHeaders, Next, from_fn},
+    rt::System,
+    web,
+};
+use std::{net::TcpListener, sync::Arc};
+
+/// Threads that answer. No answer waits for a database.
+const WORKERS: usize = 2;
+
+/// The longest form, in bytes: a name has at most 255 characters.
+const LONGEST_FORM: usize = 16 * 1024;
+
+/// The page loads nothing of other servers, runs no script but its own, and is shown in no frame.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'self'; \
+     base-uri 'none'; frame-ancestors 'none'";
+
+pub(super) fn run(listener: TcpListener, state: Arc<State>) -> Result<(), Fault> {
+    let state = web::Data::from(state);
+    let server = HttpServer::new(move || {
+        let app = App::new()
+            .app_data(state.clone())
+            .app_data(web::FormConfig::default().limit(LONGEST_FORM))
+            .route("/", web::get().to(answers::page))
+            .route("/app.js", web::get().to(answers::script))
+            .route("/style.css", web::get().to(answers::style))
+            .route("/metrics", web::get().to(answers::metrics))
+            .route("/health", web::get().to(answers::health))
+            .route("/api/semaphores", web::get().to(answers::semaphores));
+        let app = if state.access.allows_changes() {
+            app.route("/log-in", web::post().to(answers::log_in))
+                .route("/log-out", web::post().to(answers::log_out))
+                .route("/resize", web::post().to(answers::resize))
+                .route("/end", web::post().to(answers::end))
+        } else {
+            app
+        };
+        app.wrap(from_fn(check_host)).wrap(
+            DefaultHeaders::new()
+                .add((header::CACHE_CONTROL, "no-store"))
+                .add((header::CONTENT_SECURITY_POLICY, POLICY))
+                // With "no-referrer", browsers hide the origin of forms also from this server.
+                .add((header::REFERRER_POLICY, "same-origin"))
+                .add((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+                .add((header::X_FRAME_OPTIONS, "DENY"))
+                .add(("Cross-Origin-Opener-Policy", "same-origin"))
+                .add(("Cross-Origin-Resource-Policy", "same-origin")),
+        )
+    })
+    .workers(WORKERS)
+    .disable_signals()
+    .listen(listener)?
+    .run();
+    Ok(System::new().block_on(server)?)
+}
+
+async fn check_host(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let host = request.headers().get(header::HOST);
+    let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let state = request.app_data::<answers::Shared>();
+    if state.is_some_and(|state| state.access.is_known_host(host)) {
+        return Ok(next.call(request).await?.map_into_left_body());
+    }
+    let answer = answers::plain(
+        StatusCode::FORBIDDEN,
+        "this host name is not allowed: start dbsemaphore serve with --allowed-host NAME",
+    );
+    Ok(request.into_response(answer).map_into_right_body())
+}

@@ -10,6 +10,8 @@ mod output;
 mod postgres;
 mod run;
 mod scripts;
+#[cfg(feature = "serve")]
+mod serve;
 mod server;
 mod signals;
 mod sqlite;

@@ -1,0 +1,168 @@
+//! Changes, and who may make them.
+
+use super::client::Served;
+use crate::tool::{database_with, url};
+use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
+use stand::Database;
+use std::io::Write;
+
+/// An operator's browser.
+struct Browser {
+    served: Served,
+    cookie: String,
+    /// The text in each form.
+    form: String,
+}
+
+impl Browser {
+    fn log_in(database: &Database) -> Self {
+        let served = Served::start(&[url(database)], &["--allow-changes"]);
+        let token = served.token.clone();
+        Self::log_in_to(served, &token)
+    }
+
+    fn log_in_to(served: Served, token: &str) -> Self {
+        served.until("size", 2);
+        let answer = served.post("/log-in", &[], &format!("token={token}"));
+        assert_eq!(answer.status, 303);
+        let cookie = answer
+            .head
+            .lines()
+            .find_map(|line| line.strip_prefix("set-cookie: "));
+        let cookie = cookie.unwrap();
+        assert!(
+            cookie.contains("httponly") && cookie.contains("samesite=strict"),
+            "{cookie}"
+        );
+        let cookie = cookie.split(';').next().unwrap().to_owned();
+        let page = served.get_with("/", &[("Cookie", &cookie)]).body;
+        let (_, form) = page.split_once("name=\"form\" value=\"").unwrap();
+        let form = form.split('"').next().unwrap().to_owned();
+        Self {
+            served,
+            cookie,
+            form,
+        }
+    }
+
+    fn post(&self, path: &str, headers: &[(&str, &str)], fields: &str) -> u16 {
+        let headers = [&[("Cookie", self.cookie.as_str())], headers].concat();
+        let form = format!("form={}&database=0&semaphore=x&{fields}", self.form);
+        self.served.post(path, &headers, &form).status
+    }
+}
+
+fn size(database: &Database) -> u32 {
+    sem::usage_of(&mut database.connect(), "x").unwrap().size
+}
+
+#[test]
+fn an_operator_resizes_and_closes() {
+    let database = database_with(2);
+    let browser = Browser::log_in(&database);
+    assert_eq!(browser.post("/resize", &[], "size=5"), 303);
+    assert_eq!(size(&database), 5);
+    browser.served.until("size", 5);
+    let page = browser.served.get("/").body;
+    assert!(page.contains("size set to 5"), "{page}");
+    assert_eq!(browser.post("/resize", &[], "size=0"), 303);
+    assert_eq!(size(&database), 0);
+    assert_eq!(browser.post("/resize", &[], "size=-1"), 400);
+    assert_eq!(browser.post("/resize", &[], "database=9&size=1"), 400);
+}
+
+#[test]
+fn an_operator_ends_the_holder_that_the_page_shows() {
+    let database = database_with(2);
+    let ticket = SemaphoreTicket::require(database.connect(), "x").unwrap();
+    let holders = sem::holders(&mut database.connect(), "x").unwrap();
+    let (id, pid) = (holders[0].ticket, holders[0].session.pid.unwrap());
+    let browser = Browser::log_in(&database);
+    assert_eq!(
+        browser.post("/end", &[], &format!("ticket={id}&pid={}", pid + 1)),
+        303
+    );
+    let page = browser.served.get("/").body;
+    assert!(
+        page.contains("another session holds this ticket now"),
+        "{page}"
+    );
+    assert_eq!(
+        browser.post("/end", &[], &format!("ticket={id}&pid={pid}")),
+        303
+    );
+    let holders = sem::holders(&mut database.connect(), "x").unwrap();
+    assert_eq!(holders, []);
+    assert!(ticket.release().is_err());
+}
+
+#[test]
+fn other_pages_and_strangers_change_nothing() {
+    let database = database_with(2);
+    let browser = Browser::log_in(&database);
+    let own = format!("http://{}", browser.served.address);
+    let foreign = [
+        ("Origin", "http://evil.example"),
+        ("Origin", "null"),
+        ("Sec-Fetch-Site", "cross-site"),
+        ("Sec-Fetch-Site", "same-site"),
+    ];
+    for header in foreign {
+        assert_eq!(
+            browser.post("/resize", &[header], "size=9"),
+            403,
+            "{header:?}"
+        );
+    }
+    let form = format!("form={}&semaphore=x&size=9", browser.form);
+    let cookie = [("Cookie", browser.cookie.as_str())];
+    let stolen = browser.cookie.replace('a', "b").replace('1', "2");
+    for (headers, form) in [
+        (&[][..], form.as_str()),
+        (&[("Cookie", stolen.as_str())], &form),
+        (&cookie, "form=&semaphore=x&size=9"),
+        (
+            &cookie,
+            "form=00000000000000000000000000000000&semaphore=x&size=9",
+        ),
+    ] {
+        assert_eq!(browser.served.post("/resize", headers, form).status, 403);
+    }
+    assert_eq!(
+        browser.served.post("/log-in", &[], "token=wrong").status,
+        403
+    );
+    assert_eq!(size(&database), 2);
+    assert_eq!(browser.post("/resize", &[("Origin", &own)], "size=9"), 303);
+    assert_eq!(size(&database), 9);
+}
+
+#[test]
+fn the_token_can_come_from_a_file() {
+    let database = database_with(2);
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "correct horse battery staple").unwrap();
+    let words = [
+        "--allow-changes",
+        "--token-file",
+        file.path().to_str().unwrap(),
+    ];
+    let served = Served::start(&[url(&database)], &words);
+    Browser::log_in_to(served, "correct+horse+battery+staple");
+}
+
+#[test]
+fn nothing_can_be_changed_by_default() {
+    let database = database_with(2);
+    let served = Served::start(&[url(&database)], &[]);
+    for path in ["/log-in", "/log-out", "/resize", "/end"] {
+        assert_eq!(
+            served
+                .post(path, &[], "token=&form=&semaphore=x&size=9")
+                .status,
+            404,
+            "{path}"
+        );
+    }
+    assert_eq!(size(&database), 2);
+}

@@ -1,6 +1,6 @@
 # Each target does its own set-up: see scripts/setup.
 
-.PHONY: setup demo web test test-pooler test-hostile faults sabotages bench bench-peers bench-network bench-memory chart test-all package msrv minimal-versions checks api semver lint ci
+.PHONY: setup demo web test test-pooler test-hostile faults sabotages bench bench-peers bench-network bench-memory chart test-all package msrv minimal-versions rules checks api semver lint ci
 
 # PG=18, MYSQL=mysql or MYSQL=mariadb-11.8 fetch that server.
 SERVER = $(if $(PG),DBSEMAPHORE_TEST_POSTGRES=$$(scripts/fetch-postgres $(PG))) \
@@ -126,6 +126,12 @@ api: setup
 # Prints the least next version.
 semver: setup
 	@scripts/semver
+
+# Checks the alert rules and the dashboard.
+rules:
+	@command -v promtool >/dev/null || scripts/setup prometheus
+	promtool check rules docs/prometheus-rules.yml
+	python3 -m json.tool docs/grafana-dashboard.json >/dev/null
 
 # Compiles with the oldest Rust, and tests with the oldest versions of dependencies.
 msrv: setup

@@ -173,11 +173,11 @@ impl Semaphore {
             chart: chart.unwrap_or_default(),
             holders: holders
                 .iter()
-                .map(|holder| HolderRow::new(holder, &aged))
+                .map(|holder| HolderRow::new(holder, aged))
                 .collect(),
             waiters: waiters
                 .iter()
-                .map(|waiter| WaiterRow::new(waiter, &aged))
+                .map(|waiter| WaiterRow::new(waiter, aged))
                 .collect(),
         }
     }
@@ -244,9 +244,9 @@ fn short(time: Duration) -> String {
     let seconds = time.as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
     match seconds {
-        ..60 => format!("{seconds}s"),
-        ..3600 => format!("{minutes}m {:02}s", seconds % 60),
-        ..86400 => format!("{hours}h {:02}m", minutes % 60),
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{minutes}m {:02}s", seconds % 60),
+        3600..86400 => format!("{hours}h {:02}m", minutes % 60),
         _ => format!("{days}d {:02}h", hours % 24),
     }
 }

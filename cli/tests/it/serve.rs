@@ -1,6 +1,5 @@
 //! `dbsemaphore serve`, as its users and their browsers see it.
 
 mod changes;
-mod client;
-mod databases;
+pub(crate) mod client;
 mod reading;

@@ -4,5 +4,7 @@ mod holders;
 mod limits;
 mod manage;
 mod pooler;
+#[cfg(feature = "serve")]
+mod serve;
 mod supervision;
 mod urls;

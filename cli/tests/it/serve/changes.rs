@@ -1,9 +1,9 @@
 //! Changes, and who may make them.
 
 use super::client::Served;
+use crate::database::Database;
 use crate::tool::{database_with, url};
 use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
-use stand::Database;
 use std::io::Write;
 
 /// An operator's browser.

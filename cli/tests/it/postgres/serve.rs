@@ -1,6 +1,6 @@
 //! Several databases, and those that are down.
 
-use super::client::Served;
+use crate::serve::client::Served;
 use crate::tool::{database_with, url};
 use diesel::{Connection, QueryableByName, RunQueryDsl, sql_query, sql_types::BigInt};
 use diesel_dbsemaphore as sem;
@@ -16,9 +16,9 @@ fn two_databases_are_on_one_page() {
     assert_eq!(sizes.collect::<Vec<_>>(), [1, 2, 2]);
     let page = served.get("/").body;
     for name in [
-        one.name().to_owned(),
-        two.name().to_owned(),
-        format!("{} (2)", two.name()),
+        one.postgres().name().to_owned(),
+        two.postgres().name().to_owned(),
+        format!("{} (2)", two.postgres().name()),
     ] {
         assert!(page.contains(&format!("/{name}</h2>")), "{name}: {page}");
     }
@@ -58,7 +58,7 @@ fn a_database_that_does_not_answer_blocks_no_page() {
     let database = database_with(1);
     let served = Served::start(&[url(&database)], &[]);
     served.until_healthy(true);
-    let mut locker = database.connect();
+    let mut locker = database.postgres().connect();
     locker.begin_test_transaction().unwrap();
     let lock = "LOCK TABLE dbsemaphore.semaphore";
     sql_query(lock).execute(&mut locker).unwrap();
@@ -103,7 +103,9 @@ fn requests_use_no_connection() {
     let sessions = sql_query(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
     );
-    let Count { count } = sessions.get_result(&mut database.connect()).unwrap();
+    let Count { count } = sessions
+        .get_result(&mut database.postgres().connect())
+        .unwrap();
     // Behind a pooler, a session may remain from the set-up.
     assert_eq!(count, 1);
 }

@@ -146,12 +146,13 @@ package: setup
 	@scripts/package
 
 # Runs all that a change has to pass, on the installed servers and on the newest PostgreSQL. `make test-all` runs the others.
+# The last programs are compiled like the tests, so that little is compiled twice.
+PROGRAMS = $(or $(CARGO_TARGET_DIR),target)/debug
 ci: lint test
 	scripts/test-all 18
-	for backend in postgres mysql sqlite; do \
-		$(MAKE) --no-print-directory demo BACKEND=$$backend ARGS="--seconds 6 src migrations tests" || exit 1; \
-	done
-	cargo run --quiet --package faults -- 30
+	cargo build --quiet --workspace --all-features --bins
+	for backend in postgres mysql sqlite; do $(PROGRAMS)/demo --backend $$backend --seconds 6 src migrations tests || exit 1; done
+	for backend in postgres mysql; do BACKEND=$$backend $(PROGRAMS)/faults 30 || exit 1; done
 
 setup:
 	@scripts/setup

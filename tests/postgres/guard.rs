@@ -62,10 +62,10 @@ impl sem::TicketConnection for Meddled {
 fn overrides_settings_that_would_release_the_ticket() {
     let database = Database::with_size(1);
     let mut conn = database.connect();
-    let settings = "SET idle_in_transaction_session_timeout = '150ms'; SET statement_timeout = '15s'; \
+    let settings = "SET idle_in_transaction_session_timeout = '1s'; SET statement_timeout = '15s'; \
         SET lock_timeout = '14s'; SET default_transaction_isolation = 'serializable'; \
         SET default_transaction_read_only = on; \
-        SELECT set_config(name, '150ms', false) FROM pg_settings WHERE name = 'transaction_timeout'";
+        SELECT set_config(name, '1s', false) FROM pg_settings WHERE name = 'transaction_timeout'";
     conn.batch_execute(settings).unwrap();
     let all = "SELECT hashtext(string_agg(name || '=' || setting, ' ' ORDER BY name)) FROM pg_settings \
         WHERE name ~ '_timeout|^tcp_|check_interval|^transaction_|^default_'";
@@ -73,7 +73,7 @@ fn overrides_settings_that_would_release_the_ticket() {
     for request in [Request::new("x"), Request::new("x").wait_forever()] {
         let mut guard = SemaphoreTicket::require(&mut conn, request).unwrap();
         // This time is what the test is about.
-        std::thread::sleep(std::time::Duration::from_millis(600));
+        std::thread::sleep(std::time::Duration::from_millis(1500));
         guard.check().unwrap();
         guard.release().unwrap();
         assert_eq!(number(&mut conn, all), before);

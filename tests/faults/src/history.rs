@@ -70,6 +70,8 @@ pub(crate) struct Hold {
     confirmed: Time,
     pub(crate) ended: Time,
     pub(crate) end: End,
+    /// Of the error by which it was told.
+    message: String,
 }
 
 impl Hold {
@@ -137,6 +139,7 @@ pub(crate) fn operations(
                     confirmed: operation.called,
                     ended: died,
                     end: End::Died,
+                    message: String::new(),
                 });
             }
             (Event::Refused, outcome) => {
@@ -155,7 +158,8 @@ pub(crate) fn operations(
                 hold.ended = time;
                 hold.end = End::Left;
             }
-            (Event::Told, Outcome::Held(hold)) => {
+            (Event::Told(message), Outcome::Held(hold)) => {
+                hold.message.clone_from(message);
                 hold.ended = time;
                 hold.end = End::Told;
             }
@@ -347,10 +351,7 @@ impl History {
                 .iter()
                 .any(|fault| Self::explains(fault, operation, hold))
             {
-                found.push(format!(
-                    "{:?} lost {:?} of {} for no reason, at {:?} (in its own transaction: {})",
-                    operation.name, hold.ids, operation.semaphore, hold.ended, operation.low_level
-                ));
+                found.push(format!("{operation:?} lost its tickets for no reason"));
             }
         }
     }

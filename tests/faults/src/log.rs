@@ -39,8 +39,8 @@ pub(crate) enum Event {
     Failed(String),
     /// They were still held at that time or later.
     Confirmed(Time),
-    /// Knows that the tickets are lost.
-    Told,
+    /// Knows that the tickets are lost, by this error.
+    Told(String),
     /// Is about to release them.
     Leaving,
     /// Has released them, and had held them all along.
@@ -81,7 +81,7 @@ impl Log {
             Event::Refused => "refused".to_owned(),
             Event::Failed(message) => format!("failed {}", message.replace('\n', " ")),
             Event::Confirmed(time) => format!("confirmed {}", time.as_nanos()),
-            Event::Told => "told".to_owned(),
+            Event::Told(message) => format!("told {}", message.replace('\n', " ")),
             Event::Leaving => "leaving".to_owned(),
             Event::Released => "released".to_owned(),
             Event::Left => "left".to_owned(),
@@ -121,7 +121,7 @@ fn parse(line: &str) -> (Time, Event) {
         "refused" => Event::Refused,
         "failed" => Event::Failed(words.collect::<Vec<_>>().join(" ")),
         "confirmed" => Event::Confirmed(nanos(word())),
-        "told" => Event::Told,
+        "told" => Event::Told(words.collect::<Vec<_>>().join(" ")),
         "leaving" => Event::Leaving,
         "released" => Event::Released,
         "left" => Event::Left,

@@ -216,10 +216,9 @@ impl<B: Backend> Worker<B> {
     }
 
     fn ended(&mut self, released: sem::Result<Pooled<B>>) {
-        let event = if released.is_ok() {
-            Event::Released
-        } else {
-            Event::Told
+        let event = match released {
+            Ok(_) => Event::Released,
+            Err(error) => Event::Told(error.to_string()),
         };
         // Not before the log says so is the connection somebody else's.
         self.log.write(&event);
@@ -241,8 +240,8 @@ impl<B: Backend> Worker<B> {
         let end = Instant::now() + wish.hold;
         loop {
             let sent = now();
-            if guard.check().is_err() {
-                return self.log.write(&Event::Told);
+            if let Err(error) = guard.check() {
+                return self.log.write(&Event::Told(error.to_string()));
             }
             self.log.write(&Event::Confirmed(sent));
             let left = end.saturating_duration_since(Instant::now());
@@ -262,7 +261,7 @@ impl<B: Backend> Worker<B> {
         };
         let ticket = guard.watch(WATCH_INTERVAL);
         if ticket.wait_lost(wish.hold) {
-            self.log.write(&Event::Told);
+            self.log.write(&Event::Told("by its watch".to_owned()));
             drop(ticket);
             return;
         }
@@ -284,7 +283,7 @@ impl<B: Backend> Worker<B> {
         });
         self.log.write(&match done {
             Ok(()) => Event::Released,
-            Err(_) if got => Event::Told,
+            Err(error) if got => Event::Told(error.to_string()),
             Err(sem::Error::Unavailable { .. }) => Event::Refused,
             Err(error) => Event::Failed(error.to_string()),
         });
@@ -319,7 +318,7 @@ impl<B: Backend> Worker<B> {
             self.log.write(&match done {
                 Ok(()) if got => Event::Released,
                 Ok(()) => Event::Refused,
-                Err(_) if got => Event::Told,
+                Err(error) if got => Event::Told(error.to_string()),
                 Err(error) => Event::Failed(error.to_string()),
             });
         }

@@ -19,6 +19,12 @@ pub(crate) enum Place {
     Afar(u32),
 }
 
+impl Place {
+    pub(crate) fn is_near(self) -> bool {
+        !matches!(self, Self::Afar(_))
+    }
+}
+
 /// As workers read them.
 #[derive(Default)]
 pub(crate) struct Urls {

@@ -1,5 +1,9 @@
 //! The processes, and what was done to them.
 
+mod name;
+
+pub(crate) use name::{Member, Name, Pause};
+
 use crate::{
     arena::Place,
     log::{Time, now},
@@ -17,54 +21,12 @@ use std::{
     sync::Mutex,
 };
 
-/// Which worker, and the how-manieth process of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Name {
-    pub(crate) worker: u32,
-    pub(crate) life: u32,
-}
-
-impl Name {
-    /// Of the application that a session on PostgreSQL shows.
-    pub(crate) fn of_application(application: &str) -> Option<Self> {
-        let (worker, life) = application.strip_prefix('w')?.split_once('.')?;
-        Some(Self {
-            worker: worker.parse().ok()?,
-            life: life.parse().ok()?,
-        })
-    }
-
-    pub(crate) fn log(self, folder: &Path) -> PathBuf {
-        folder.join(format!("{}-{}.log", self.worker, self.life))
-    }
-}
-
-/// A process that is there.
-#[derive(Clone, Copy)]
-pub(crate) struct Member {
-    pub(crate) name: Name,
-    pub(crate) place: Place,
-    #[cfg_attr(
-        not(feature = "mysql"),
-        expect(dead_code, reason = "PostgreSQL shows the name")
-    )]
-    pub(crate) process: u32,
-}
-
 struct Process {
     name: Name,
     place: Place,
     child: Child,
     cable: Option<Cable>,
     stopped: bool,
-}
-
-/// A time in which somebody could do nothing.
-#[derive(Clone, Copy)]
-pub(crate) struct Pause {
-    pub(crate) name: Name,
-    pub(crate) from: Time,
-    pub(crate) to: Time,
 }
 
 pub(crate) struct Fleet {

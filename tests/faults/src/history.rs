@@ -11,11 +11,17 @@
 //! the same choice serves all refusals. A refusal is also right while somebody waits in the queue, while tickets are
 //! collected that are then released, and while the outcome of a call is unknown.
 
+mod operation;
+mod refusals;
+
+use operation::{End, Outcome};
+pub(crate) use operation::{Hold, Operation, operations};
+
 use crate::{
+    fault::{Fault, Target},
     fleet::{Name, Pause},
-    inject::{Fault, Target},
     kind::Kind,
-    log::{Event, Time},
+    log::Time,
     witness::Barred,
 };
 use std::{collections::BTreeMap, time::Duration};
@@ -24,150 +30,6 @@ use std::{collections::BTreeMap, time::Duration};
 const SLACK: Duration = Duration::from_secs(1);
 /// By then the server has taken back what is lost, however, unless the holder's host was cut off.
 pub(crate) const TAIL: Duration = Duration::from_secs(10);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// Was told at the end that it had held it all along.
-    Released,
-    /// Released it, and was told nothing.
-    Left,
-    Told,
-    Died,
-}
-
-/// One call, and what came of it.
-#[derive(Clone, Debug)]
-pub(crate) struct Operation {
-    pub(crate) name: Name,
-    pub(crate) semaphore: String,
-    pub(crate) tickets: usize,
-    pub(crate) waits: bool,
-    pub(crate) low_level: bool,
-    pub(crate) pid: i32,
-    pub(crate) called: Time,
-    pub(crate) answered: Time,
-    pub(crate) outcome: Outcome,
-    tail: Duration,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) enum Outcome {
-    Held(Hold),
-    Refused,
-    /// An error, or died while it called.
-    Unknown,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct Hold {
-    pub(crate) ids: Vec<i64>,
-    pub(crate) token: i64,
-    within: Duration,
-    /// How long after its end the server may take to release it.
-    tail: Duration,
-    /// When it was known to be held for the last time. At first it isn't: the answer may have come late, to a process
-    /// that was stopped or cut off, when the ticket was lost already.
-    confirmed: Time,
-    pub(crate) ended: Time,
-    pub(crate) end: End,
-    /// Of the error by which it was told.
-    message: String,
-}
-
-impl Hold {
-    /// When the server can have taken it back at the latest.
-    fn gone(&self) -> Time {
-        match self.end {
-            End::Released => self.ended,
-            _ => self.ended + self.tail,
-        }
-    }
-}
-
-/// From one worker's log. `died` is when its process did, if it was not asked to end.
-pub(crate) fn operations(
-    name: Name,
-    log: &[(Time, Event)],
-    died: Time,
-    tail: Duration,
-) -> Vec<Operation> {
-    let mut all: Vec<Operation> = Vec::new();
-    for (time, event) in log {
-        let time = *time;
-        if let Event::Call {
-            semaphore,
-            tickets,
-            waits,
-            low_level,
-            pid,
-        } = event
-        {
-            all.push(Operation {
-                name,
-                semaphore: semaphore.clone(),
-                tickets: *tickets,
-                waits: *waits,
-                low_level: *low_level,
-                pid: *pid,
-                called: time,
-                answered: died,
-                outcome: Outcome::Unknown,
-                tail,
-            });
-            continue;
-        }
-        let Some(operation) = all.last_mut() else {
-            continue;
-        };
-        match (event, &mut operation.outcome) {
-            (
-                Event::Got {
-                    ids,
-                    token,
-                    pid,
-                    within,
-                },
-                outcome,
-            ) => {
-                operation.answered = time;
-                operation.pid = *pid;
-                *outcome = Outcome::Held(Hold {
-                    ids: ids.clone(),
-                    token: *token,
-                    within: *within,
-                    tail,
-                    confirmed: operation.called,
-                    ended: died,
-                    end: End::Died,
-                    message: String::new(),
-                });
-            }
-            (Event::Refused, outcome) => {
-                operation.answered = time;
-                *outcome = Outcome::Refused;
-            }
-            (Event::Failed(_), _) => operation.answered = time,
-            (Event::Confirmed(sent), Outcome::Held(hold)) => hold.confirmed = *sent,
-            (Event::Leaving, Outcome::Held(hold)) => hold.ended = time,
-            (Event::Released, Outcome::Held(hold)) => {
-                hold.confirmed = hold.ended;
-                hold.ended = time;
-                hold.end = End::Released;
-            }
-            (Event::Left, Outcome::Held(hold)) => {
-                hold.ended = time;
-                hold.end = End::Left;
-            }
-            (Event::Told(message), Outcome::Held(hold)) => {
-                hold.message.clone_from(message);
-                hold.ended = time;
-                hold.end = End::Told;
-            }
-            _ => {}
-        }
-    }
-    all
-}
 
 pub(crate) struct History {
     pub(crate) operations: Vec<Operation>,
@@ -269,59 +131,6 @@ impl History {
                     end
                 }
             })
-    }
-
-    fn check_refusals(&self, found: &mut Vec<String>) {
-        for (semaphore, &size) in &self.sizes {
-            let mut changes: Vec<(Time, i64)> = Vec::new();
-            for operation in self.operations.iter().filter(|o| o.semaphore == *semaphore) {
-                let (until, count) = match &operation.outcome {
-                    Outcome::Held(hold) => (hold.gone(), hold.ids.len()),
-                    Outcome::Refused if operation.tickets > 1 || operation.waits => {
-                        (operation.answered, size)
-                    }
-                    Outcome::Refused => continue,
-                    Outcome::Unknown => (operation.answered + operation.tail, size),
-                };
-                let count = i64::try_from(count).unwrap_or(i64::MAX);
-                // While it waits, it is in the queue.
-                let early = if operation.waits { size as i64 } else { 0 };
-                changes.push((operation.called, count.max(early)));
-                if early > count {
-                    changes.push((operation.answered, count - early));
-                }
-                changes.push((until, -count));
-            }
-            changes.sort_by_key(|change| change.0);
-            let mut level = 0;
-            let levels: Vec<(Time, i64)> = changes
-                .iter()
-                .map(|(time, change)| {
-                    level += change;
-                    (*time, level)
-                })
-                .collect();
-            for operation in self.operations.iter().filter(|o| {
-                o.semaphore == *semaphore
-                    && matches!(o.outcome, Outcome::Refused)
-                    && o.tickets == 1
-                    && !o.waits
-            }) {
-                let first = levels.partition_point(|level| level.0 <= operation.called);
-                let before = first.checked_sub(1).map_or(0, |before| levels[before].1);
-                let most = levels[first..]
-                    .iter()
-                    .take_while(|level| level.0 <= operation.answered)
-                    .map(|level| level.1)
-                    .fold(before, i64::max);
-                if most < size as i64 {
-                    found.push(format!(
-                        "{:?} was refused a ticket of {semaphore} at {:?} when only {most} can have been held",
-                        operation.name, operation.answered
-                    ));
-                }
-            }
-        }
     }
 
     /// Whom a fault concerned.

@@ -3,16 +3,13 @@
 use crate::{
     arena::{Place, SEMAPHORES, until_up},
     backend::Backend,
-    fleet::{Fleet, Member, Name},
+    fault::{Fault, Target, undo},
+    fleet::{Fleet, Member},
     kind::{Draws, Kind, Kind::*, LANES},
-    log::{Time, now},
+    log::now,
     session::{Doing, Session},
 };
 use diesel_dbsemaphore as sem;
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
 use rand::{Rng, rngs::SmallRng};
 use stand::Stop;
 use std::{
@@ -30,41 +27,6 @@ pub(crate) const LONG: Duration = Duration::from_secs(7);
 /// What is not tied to the network's timeouts happens at once; this is far more.
 pub(crate) const AT_ONCE: Duration = Duration::from_secs(3);
 
-/// Whom a fault concerns: whose loss of a ticket it explains.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Target {
-    Process(Name),
-    Backend(i32),
-    /// Transactions of the application's own, which its timeouts end.
-    LowLevel,
-    BehindPooler,
-    All,
-    Nobody,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct Fault {
-    pub(crate) kind: Kind,
-    pub(crate) at: Time,
-    /// When it was over.
-    pub(crate) end: Time,
-    pub(crate) target: Target,
-    /// How long until the server had taken back what the target had.
-    pub(crate) free_after: Option<Duration>,
-}
-
-impl Fault {
-    pub(crate) fn begin(kind: Kind, target: Target) -> Self {
-        Self {
-            kind,
-            at: now(),
-            end: now(),
-            target,
-            free_after: None,
-        }
-    }
-}
-
 pub(crate) struct Injector<'a, B> {
     pub(crate) folder: &'a Path,
     pub(crate) fleet: &'a Fleet,
@@ -73,26 +35,6 @@ pub(crate) struct Injector<'a, B> {
     pub(crate) faults: &'a Mutex<Vec<Fault>>,
     pub(crate) violations: &'a Mutex<Vec<String>>,
     pub(crate) over: &'a AtomicBool,
-}
-
-/// A process that is stopped as long as this lives.
-pub(crate) struct Stopped(i32);
-
-impl Stopped {
-    pub(crate) fn new(pid: i32) -> Self {
-        signal(pid, Signal::SIGSTOP);
-        Self(pid)
-    }
-}
-
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        signal(self.0, Signal::SIGCONT);
-    }
-}
-
-pub(crate) fn signal(pid: i32, signal: Signal) {
-    let _ = kill(Pid::from_raw(pid), signal);
 }
 
 impl<B: Backend> Injector<'_, B> {
@@ -182,7 +124,7 @@ impl<B: Backend> Injector<'_, B> {
 
     fn stop_worker(&self, random: &mut SmallRng) -> Option<()> {
         let mut here = self.fleet.present();
-        here.retain(|member| is_near(member.place));
+        here.retain(|member| member.place.is_near());
         let Member { name, .. } = here[random.random_range(0..here.len())];
         let fault = Fault::begin(StopWorker, Target::Process(name));
         if !self.fleet.stop(name) {
@@ -199,7 +141,7 @@ impl<B: Backend> Injector<'_, B> {
         let session = self.choose(
             &mut self.connect()?,
             Doing::Either,
-            |place| !is_near(place),
+            |place| !place.is_near(),
             random,
         )?;
         let name = session.name;
@@ -224,7 +166,7 @@ impl<B: Backend> Injector<'_, B> {
     fn hit(&self, kind: Kind, doing: Doing, random: &mut SmallRng) -> Option<()> {
         let arena = self.arena.read().unwrap();
         let mut conn = arena.connect()?;
-        let session = self.choose(&mut conn, doing, is_near, random)?;
+        let session = self.choose(&mut conn, doing, Place::is_near, random)?;
         let mut fault = Fault::begin(kind, Target::Backend(session.pid));
         match kind {
             KillHolder | KillWaiter => {
@@ -301,16 +243,5 @@ impl<B: Backend> Injector<'_, B> {
         }
         self.note(fault);
         Some(())
-    }
-}
-
-pub(crate) fn is_near(place: Place) -> bool {
-    !matches!(place, Place::Afar(_))
-}
-
-/// Takes a fault back: whatever happens, it isn't to last for ever. The server may have been ended from below us.
-pub(crate) fn undo(fault: &Fault, mut take_back: impl FnMut() -> Option<()>) {
-    while take_back().is_none() && now() < fault.at + AT_ONCE {
-        thread::sleep(Duration::from_millis(2));
     }
 }

@@ -6,9 +6,11 @@
 
 mod arena;
 mod backend;
+mod fault;
 mod fleet;
 mod history;
 mod inject;
+mod judge;
 mod kind;
 mod log;
 #[cfg(feature = "mysql")]
@@ -20,15 +22,14 @@ mod session;
 mod witness;
 mod worker;
 
-use arena::{Place, SEMAPHORES};
+use arena::Place;
 use backend::Backend;
+use fault::{Fault, Target};
 use fleet::Fleet;
-use history::History;
-use inject::{Fault, Injector, Target};
+use inject::Injector;
+use judge::{Judge, leftovers};
 use kind::{Draws, Kind, LANES};
-use log::{Event, Time};
 use postgres::Postgres;
-use report::Own;
 use std::{
     env,
     path::Path,
@@ -40,9 +41,6 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-
-/// How long a host that is cut off keeps a ticket at the most, if the server doesn't release it before.
-const CUT_OFF_WITHOUT_LIMIT: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {
     let words: Vec<String> = env::args().skip(1).collect();
@@ -189,95 +187,16 @@ fn run<B: Backend>(
     }
     let mut violations = violations.lock().unwrap().clone();
     violations.append(&mut sight.violations);
-    {
-        let arena = arena.read().unwrap_or_else(PoisonError::into_inner);
-        violations.extend(arena.violations());
-        violations.extend(leftovers(&*arena));
-    }
-
-    let mut operations = Vec::new();
-    let mut own = Vec::new();
-    let present = fleet.present();
-    for (name, died) in fleet.deaths() {
-        let log = log::read(&name.log(folder));
-        // Those that were there at the end: did they end well?
-        let is_last = present.iter().any(|member| member.name == name);
-        let crashed = matches!(log.last(), Some((_, Event::Does(_))));
-        if is_last && !crashed && !log.iter().any(|(_, event)| *event == Event::Healthy) {
-            violations.push(format!(
-                "{name:?} lost a connection of its pool: {:?}",
-                log.last()
-            ));
-        }
-        own.extend(done_by_itself(&log));
-        let is_afar = matches!(places[name.worker as usize], Place::Afar(_));
-        let tail = match B::CUT_OFF {
-            // Until it is connected again, and the network notices.
-            None if is_afar => CUT_OFF_WITHOUT_LIMIT,
-            _ => history::TAIL,
-        };
-        operations.extend(history::operations(name, &log, died, tail));
-    }
-    let history = History {
-        operations,
+    let arena = arena.read().unwrap_or_else(PoisonError::into_inner);
+    violations.extend(arena.violations());
+    violations.extend(leftovers(&*arena));
+    let judge = Judge {
+        folder,
+        fleet: &fleet,
+        places: &places,
         faults: faults.lock().unwrap().clone(),
-        pauses: fleet.pauses(),
-        barred: sight.barred,
-        sizes: SEMAPHORES
-            .iter()
-            .filter(|(name, _)| *name != "many")
-            .map(|(name, size)| ((*name).to_owned(), *size as usize))
-            .collect(),
+        sight,
+        shows_most_held: idle_limit.is_some(),
     };
-    violations.extend(history.violations());
-    println!("the witness looked {} times", sight.looks);
-    if idle_limit.is_some() {
-        println!("most held at once: {:?}", sight.most_held);
-    }
-    report::print::<B>(&history, &own, &violations);
-    violations.is_empty()
-}
-
-/// A panic gives the ticket back while it unwinds; after a crash there is nobody to write down when.
-fn done_by_itself(log: &[(Time, Event)]) -> impl Iterator<Item = Own> {
-    log.iter()
-        .enumerate()
-        .filter_map(|(position, (at, event))| {
-            let Event::Does(what) = event else {
-                return None;
-            };
-            let back = log[position..]
-                .iter()
-                .find(|(_, event)| *event == Event::Left);
-            Some(if what == "panic" {
-                Own {
-                    kind: Kind::Panic,
-                    free_after: back.map(|(back, _)| *back - *at),
-                }
-            } else {
-                Own {
-                    kind: Kind::Crash,
-                    free_after: None,
-                }
-            })
-        })
-}
-
-/// What is still held, or locked, when all have ended.
-fn leftovers<B: Backend>(arena: &B) -> Vec<String> {
-    let Some(mut conn) = arena.connect() else {
-        return vec!["the server is down".to_owned()];
-    };
-    let end = Instant::now() + Duration::from_secs(10);
-    loop {
-        let mut found = B::leftovers(&mut conn).unwrap();
-        found.retain(|(_, count)| *count != 0);
-        if found.is_empty() || Instant::now() > end {
-            let found = found.iter();
-            return found
-                .map(|(what, count)| format!("{what}: {count}"))
-                .collect();
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
+    judge.judge::<B>(violations)
 }

@@ -1,33 +1,36 @@
 //! PostgreSQL: a server, with a pooler, whose standby may take over.
 
+mod faults;
 mod look;
 mod sabotage;
+mod server;
+mod sessions;
 
 #[cfg(test)]
 pub(crate) use look::{LOOK, rearranged};
 
 use crate::{
-    arena::{Place, SEMAPHORES, Urls, until_up},
+    arena::{Place, SEMAPHORES, Urls},
     backend::Backend,
-    fleet::{Member, Name},
-    inject::{AT_ONCE, Fault, Injector, LONG, Stopped, Target, is_near, signal, undo},
+    fault::{Fault, Target},
+    fleet::Member,
+    inject::Injector,
     kind::Kind,
-    log::now,
     session::{Doing, Session},
     witness::Row,
     worker::HOST_TIMEOUT,
 };
 use diesel::{
-    Connection, PgConnection, QueryResult, QueryableByName, RunQueryDsl,
+    PgConnection, QueryResult, QueryableByName, RunQueryDsl,
     connection::SimpleConnection,
-    sql_types::{BigInt, Integer, Text},
+    sql_types::{BigInt, Integer},
 };
 use diesel_dbsemaphore as sem;
-use nix::sys::signal::Signal;
 use rand::rngs::SmallRng;
 use sabotage::Sabotage;
+use server::{pooler, versions};
 use stand::{Bouncer, Cable, Database, Server, Stop};
-use std::{thread, time::Duration};
+use std::time::Duration;
 
 pub(crate) struct Postgres {
     // Before the servers, whose databases these are.
@@ -45,9 +48,6 @@ struct Count {
     #[diesel(sql_type = BigInt)]
     count: i64,
 }
-
-const HOLDS: &str = "state = 'idle in transaction' AND backend_xid IS NOT NULL";
-const WAITS: &str = "state = 'active' AND wait_event_type = 'Lock'";
 
 impl Backend for Postgres {
     type Connection = PgConnection;
@@ -155,59 +155,11 @@ impl Backend for Postgres {
     }
 
     fn sessions(conn: &mut PgConnection, doing: Doing, present: &[Member]) -> Vec<Session> {
-        #[derive(QueryableByName)]
-        struct Found {
-            #[diesel(sql_type = Integer)]
-            pid: i32,
-            #[diesel(sql_type = Text)]
-            application: String,
-            /// Of its transaction, if it has written something, or locked a row; and when the transaction began.
-            #[diesel(sql_type = Text)]
-            transaction: String,
-        }
-        let which = match doing {
-            Doing::Holds => HOLDS.to_owned(),
-            Doing::Waits => WAITS.to_owned(),
-            Doing::Either => format!("{HOLDS} OR {WAITS}"),
-        };
-        let found: Vec<Found> = diesel::sql_query(format!(
-            "SELECT pid, application_name AS application, concat(backend_xid, ' ', xact_start) AS transaction \
-             FROM pg_stat_activity \
-             WHERE datname = current_database() AND application_name ~ '^w[0-9]+[.]' AND ({which}) \
-             ORDER BY application_name"
-        ))
-        .load(conn)
-        .unwrap_or_default();
-        let session = |found: Found| {
-            let name = Name::of_application(&found.application)?;
-            present
-                .iter()
-                .any(|member| member.name == name)
-                .then_some(Session {
-                    pid: found.pid,
-                    name,
-                    transaction: found.transaction,
-                })
-        };
-        found.into_iter().filter_map(session).collect()
+        sessions::of_workers(conn, doing, present)
     }
 
     fn is_there(conn: &mut PgConnection, session: &Session) -> Option<bool> {
-        #[derive(QueryableByName)]
-        struct Same {
-            #[diesel(sql_type = Text)]
-            transaction: String,
-        }
-        let same: Vec<Same> = diesel::sql_query(
-            "SELECT concat(backend_xid, ' ', xact_start) AS transaction FROM pg_stat_get_activity($1)",
-        )
-        .bind::<Integer, _>(session.pid)
-        .load(conn)
-        .ok()?;
-        Some(
-            same.iter()
-                .any(|same| same.transaction == session.transaction),
-        )
+        sessions::is_there(conn, session)
     }
 
     fn is_stopped(session: &Session) -> bool {
@@ -237,22 +189,14 @@ impl Backend for Postgres {
                 injector.note(fault);
                 Some(())
             }
-            Kind::KillBackend => kill_backend(injector, random),
-            Kind::StopBackend => {
-                let holder =
-                    injector.choose(&mut injector.connect()?, Doing::Holds, is_near, random)?;
-                // Whom a stopped backend keeps from going on is up to chance.
-                let fault = Fault::begin(kind, Target::All);
-                let stopped = Stopped::new(holder.pid);
-                thread::sleep(LONG);
-                drop(stopped);
-                injector.note(fault);
-                Some(())
+            Kind::KillBackend => faults::kill_backend(injector, random),
+            Kind::StopBackend => faults::stop_backend(injector, random),
+            Kind::IdleTimeout => {
+                faults::set(injector, kind, "idle_in_transaction_session_timeout", 30)
             }
-            Kind::IdleTimeout => set(injector, kind, "idle_in_transaction_session_timeout", 30),
-            Kind::TransactionTimeout => set(injector, kind, "transaction_timeout", 30),
-            Kind::StatementTimeout => set(injector, kind, "statement_timeout", 20),
-            Kind::LockTimeout => set(injector, kind, "lock_timeout", 10),
+            Kind::TransactionTimeout => faults::set(injector, kind, "transaction_timeout", 30),
+            Kind::StatementTimeout => faults::set(injector, kind, "statement_timeout", 20),
+            Kind::LockTimeout => faults::set(injector, kind, "lock_timeout", 10),
             _ => unreachable!("not PostgreSQL's own"),
         }
     }
@@ -288,105 +232,4 @@ impl Backend for Postgres {
         }
         found
     }
-}
-
-impl Postgres {
-    /// Whether holding a ticket has made a new version of its row. None while the server is down.
-    pub(crate) fn has_new_versions(&self) -> Option<bool> {
-        Some(self.versions != versions(&mut self.connect()?))
-    }
-
-    /// When PostgreSQL has rearranged a queue: nothing here gives it a reason to.
-    pub(crate) fn rearranged(&self) -> Vec<String> {
-        let now = look::rearranged(&self.server.log());
-        self.rearranged.iter().cloned().chain(now).collect()
-    }
-
-    /// `SET name = value` or `RESET name`, for all sessions. None if that fails.
-    pub(crate) fn configure(&self, change: &str) -> Option<()> {
-        self.as_operator(&format!("ALTER SYSTEM {change}"))?;
-        self.as_operator("SELECT pg_reload_conf()")
-    }
-
-    /// From outside of the database that everything happens in.
-    fn as_operator(&self, statement: &str) -> Option<()> {
-        let mut conn = PgConnection::establish(&self.server.url()).ok()?;
-        // What it changes is not to be lost in the next crash.
-        conn.batch_execute(
-            "SET statement_timeout = 0; SET lock_timeout = 0; SET synchronous_commit = on",
-        )
-        .and_then(|()| conn.batch_execute(statement))
-        .ok()
-    }
-
-    /// Kills the server, while a standby follows it, and promotes that.
-    fn fail_over(&mut self, injector: &Injector<'_, Self>) {
-        let standby = self.server.start_standby();
-        self.server.stop(Stop::Kill);
-        self.rearranged = self.rearranged();
-        standby.promote();
-        self.server = standby;
-        self.bouncer = pooler(&self.server);
-        self.urls().publish(injector.folder);
-    }
-}
-
-fn kill_backend(injector: &Injector<'_, Postgres>, random: &mut SmallRng) -> Option<()> {
-    let arena = &mut *injector.arena.write().unwrap();
-    let holder = injector.choose(&mut arena.connect()?, Doing::Holds, is_near, random)?;
-    let mut fault = Fault::begin(Kind::KillBackend, Target::All);
-    signal(holder.pid, Signal::SIGKILL);
-    // The postmaster ends all sessions, and recovers.
-    let up = now() + AT_ONCE;
-    while now() < up
-        && arena
-            .connect()
-            .is_some_and(|mut conn| Postgres::is_there(&mut conn, &holder) != Some(false))
-    {
-        thread::sleep(Duration::from_millis(1));
-    }
-    drop(until_up::<PgConnection>(&arena.url()));
-    fault.free_after = Some(now() - fault.at);
-    injector.note(fault);
-    Some(())
-}
-
-/// A setting of the whole server's, for a moment.
-fn set(
-    injector: &Injector<'_, Postgres>,
-    kind: Kind,
-    setting: &str,
-    milliseconds: u32,
-) -> Option<()> {
-    let arena = injector.arena.read().unwrap();
-    let fault = Fault::begin(kind, Target::LowLevel);
-    arena.configure(&format!("SET {setting} = {milliseconds}"))?;
-    thread::sleep(Duration::from_millis(120));
-    undo(&fault, || arena.configure(&format!("RESET {setting}")));
-    thread::sleep(Duration::from_millis(20));
-    injector.note(fault);
-    Some(())
-}
-
-/// Which version of each ticket's row there is: a commit by one who has written to it leaves another one.
-fn versions(conn: &mut PgConnection) -> String {
-    #[derive(QueryableByName)]
-    struct Versions {
-        #[diesel(sql_type = Text)]
-        versions: String,
-    }
-    diesel::sql_query(
-        "SELECT string_agg(concat_ws(' ', t.id, t.ctid, t.xmin), ', ' ORDER BY t.id) AS versions \
-         FROM dbsemaphore.ticket t JOIN dbsemaphore.semaphore s ON s.id = t.semaphore_id WHERE s.name <> 'many'",
-    )
-    .get_result::<Versions>(conn)
-    .unwrap()
-    .versions
-}
-
-fn pooler(server: &Server) -> Bouncer {
-    Bouncer::start(
-        server,
-        &["server_login_retry = 0.1", "query_wait_timeout = 5"],
-    )
 }

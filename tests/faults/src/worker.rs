@@ -1,30 +1,24 @@
 //! One process of the fleet: the only part that uses the library.
 
+mod pool;
+mod ways;
+mod wish;
+
 use crate::{
     arena::{Place, Urls},
     backend::Backend,
-    log::{Event, Log, now},
+    log::{Event, Log},
 };
-use diesel::{
-    Connection,
-    connection::CacheSize,
-    r2d2::{
-        ConnectionManager, CustomizeConnection, Error as PoolError, Pool, PooledConnection,
-        R2D2Connection,
-    },
-};
-use diesel_dbsemaphore::{self as sem, Request, SemaphoreTicket, Ticket, WATCH_GRACE};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use diesel::{Connection, r2d2::Pool};
+use diesel_dbsemaphore::{self as sem, SemaphoreTicket, Ticket};
+use pool::{Manager, Pooled, pool};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use std::{
-    panic::{self, AssertUnwindSafe, catch_unwind},
+    panic::{self},
     path::{Path, PathBuf},
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
+use wish::Wish;
 
 pub(crate) const HOST_TIMEOUT: Duration = Duration::from_secs(3);
 const CHECK_INTERVAL: Duration = Duration::from_millis(20);
@@ -33,20 +27,6 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(200);
 /// How long a connection from afar takes to find out that it is cut off, at the most: see its URL.
 const CONNECTION_GIVES_UP: Duration = Duration::from_secs(5);
 
-type Manager<B> = ConnectionManager<<B as Backend>::Connection>;
-type Pooled<B> = PooledConnection<Manager<B>>;
-
-/// PgBouncer in transaction mode has no prepared statements before 1.21.
-#[derive(Debug)]
-struct Uncached;
-
-impl<C: R2D2Connection + 'static> CustomizeConnection<C, PoolError> for Uncached {
-    fn on_acquire(&self, conn: &mut C) -> Result<(), PoolError> {
-        conn.set_prepared_statement_cache_size(CacheSize::Disabled);
-        Ok(())
-    }
-}
-
 pub(crate) struct Worker<B: Backend> {
     folder: PathBuf,
     place: Place,
@@ -54,29 +34,6 @@ pub(crate) struct Worker<B: Backend> {
     random: SmallRng,
     pool: Pool<Manager<B>>,
     generation: u64,
-}
-
-/// What is asked for.
-#[derive(Clone)]
-struct Wish {
-    semaphore: &'static str,
-    tickets: u32,
-    /// None: does not wait. The inner one: for ever.
-    wait: Option<Option<Duration>>,
-    hold: Duration,
-}
-
-impl Wish {
-    fn request(&self) -> Request<'static> {
-        let request = Request::new(self.semaphore)
-            .tickets(self.tickets)
-            .host_timeout(HOST_TIMEOUT);
-        match self.wait {
-            None => request,
-            Some(None) => request.wait_forever(),
-            Some(Some(limit)) => request.wait(limit),
-        }
-    }
 }
 
 impl<B: Backend> Worker<B> {
@@ -115,7 +72,7 @@ impl<B: Backend> Worker<B> {
     }
 
     fn take_a_ticket(&mut self) {
-        let wish = self.wish();
+        let wish = Wish::draw(&mut self.random);
         match self.random.random_range(0..100) {
             // Nothing else bounds how long the host keeps its tickets when it vanishes.
             _ if matches!(self.place, Place::Afar(_)) && B::CUT_OFF.is_none() => {
@@ -132,42 +89,6 @@ impl<B: Backend> Worker<B> {
             82..90 => self.low_level(&wish, true),
             90..98 => self.panicking(&wish),
             _ => self.crashing(&wish),
-        }
-    }
-
-    fn wish(&mut self) -> Wish {
-        let random = &mut self.random;
-        let hold = Duration::from_millis(match random.random_range(0..100) {
-            0..90 => random.random_range(0..20),
-            90..98 => random.random_range(50..300),
-            _ => random.random_range(1000..2000),
-        });
-        let (semaphore, tickets) = match random.random_range(0..100) {
-            0..30 => ("one", 1),
-            30..60 => ("few", random.random_range(1..=3)),
-            60..85 => ("many", random.random_range(1..=3)),
-            // Nobody waits for this one: so each refusal has to have its reason in who holds tickets.
-            _ => {
-                return Wish {
-                    semaphore: "quick",
-                    tickets: 1,
-                    wait: None,
-                    hold,
-                };
-            }
-        };
-        let wait = match random.random_range(0..100) {
-            0..35 => None,
-            35..55 => Some(Some(Duration::from_millis(30))),
-            55..75 => Some(Some(Duration::from_millis(300))),
-            75..90 => Some(Some(Duration::from_secs(3))),
-            _ => Some(None),
-        };
-        Wish {
-            semaphore,
-            tickets,
-            wait,
-            hold,
         }
     }
 
@@ -222,142 +143,5 @@ impl<B: Backend> Worker<B> {
         };
         // Not before the log says so is the connection somebody else's.
         self.log.write(&event);
-    }
-
-    fn plain(&mut self, wish: &Wish) {
-        if let Some(guard) = self.guard(wish, wish.hold) {
-            thread::sleep(wish.hold);
-            self.log.write(&Event::Leaving);
-            let released = guard.release();
-            self.ended(released);
-        }
-    }
-
-    fn checked(&mut self, wish: &Wish) {
-        let Some(mut guard) = self.guard(wish, CHECK_INTERVAL) else {
-            return;
-        };
-        let end = Instant::now() + wish.hold;
-        loop {
-            let sent = now();
-            if let Err(error) = guard.check() {
-                return self.log.write(&Event::Told(error.to_string()));
-            }
-            self.log.write(&Event::Confirmed(sent));
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            thread::sleep(left.min(CHECK_INTERVAL));
-        }
-        self.log.write(&Event::Leaving);
-        let released = guard.release();
-        self.ended(released);
-    }
-
-    fn watched(&mut self, wish: &Wish) {
-        let Some(guard) = self.guard(wish, WATCH_INTERVAL + WATCH_GRACE) else {
-            return;
-        };
-        let ticket = guard.watch(WATCH_INTERVAL);
-        if ticket.wait_lost(wish.hold) {
-            self.log.write(&Event::Told("by its watch".to_owned()));
-            drop(ticket);
-            return;
-        }
-        self.log.write(&Event::Leaving);
-        let released = ticket.release();
-        self.ended(released);
-    }
-
-    fn with_ticket(&mut self, wish: &Wish) {
-        let pool = self.pool.clone();
-        self.call(wish, false, 0);
-        let mut got = false;
-        let done = sem::with_ticket(&pool, wish.request(), |guard| {
-            self.got(guard.ticket(), 0, wish.hold);
-            got = true;
-            thread::sleep(wish.hold);
-            self.log.write(&Event::Leaving);
-            Ok::<_, sem::Error>(())
-        });
-        self.log.write(&match done {
-            Ok(()) => Event::Released,
-            Err(error) if got => Event::Told(error.to_string()),
-            Err(sem::Error::Unavailable { .. }) => Event::Refused,
-            Err(error) => Event::Failed(error.to_string()),
-        });
-    }
-
-    /// In a transaction of its own, like an application's; or inside a savepoint there.
-    fn low_level(&mut self, wish: &Wish, in_savepoint: bool) {
-        let Ok(mut conn) = self.pool.get() else {
-            return;
-        };
-        let mut got = false;
-        let mut called = false;
-        let done = conn.transaction::<_, sem::Error, _>(|c| {
-            let pid = B::session_id(c)?;
-            called = true;
-            self.call(wish, true, pid);
-            let ticket = if in_savepoint {
-                c.transaction(|c| sem::acquire(c, wish.request()))?
-            } else {
-                sem::acquire(c, wish.request())?
-            };
-            let Some(ticket) = ticket else {
-                return Ok(());
-            };
-            self.got(&ticket, pid, wish.hold);
-            got = true;
-            thread::sleep(wish.hold);
-            self.log.write(&Event::Leaving);
-            Ok(())
-        });
-        if called {
-            self.log.write(&match done {
-                Ok(()) if got => Event::Released,
-                Ok(()) => Event::Refused,
-                Err(error) if got => Event::Told(error.to_string()),
-                Err(error) => Event::Failed(error.to_string()),
-            });
-        }
-    }
-
-    fn panicking(&mut self, wish: &Wish) {
-        let Some(guard) = self.guard(wish, wish.hold) else {
-            return;
-        };
-        thread::sleep(wish.hold);
-        self.log.write(&Event::Does("panic".to_owned()));
-        self.log.write(&Event::Leaving);
-        let panicked = catch_unwind(AssertUnwindSafe(move || {
-            let _guard = guard;
-            panic!("while it holds a ticket");
-        }));
-        assert!(panicked.is_err());
-        self.log.write(&Event::Left);
-    }
-
-    fn crashing(&mut self, wish: &Wish) {
-        if let Some(_guard) = self.guard(wish, wish.hold) {
-            thread::sleep(wish.hold);
-            self.log.write(&Event::Does("crash".to_owned()));
-            kill(Pid::this(), Signal::SIGKILL).unwrap();
-        }
-    }
-}
-
-fn pool<B: Backend>(urls: &Urls, place: Place) -> Pool<Manager<B>> {
-    let pool = Pool::builder()
-        .max_size(1)
-        .min_idle(Some(0))
-        .connection_timeout(Duration::from_secs(1));
-    let manager = Manager::<B>::new(urls.of(place));
-    if place == Place::BehindPooler {
-        pool.connection_customizer(Box::new(Uncached))
-            .build_unchecked(manager)
-    } else {
-        pool.build_unchecked(manager)
     }
 }

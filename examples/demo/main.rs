@@ -5,6 +5,7 @@
 //! Whether that went well is judged by a witness that doesn't use the crate.
 
 mod database;
+mod fleet;
 mod jobs;
 mod judge;
 mod options;

@@ -3,6 +3,7 @@
 use crate::{
     Fallible,
     database::{Database, connect},
+    fleet::{all_ended, start_workers},
     jobs,
     judge::{Phase, Victim, judge},
     options::{Options, Task},
@@ -18,8 +19,7 @@ use nix::{
 };
 use stand::{Event, Reporter, Witness};
 use std::{
-    env,
-    process::{Child, Command},
+    process::Child,
     thread,
     time::{Duration, Instant},
 };
@@ -86,19 +86,6 @@ pub(crate) fn run(options: &Options) -> Fallible<bool> {
         ..
     } = show;
     judge(&mut conn, jobs, &phases, victim.as_ref(), doubles)
-}
-
-fn start_workers(count: u32, task: &Task) -> Fallible<Vec<Child>> {
-    (0..count)
-        .map(|_| {
-            let child = Command::new(env::current_exe()?)
-                .arg("--worker")
-                .args([&task.url, task.witness.to_str().unwrap_or_default()])
-                .arg(task.pause.as_micros().to_string())
-                .spawn()?;
-            Ok(child)
-        })
-        .collect()
 }
 
 impl Show<'_> {
@@ -241,13 +228,4 @@ fn resize(database: &Database, size: u32, witness: &Reporter) {
         // Not a number: ends the show.
         let _ = witness.note("size unknown");
     }
-}
-
-fn all_ended(workers: &mut [Child]) -> Fallible<bool> {
-    for worker in workers {
-        if worker.try_wait()?.is_none() {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }

@@ -76,9 +76,15 @@ sabotages: setup
 	@cargo build --quiet --package faults
 	@$(SERVER) scripts/sabotages $(SEED)
 
-# Prints the figures of docs/benchmarks.md, and writes them to target/bench.json. ARGS="--help" lists the options.
+# Prints the figures of docs/benchmarks.md, and writes them to target/bench.json. ARGS="--help" lists the options. With
+# BACKEND=mysql, on MariaDB or MySQL, into target/bench-mysql.json; with BACKEND=sqlite, without options.
+bench: BACKEND ?= postgres
 bench: setup
-	$(SERVER) cargo bench --bench speed -- acquire scale queue hand-off cost $(ARGS)
+	$(if $(filter mysql,$(BACKEND)),@scripts/setup mysql)
+	$(SERVER) cargo bench $(BENCH_$(BACKEND)) $(ARGS)
+BENCH_postgres = --bench speed -- acquire scale queue hand-off cost
+BENCH_mysql = --features mysql --bench mysql -- acquire scale queue hand-off peers
+BENCH_sqlite = --features sqlite --bench sqlite --
 
 # Measures other ways beside it, among them a Python package, which is fetched into target/peers.
 bench-peers: setup

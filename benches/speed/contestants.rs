@@ -1,10 +1,10 @@
 //! Ways to hold something for a moment. Each acquires it, does the work and releases it, or reports that none is available.
 
-use crate::kit::Client;
+use crate::kit::{Client, Conn};
 use diesel::{
     connection::{AnsiTransactionManager, TransactionManager},
     prelude::*,
-    sql_types::{BigInt, Integer},
+    sql_types::Integer,
 };
 use diesel_dbsemaphore::{self as sem, Request, SemaphoreTicket};
 
@@ -18,14 +18,6 @@ diesel::table! {
     slots (id) { id -> Integer, semaphore -> Text, }
 }
 
-#[diesel::declare_sql_function]
-extern "SQL" {
-    fn pg_try_advisory_lock(key: BigInt) -> Bool;
-    fn pg_advisory_unlock(key: BigInt) -> Bool;
-    /// Returns void; to be executed without reading what it returns.
-    fn pg_advisory_xact_lock(key: BigInt) -> Bool;
-}
-
 pub(crate) type Turn = fn(&mut Client, &mut dyn FnMut()) -> bool;
 
 #[derive(Clone, Copy)]
@@ -36,7 +28,7 @@ pub(crate) struct Contestant {
     pub(crate) turn: Turn,
 }
 
-const fn contestant(name: &'static str, floor: &'static str, turn: Turn) -> Contestant {
+pub(crate) const fn contestant(name: &'static str, floor: &'static str, turn: Turn) -> Contestant {
     Contestant { name, floor, turn }
 }
 
@@ -78,21 +70,15 @@ pub(crate) const SKIP_LOCKED_COMMITTED: Contestant = contestant(
     COMMITTED,
     skip_locked_committed,
 );
-pub(crate) const TRY_ADVISORY: Contestant =
-    contestant("pg_try_advisory_lock over n keys", ROW_LOCK, try_advisory);
-/// For one ticket only.
-pub(crate) const ONE_ADVISORY: Contestant =
-    contestant("pg_advisory_xact_lock, n = 1", ROW_LOCK, one_advisory);
-
-fn begin(conn: &mut PgConnection) {
+pub(crate) fn begin(conn: &mut Conn) {
     AnsiTransactionManager::begin_transaction(conn).unwrap();
 }
 
-fn rollback(conn: &mut PgConnection) {
+pub(crate) fn rollback(conn: &mut Conn) {
     AnsiTransactionManager::rollback_transaction(conn).unwrap();
 }
 
-fn commit(conn: &mut PgConnection) {
+fn commit(conn: &mut Conn) {
     AnsiTransactionManager::commit_transaction(conn).unwrap();
 }
 
@@ -107,7 +93,7 @@ fn round_trips(client: &mut Client, work: &mut dyn FnMut()) -> bool {
 }
 
 /// Nobody else wants that row.
-fn lock_row(conn: &mut PgConnection, number: i32) -> bool {
+fn lock_row(conn: &mut Conn, number: i32) -> bool {
     let row: Option<i32> = floor::table
         .find(number)
         .select(floor::id)
@@ -196,7 +182,7 @@ fn low_level_committed(client: &mut Client, work: &mut dyn FnMut()) -> bool {
     ticket.is_some()
 }
 
-fn lock_slot(conn: &mut PgConnection, semaphore: &str) -> bool {
+fn lock_slot(conn: &mut Conn, semaphore: &str) -> bool {
     let slot: Option<i32> = slots::table
         .filter(slots::semaphore.eq(semaphore))
         .order(slots::id)
@@ -225,33 +211,4 @@ fn skip_locked_committed(client: &mut Client, work: &mut dyn FnMut()) -> bool {
     locked.then(work);
     commit(&mut client.conn);
     locked
-}
-
-/// One key after another, from a place that depends on the client, so that they don't all try the first.
-fn try_advisory(client: &mut Client, work: &mut dyn FnMut()) -> bool {
-    let tickets = i64::from(client.tickets);
-    for step in 0..tickets {
-        let key = (i64::from(client.number) + step) % tickets;
-        let locked: bool = diesel::select(pg_try_advisory_lock(key))
-            .get_result(&mut client.conn)
-            .unwrap();
-        if locked {
-            work();
-            return diesel::select(pg_advisory_unlock(key))
-                .get_result(&mut client.conn)
-                .unwrap();
-        }
-    }
-    false
-}
-
-fn one_advisory(client: &mut Client, work: &mut dyn FnMut()) -> bool {
-    begin(&mut client.conn);
-    // Its key is none of those above. Waits until the lock is available.
-    diesel::select(pg_advisory_xact_lock(-1))
-        .execute(&mut client.conn)
-        .unwrap();
-    work();
-    rollback(&mut client.conn);
-    true
 }

@@ -8,10 +8,13 @@
 //! scheduling comes on top.
 
 use crate::{
-    kit::{Report, Row, Section, Spread, Stage, interleave, number, ratios, this_program},
+    kit::{
+        Conn, ROW_LOCK, Report, Row, Section, Spread, Stage, interleave, ratios, this_program,
+        waiting,
+    },
     options::Options,
 };
-use diesel::{Connection, PgConnection, connection::SimpleConnection};
+use diesel::{Connection, connection::SimpleConnection};
 use diesel_dbsemaphore::{self as sem, Request, SemaphoreTicket};
 use stand::percentile;
 use std::{
@@ -32,7 +35,7 @@ enum Way {
 }
 
 impl Way {
-    fn take(self, conn: &mut PgConnection, work: impl FnOnce()) {
+    fn take(self, conn: &mut Conn, work: impl FnOnce()) {
         match self {
             Self::Ours => {
                 let guard = SemaphoreTicket::require(&mut *conn, WAIT).unwrap();
@@ -41,8 +44,7 @@ impl Way {
             }
             Self::RowLock => {
                 conn.batch_execute("BEGIN").unwrap();
-                conn.batch_execute("SELECT FROM floor WHERE id = 0 FOR UPDATE")
-                    .unwrap();
+                conn.batch_execute(ROW_LOCK).unwrap();
                 work();
                 conn.batch_execute("ROLLBACK").unwrap();
             }
@@ -58,10 +60,8 @@ impl Way {
 }
 
 /// Returns once so many sessions sleep until they get a lock.
-fn until_they_wait(conn: &mut PgConnection, waiters: u32) {
-    let waiting = "SELECT count(*) FROM pg_stat_activity \
-                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    while number(conn, waiting) < f64::from(waiters) {
+fn until_they_wait(conn: &mut Conn, waiters: u32) {
+    while waiting(conn) < f64::from(waiters) {
         thread::yield_now();
     }
 }
@@ -159,7 +159,7 @@ pub(crate) fn be_a_holder(words: &[String]) -> ExitCode {
     };
     let mut ways = [Way::Ours, Way::RowLock].into_iter();
     let way = ways.find(|known| known.word() == way).unwrap();
-    way.take(&mut PgConnection::establish(url).unwrap(), || {
+    way.take(&mut Conn::establish(url).unwrap(), || {
         println!("held");
         std::io::stdin().read_line(&mut String::new()).unwrap();
     });

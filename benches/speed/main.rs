@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod acquire;
+mod advisory;
 mod chart;
 mod contestants;
 mod cost;
@@ -20,13 +21,22 @@ mod peers;
 mod queue;
 mod readme;
 mod scale;
+mod topics;
 
-use crate::{kit::Report, options::Options};
-use std::{env, process::ExitCode};
+use std::process::ExitCode;
+use topics::Topic;
 
-type Topic = fn(&Options, &mut Report);
+const HELP: &str = "\
+cargo bench --bench speed -- [TOPIC ..] [OPTIONS]
 
-const TOPICS: [(&str, Topic); 10] = [
+Topics: acquire, scale, queue, hand-off, cost (these five if none is named); memory; peers; network; chart, readme.
+";
+
+const JSON: &str = "target/bench.json";
+
+const DEFAULT_TOPICS: &[&str] = &["acquire", "scale", "queue", "hand-off", "cost"];
+
+const TOPICS: &[(&str, Topic)] = &[
     ("acquire", acquire::run),
     ("scale", scale::run),
     ("queue", queue::run),
@@ -40,30 +50,5 @@ const TOPICS: [(&str, Topic); 10] = [
 ];
 
 fn main() -> ExitCode {
-    let words: Vec<String> = env::args().skip(1).collect();
-    match words.split_first() {
-        Some((role, words)) if role == "worker" => return queue::be_a_worker(words),
-        Some((role, words)) if role == "holder" => return hand_off::be_a_holder(words),
-        _ => {}
-    }
-    let options = match Options::parse() {
-        Ok(Some(options)) => options,
-        Ok(None) => {
-            print!("{}", options::HELP);
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => {
-            eprintln!("{error}\n\n{}", options::HELP);
-            return ExitCode::FAILURE;
-        }
-    };
-    let mut report = Report::open(options.json.clone());
-    for topic in &options.topics {
-        let Some((_, run)) = TOPICS.iter().find(|(name, _)| name == topic) else {
-            eprintln!("no topic {topic:?}\n\n{}", options::HELP);
-            return ExitCode::FAILURE;
-        };
-        run(&options, &mut report);
-    }
-    ExitCode::SUCCESS
+    topics::run()
 }

@@ -1,12 +1,8 @@
-use crate::queue::Load;
+use crate::{DEFAULT_TOPICS, JSON, queue::Load};
 use lexopt::prelude::*;
 use std::{path::PathBuf, time::Duration};
 
-pub(crate) const HELP: &str = "\
-cargo bench --bench speed -- [TOPIC ..] [OPTIONS]
-
-Topics: acquire, scale, queue, hand-off, cost (these five if none is named); memory; peers; network; chart, readme.
-
+pub(crate) const HELP: &str = "
 --rounds N          interleaved rounds
 --slice MS          how long each contestant runs in a round
 --clients N,N       acquire, peers, network: how many clients
@@ -15,8 +11,8 @@ Topics: acquire, scale, queue, hand-off, cost (these five if none is named); mem
 --processes         queue: workers are processes, not threads
 --hand-offs N       hand-off: how many in a round; and a tenth as many after kill -9
 --operations N      memory: how many acquire and release
---python PROGRAM    peers, network: an interpreter that has django-dbsemaphore
---json FILE         where the figures go, and chart and readme take them from: target/bench.json
+--python PROGRAM    peers, network, PostgreSQL only: an interpreter that has django-dbsemaphore
+--json FILE         where the figures go, and chart and readme take them from; in target if not named
 --svg FILE          where the chart goes: benches/speed.svg
 --quick             so little of everything that only mistakes show
 ";
@@ -53,7 +49,7 @@ impl Options {
             hand_offs: 400,
             operations: 1_000_000,
             python: None,
-            json: "target/bench.json".into(),
+            json: JSON.into(),
             svg: "benches/speed.svg".into(),
             many: 100_000,
         };
@@ -93,9 +89,7 @@ impl Options {
             }
         }
         if options.topics.is_empty() {
-            options.topics = ["acquire", "scale", "queue", "hand-off", "cost"]
-                .map(str::to_owned)
-                .to_vec();
+            options.topics = DEFAULT_TOPICS.iter().map(ToString::to_string).collect();
         }
         Ok(Some(options))
     }

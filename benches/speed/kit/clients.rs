@@ -1,5 +1,6 @@
+use super::{Conn, Stage};
 use diesel::{
-    PgConnection,
+    Connection,
     r2d2::{ConnectionManager, Pool},
 };
 use std::{
@@ -8,18 +9,46 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(crate) type PgPool = Pool<ConnectionManager<PgConnection>>;
+pub(crate) type ClientPool = Pool<ConnectionManager<Conn>>;
 
 /// One who acquires and releases, with a connection of its own.
 pub(crate) struct Client {
     /// Also the row that it locks where each has one of its own.
     pub(crate) number: i32,
-    pub(crate) conn: PgConnection,
+    pub(crate) conn: Conn,
     /// Shared by all clients, with a connection for each.
-    pub(crate) pool: Option<PgPool>,
+    pub(crate) pool: Option<ClientPool>,
     /// From which it takes tickets.
     pub(crate) semaphore: &'static str,
     pub(crate) tickets: u32,
+}
+
+impl Stage {
+    pub(crate) fn client(&self, number: usize, semaphore: &'static str, tickets: u32) -> Client {
+        Client {
+            number: i32::try_from(number).unwrap(),
+            conn: Conn::establish(&self.url()).unwrap(),
+            pool: None,
+            semaphore,
+            tickets,
+        }
+    }
+
+    /// A crowd with a pool, and a semaphore that has enough tickets for all of them: nobody is refused.
+    pub(crate) fn clients(&self, count: usize, semaphore: &'static str) -> Vec<Client> {
+        let tickets = 8 * u32::try_from(count).unwrap();
+        self.make(semaphore, tickets);
+        let pool: ClientPool = Pool::builder()
+            .max_size(u32::try_from(count).unwrap())
+            .build(ConnectionManager::new(self.url()))
+            .unwrap();
+        (0..count)
+            .map(|number| Client {
+                pool: Some(pool.clone()),
+                ..self.client(number, semaphore, tickets)
+            })
+            .collect()
+    }
 }
 
 /// How many turns a second all clients take together. They start at once, when all are there.

@@ -4,18 +4,19 @@ mod clients;
 mod dice;
 mod figures;
 mod network;
+mod program;
 mod report;
 mod rounds;
 mod stage;
 
-pub(crate) use clients::{Client, PgPool, rate};
+pub(crate) use clients::{Client, rate};
 pub(crate) use dice::Dice;
 pub(crate) use figures::{Spread, ratios};
+pub(crate) use program::this_program;
 pub(crate) use report::{Report, Row, Section};
 pub(crate) use rounds::{interleave, rates};
-pub(crate) use stage::{Stage, number};
+pub(crate) use stage::{ROW_LOCK, Stage, number, waiting};
+pub(crate) use stand::Server;
 
-/// Starts another process of this program, even if the file has been rebuilt since this one was started. On Linux only.
-pub(crate) fn this_program() -> std::process::Command {
-    std::process::Command::new("/proc/self/exe")
-}
+/// What all topics measure.
+pub(crate) type Conn = diesel::PgConnection;

@@ -59,7 +59,7 @@ impl Report {
             section.name.to_owned(),
             json!({
                 "title": section.title,
-                "postgresql": stage.version(),
+                Stage::SERVER: stage.version(),
                 "cores": cores,
                 "rows": rows,
             }),

@@ -1,8 +1,7 @@
-use super::{Client, PgPool, network::Network};
+use super::network::Network;
 use diesel::{
-    Connection, PgConnection, QueryableByName, RunQueryDsl,
+    PgConnection, QueryableByName, RunQueryDsl,
     connection::SimpleConnection,
-    r2d2::{ConnectionManager, Pool},
     sql_types::{Double, Text},
 };
 use diesel_dbsemaphore as sem;
@@ -18,6 +17,9 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
+    /// The name of the server in files of figures.
+    pub(crate) const SERVER: &str = "postgresql";
+
     /// With the tables that contestants need, the library's and others'.
     pub(crate) fn new() -> Self {
         Self::with(&[])
@@ -78,35 +80,21 @@ impl Stage {
         }
     }
 
-    pub(crate) fn client(&self, number: usize, semaphore: &'static str, tickets: u32) -> Client {
-        Client {
-            number: i32::try_from(number).unwrap(),
-            conn: PgConnection::establish(&self.url()).unwrap(),
-            pool: None,
-            semaphore,
-            tickets,
-        }
-    }
-
-    /// A crowd with a pool, and a semaphore that has enough tickets for all of them: nobody is refused.
-    pub(crate) fn clients(&self, count: usize, semaphore: &'static str) -> Vec<Client> {
-        let tickets = 8 * u32::try_from(count).unwrap();
-        self.make(semaphore, tickets);
-        let pool: PgPool = Pool::builder()
-            .max_size(u32::try_from(count).unwrap())
-            .build(ConnectionManager::new(self.url()))
-            .unwrap();
-        (0..count)
-            .map(|number| Client {
-                pool: Some(pool.clone()),
-                ..self.client(number, semaphore, tickets)
-            })
-            .collect()
-    }
-
     pub(crate) fn version(&self) -> String {
         setting(&mut self.database.connect(), "server_version")
     }
+}
+
+/// Waits for the lock of a row.
+pub(crate) const ROW_LOCK: &str = "SELECT FROM floor WHERE id = 0 FOR UPDATE";
+
+/// How many sessions sleep until they get a lock.
+pub(crate) fn waiting(conn: &mut PgConnection) -> f64 {
+    number(
+        conn,
+        "SELECT count(*) FROM pg_stat_activity \
+         WHERE datname = current_database() AND wait_event_type = 'Lock'",
+    )
 }
 
 #[diesel::declare_sql_function]

@@ -19,9 +19,10 @@ mod python;
 
 use crate::{
     acquire::{compare, rate_of},
+    advisory::{ONE_ADVISORY, TRY_ADVISORY},
     contestants::{
-        Contestant, FLOORS, GUARD, LOW_LEVEL, LOW_LEVEL_COMMITTED, ONE_ADVISORY, ROUND_TRIPS,
-        SKIP_LOCKED, SKIP_LOCKED_COMMITTED, TRY_ADVISORY, WAITING,
+        Contestant, FLOORS, GUARD, LOW_LEVEL, LOW_LEVEL_COMMITTED, ROUND_TRIPS, SKIP_LOCKED,
+        SKIP_LOCKED_COMMITTED, WAITING,
     },
     kit::{Report, Row, Section, Spread, Stage, rate, rates, ratios},
     options::Options,

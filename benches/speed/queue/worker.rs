@@ -1,10 +1,9 @@
 use super::Load;
 use crate::{
     contestants::{self, Turn},
-    kit::{Client, Dice, Stage, this_program},
+    kit::{Client, Conn, Dice, Server, Stage, this_program},
 };
-use diesel::{Connection, PgConnection};
-use stand::Server;
+use diesel::Connection;
 use std::{
     io::{BufRead, BufReader, Lines, Write},
     process::{Child, ChildStdout, Command, ExitCode, Stdio},
@@ -189,7 +188,7 @@ pub(crate) fn be_a_worker(words: &[String]) -> ExitCode {
     };
     let client = Client {
         number: number.parse().unwrap(),
-        conn: PgConnection::establish(url).unwrap(),
+        conn: Conn::establish(url).unwrap(),
         pool: None,
         semaphore: "x",
         tickets: tickets.parse().unwrap(),

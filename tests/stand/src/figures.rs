@@ -20,16 +20,19 @@ pub fn session_cpu_time(pid: u32) -> Duration {
 }
 
 impl<B: Backend> Server<B> {
-    /// User and system time that the sessions which are there now have used so far. On Linux and PostgreSQL only.
+    /// User and system time of the server so far: of its first process, and of the sessions that are there now. On Linux only.
     pub fn cpu_time(&self) -> Duration {
+        let server = self.pid().to_string();
         let ticks: u64 = fs::read_dir("/proc")
             .expect("/proc")
             .flatten()
             .filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok())
             .filter_map(|stat| {
+                let process = stat.split_whitespace().next()?;
                 let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
                 let (parent, user, system) = (fields.get(1)?, fields.get(11)?, fields.get(12)?);
-                (**parent == self.pid().to_string())
+                [process, parent]
+                    .contains(&server.as_str())
                     .then_some(user.parse::<u64>().ok()? + system.parse::<u64>().ok()?)
             })
             .sum();

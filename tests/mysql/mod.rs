@@ -2,6 +2,7 @@
 
 mod cancel;
 mod deadlock;
+mod failover;
 mod fencing;
 mod guard;
 mod inspect;

@@ -1,6 +1,7 @@
 //! MySQL and MariaDB.
 
 mod programs;
+mod replica;
 
 use crate::{
     Backend, Stop,

@@ -1,7 +1,10 @@
 //! Prints the first table of docs/benchmarks.md, and other figures of that page, from the file of figures. It measures
 //! nothing.
 
+mod contestants;
+
 use crate::{kit::Report, options::Options};
+use contestants::{BEST, COMMITTED, GUARD, IN_LINE, ROLLED_BACK};
 
 /// A section, what its rows have in common, and the column.
 type Place = (
@@ -9,19 +12,6 @@ type Place = (
     &'static [(&'static str, &'static str)],
     &'static str,
 );
-
-const GUARD: &str = "guard";
-const WAITING: &str = "guard that may wait";
-const OWN: &str = "own transaction, committed";
-const BY_HAND: &str = "SKIP LOCKED by hand, rolled back";
-const BY_HAND_COMMITTED: &str = "SKIP LOCKED by hand, committed";
-const ADVISORY: &str = "pg_try_advisory_lock over n keys";
-const PYTHON: &str = "django-dbsemaphore, low level";
-
-const ROLLED_BACK: [&str; 4] = [GUARD, BY_HAND, ADVISORY, ""];
-const COMMITTED: [&str; 4] = [OWN, BY_HAND_COMMITTED, "", PYTHON];
-const BEST: [&str; 4] = [GUARD, BY_HAND, ADVISORY, PYTHON];
-const IN_LINE: [&str; 4] = [WAITING, BY_HAND, ADVISORY, PYTHON];
 
 const SHARED: &[(&str, &str)] = &[("tickets", "3"), ("workers", "16")];
 

@@ -9,5 +9,6 @@ mod fuzz;
 mod queue;
 mod rights;
 mod surroundings;
+mod waiting;
 
 pub(crate) use database::Database;

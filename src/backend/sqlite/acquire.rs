@@ -159,11 +159,12 @@ fn look(
     if locked.len() < wanted {
         return Ok(Some(AcquireOutcome::Unavailable));
     }
-    // The queue and the size could be older than the locks. A resize joins the queue, finds that tickets are available, commits
-    // the new size, and leaves the queue. So a resize that did not see these locks is seen here, as a waiter or by the size.
+    // A resize in the queue may have chosen these tickets since, and would wait for this holder though others are available.
     if !is_head && queue::has_waiter(folder)? {
         return Ok(Some(AcquireOutcome::Unavailable));
     }
+    // The size could be older than the locks. A resize commits the new size first, and then waits until it has seen each deleted
+    // ticket unlocked. So either this reads the new size, or the resize sees these locks.
     match tables::find(conn, params.semaphore)? {
         Some(now) if now.id == semaphore.id => {
             if locked.iter().any(|(slot, _)| !now.slots.contains(*slot)) {

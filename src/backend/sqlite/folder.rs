@@ -20,6 +20,7 @@ use std::{
         ErrorKind::{AlreadyExists, NotFound},
     },
     path::{Path, PathBuf},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -219,22 +220,25 @@ impl Folder {
     }
 }
 
-/// Repeats `work` if somebody has deleted the folder meanwhile, as `destroy` does. A wait can be hit any number of times, so only
-/// 10 failures in a row that come at once are an error: then something else is wrong with the folder.
+/// Repeats `work` if somebody has deleted the folder meanwhile, as `destroy` does. A wait can be hit any number of times. If all
+/// attempts fail at once for 5 s, something else is wrong with the folder, and that is the error.
 pub(super) fn repeat_if_deleted<T>(mut work: impl FnMut() -> Result<T>) -> Result<T> {
     const AT_ONCE: Duration = Duration::from_millis(10);
-    let mut failures = 0;
+    const LIMIT: Duration = Duration::from_secs(5);
+    const PAUSE: Duration = Duration::from_millis(1);
+    let mut first = Instant::now();
     loop {
         let began = Instant::now();
-        match work() {
-            Err(Error::LockFile { source, .. }) if source.kind() == NotFound && failures < 9 => {}
+        let done = work();
+        if began.elapsed() > AT_ONCE {
+            first = Instant::now();
+        }
+        match done {
+            Err(Error::LockFile { source, .. })
+                if source.kind() == NotFound && first.elapsed() < LIMIT => {}
             done => return done,
         }
-        failures = if began.elapsed() < AT_ONCE {
-            failures + 1
-        } else {
-            0
-        };
+        thread::sleep(PAUSE);
     }
 }
 

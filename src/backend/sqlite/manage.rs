@@ -19,6 +19,10 @@ use crate::{
     },
 };
 use diesel::SqliteConnection;
+use std::{thread, time::Duration};
+
+/// Between two looks at a deleted ticket that somebody still holds.
+const PAUSE: Duration = Duration::from_millis(1);
 
 pub(super) fn ensure(conn: &mut SqliteConnection, name: &str, size: i32) -> Result<bool> {
     if tables::find(conn, name)?.is_some() {
@@ -107,17 +111,19 @@ impl Resizing {
         if size == slots.count() {
             return Ok(None);
         }
-        // Dropped after the commit.
+        // Dropped at the end.
         let (_place, removed) = self.wait_for(slots.count().saturating_sub(size))?;
         let slots = slots.without(&removed).grown_to(size);
         in_write_transaction(conn, |conn| tables::replace_slots(conn, *id, &slots))?;
+        self.until_released(&removed)?;
         Ok(Some(SizeChange::Resized))
     }
 
     fn destroy(&self, conn: &mut SqliteConnection) -> Result<()> {
         let Semaphore { id, slots } = &self.semaphore;
-        let (_place, _) = self.wait_for(slots.count())?;
+        let (_place, removed) = self.wait_for(slots.count())?;
         in_write_transaction(conn, |conn| tables::delete(conn, *id))?;
+        self.until_released(&removed)?;
         self.folder.delete();
         Ok(())
     }
@@ -150,5 +156,16 @@ impl Resizing {
         })?;
         place.check()?;
         Ok((Some(place), available))
+    }
+    /// Waits, after the commit, until nobody holds the deleted tickets. Nobody can acquire them any more: each request reads the
+    /// size after it has locked its tickets. The place in the queue kept others away, unless the
+    /// folder was deleted, and the place with it.
+    fn until_released(&self, removed: &[u32]) -> Result<()> {
+        for slot in removed {
+            while !self.folder.is_available(*slot)? {
+                thread::sleep(PAUSE);
+            }
+        }
+        Ok(())
     }
 }

@@ -78,14 +78,18 @@ impl Place {
         }
     }
 
-    /// Fails if somebody has deleted the folder.
+    /// Fails if others do not see this waiter, because somebody has deleted the folder. Whoever finds the queue empty deletes
+    /// `waiting`, by its path: after it has locked the old folder's `join`, this may be the new folder's `waiting`.
     pub(super) fn check(&self) -> Result<()> {
         let path = self.file.path();
-        if named(path, self.file.is_in_place())? {
-            Ok(())
-        } else {
-            Err(deleted(path.to_owned()))
+        if !named(path, self.file.is_in_place())? {
+            return Err(deleted(path.to_owned()));
         }
+        let waiting = self.folder.waiting();
+        if !named(&waiting, fs::exists(&waiting))? {
+            return Err(deleted(waiting));
+        }
+        Ok(())
     }
 
     fn predecessor(&self) -> Result<Option<(File, PathBuf)>> {

@@ -59,13 +59,9 @@ fn dead_waiters_do_not_refuse_others() {
     let mut holder = start("hold", &database);
     assert!(holder.says().starts_with("holds"));
     let mut waiters = waiters(&database, 2);
-    for process in waiters.iter_mut().chain([&mut holder]) {
-        kill(Pid::from_raw(pid(process)), Signal::SIGKILL).unwrap();
-    }
-    waiters
-        .iter_mut()
-        .chain([&mut holder])
-        .for_each(Process::kill);
+    // The last one first: a waiter deletes the file of a dead one before it.
+    let last_first = waiters.iter_mut().rev();
+    last_first.chain([&mut holder]).for_each(Process::kill);
     assert_eq!(database.queue().len(), 2);
     drop(SemaphoreTicket::require(database.connect(), "x").unwrap());
     assert!(database.queue().is_empty());
@@ -114,7 +110,7 @@ fn stopped_head_delays_others_within_their_limits() {
             .is_none()
     );
     assert!(
-        (limit..limit * 10).contains(&began.elapsed()),
+        (limit..limit * 50).contains(&began.elapsed()),
         "{:?}",
         began.elapsed()
     );

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, ops::Range, path::Path};
 
-/// Times are in microseconds, by the system's clock.
+/// Times are in microseconds.
 pub(super) struct History {
     pub(super) calls: Vec<Call>,
     pub(super) sizes: Vec<Size>,
@@ -135,9 +135,16 @@ impl History {
     fn double_holders(&self) -> Vec<String> {
         let mut found = Vec::new();
         for calls in self.by_ticket().values() {
-            for pair in calls.windows(2) {
-                if pair[1].held.start < pair[0].held.end && !pair[1].held.is_empty() {
-                    found.push(format!("double: {:?} and {:?}", pair[0], pair[1]));
+            let mut last: Option<&Call> = None;
+            for call in calls.iter().filter(|call| !call.held.is_empty()) {
+                match last {
+                    Some(last) if call.held.start < last.held.end => {
+                        found.push(format!("double: {last:?} and {call:?}"));
+                    }
+                    _ => {}
+                }
+                if last.is_none_or(|last| last.held.end < call.held.end) {
+                    last = Some(call);
                 }
             }
         }

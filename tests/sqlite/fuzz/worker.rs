@@ -9,9 +9,9 @@ use diesel::{Connection, SqliteConnection};
 use diesel_dbsemaphore::{Error, Request, SemaphoreTicket};
 use std::{
     env,
-    fs::File,
+    fs::{self, File},
     io::Write,
-    path::Path,
+    path::{Path, PathBuf},
     process::{self, Child, Command, Stdio},
     thread,
     time::Duration,
@@ -22,6 +22,7 @@ const SEED: &str = "DBSEMAPHORE_TEST_WORKER_SEED";
 
 pub(super) struct Worker {
     child: Child,
+    log: PathBuf,
     pub(super) seed: u64,
 }
 
@@ -34,7 +35,15 @@ impl Worker {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        Self { child, seed }
+        Self {
+            log: log(Path::new(&database.url()), seed, child.id()),
+            child,
+            seed,
+        }
+    }
+
+    pub(super) fn has_finished_a_call(&self) -> bool {
+        fs::read_to_string(&self.log).is_ok_and(|text| text.lines().count() > 1)
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -54,6 +63,11 @@ impl Drop for Worker {
     }
 }
 
+fn log(database: &Path, seed: u64, pid: u32) -> PathBuf {
+    let logs = database.parent().unwrap().join("logs");
+    logs.join(format!("{seed}.{pid}"))
+}
+
 /// One line for each thing that happened, which is written before the next one happens.
 struct Log(File);
 
@@ -69,10 +83,11 @@ fn child() {
     let (Ok(url), Ok(seed)) = (env::var(URL), env::var(SEED)) else {
         return;
     };
-    let logs = Path::new(&url).parent().unwrap().join("logs");
-    let mut log = Log(File::create_new(logs.join(format!("{seed}.{}", process::id()))).unwrap());
+    let seed = seed.parse().unwrap();
+    let path = log(Path::new(&url), seed, process::id());
+    let mut log = Log(File::create_new(path).unwrap());
     let mut conn = SqliteConnection::establish(&url).unwrap();
-    let mut dice = Dice::new(seed.parse().unwrap());
+    let mut dice = Dice::new(seed);
     loop {
         let request = Request::new("x").tickets(if dice.one_in(5) { 2 } else { 1 });
         let request = match dice.within(0..4) {

@@ -1,6 +1,6 @@
 //! Other processes: this test binary again, which does one thing.
 
-use super::Database;
+use super::{Database, full_disk};
 use crate::kit::{
     TestDatabase,
     process::{Process, ROLE, URL, listen, say},
@@ -34,8 +34,10 @@ pub(crate) fn start_by(command: &mut Command, role: &str, database: &Database) -
 #[test]
 fn child() {
     let Ok(role) = env::var(ROLE) else { return };
-    let mut conn = SqliteConnection::establish(&env::var(URL).unwrap()).unwrap();
+    let url = env::var(URL).unwrap();
+    let mut conn = SqliteConnection::establish(&url).unwrap();
     match role.as_str() {
+        "full disk" => full_disk::child(&url),
         "hold" => report(SemaphoreTicket::require(conn, "x")),
         "wait" => report(SemaphoreTicket::require(
             conn,

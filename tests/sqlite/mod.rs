@@ -5,6 +5,7 @@ mod busy;
 mod children;
 mod database;
 mod dice;
+mod full_disk;
 mod fuzz;
 mod queue;
 mod rights;

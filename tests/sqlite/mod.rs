@@ -7,6 +7,7 @@ mod database;
 mod dice;
 mod full_disk;
 mod fuzz;
+mod guards;
 mod queue;
 mod rights;
 mod surroundings;

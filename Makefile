@@ -61,14 +61,20 @@ test-all: setup
 	@$(MAKE) test-pooler
 
 # Injects faults at random, and looks for a holder too many and a leaked ticket. FAULTS=what lists the faults. On PostgreSQL,
-# or with BACKEND=mysql.
+# or with BACKEND=mysql. BACKEND=sqlite runs the fuzz among the tests of SQLite, which needs nothing installed.
 SECONDS ?= 60
 SEED ?= 1
 FAULTS ?= all
+ifeq ($(BACKEND),sqlite)
+faults:
+	@DBSEMAPHORE_TEST_SECONDS=$(SECONDS) DBSEMAPHORE_TEST_SEED=$(SEED) cargo test --quiet --release --test it \
+		--no-default-features --features sqlite,r2d2 sqlite::fuzz -- --nocapture
+else
 faults: setup
 	@scripts/setup iproute2 $(if $(filter mysql,$(BACKEND)),mysql,pgbouncer)
 	@$(SERVER) BACKEND=$(BACKEND) cargo run --quiet --package faults $(if $(filter mysql,$(BACKEND)),--features mysql) -- \
 		$(SECONDS) $(SEED) $(FAULTS) $(SABOTAGE)
+endif
 
 # Breaks the library in each of six ways, and checks that the program above detects it.
 sabotages: setup

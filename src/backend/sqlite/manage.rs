@@ -157,9 +157,10 @@ impl Resizing {
         place.check()?;
         Ok((Some(place), available))
     }
+
     /// Waits, after the commit, until nobody holds the deleted tickets. Nobody can acquire them any more: each request reads the
-    /// size after it has locked its tickets. The place in the queue kept others away, unless the
-    /// folder was deleted, and the place with it.
+    /// size after it has locked its tickets. The place in the queue kept others away, unless the folder was deleted, and the
+    /// place with it.
     fn until_released(&self, removed: &[u32]) -> Result<()> {
         for slot in removed {
             while !self.folder.is_available(*slot)? {

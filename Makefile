@@ -78,9 +78,8 @@ endif
 
 # Breaks the library in each of six ways, and checks that the program above detects it.
 sabotages: setup
-	@scripts/setup pgbouncer iproute2
-	@cargo build --quiet --package faults
-	@$(SERVER) scripts/sabotages $(SEED)
+	@scripts/setup iproute2 $(if $(filter mysql,$(BACKEND)),mysql,pgbouncer)
+	@$(SERVER) scripts/sabotages$(if $(filter mysql sqlite,$(BACKEND)),-$(BACKEND)) $(SEED)
 
 # Prints the figures of docs/benchmarks.md, and writes them to target/bench.json. ARGS="--help" lists the options. With
 # BACKEND=mysql, on MariaDB or MySQL, into target/bench-mysql.json; with BACKEND=sqlite, without options.

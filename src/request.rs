@@ -115,8 +115,8 @@ impl<'a> Request<'a> {
     /// server's TCP detects the vanished host, by keepalive and TCP user timeout, which are set for the guard's
     /// transaction only.
     ///
-    /// On MySQL and MariaDB, this has no effect. There, a [watched](crate::SemaphoreTicket::watch) guard has such a bound:
-    /// see [`mysql`](crate::guide::mysql#what-is-weaker).
+    /// On MySQL and MariaDB, this bounds waiters only. There, a [watched](crate::SemaphoreTicket::watch) guard has such a
+    /// bound: see [`mysql`](crate::guide::mysql#what-is-weaker).
     ///
     /// Limitation: this has no effect on a Unix socket, nor through a pooler or proxy, which answers in place of the
     /// host. On the side of the holder, the parameters of its connection decide, such as `tcp_user_timeout`: see

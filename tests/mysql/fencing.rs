@@ -3,7 +3,6 @@
 use super::with_semaphore;
 use diesel::Connection;
 use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket};
-use stand::{Stop, mysql::Server};
 use std::{thread, time::Duration};
 
 #[test]
@@ -31,26 +30,6 @@ fn a_token_is_read_after_the_ticket_was_acquired() {
         });
         last = waited;
     }
-}
-
-#[test]
-fn tokens_increase_across_a_crash_and_a_restart() {
-    // Durable, so that the tables survive the crash.
-    let mut server = Server::start_with(&[]);
-    let database = server.create_database();
-    let mut conn = database.connect();
-    sem::run_migrations(&mut conn).unwrap();
-    sem::make(&mut conn, "reports", 1).unwrap();
-    let mut last = 0;
-    for how in [Stop::Kill, Stop::Fast] {
-        let guard = SemaphoreTicket::require(database.connect(), "reports").unwrap();
-        assert!(guard.ticket().fencing_token() > last);
-        last = guard.ticket().fencing_token();
-        server.restart(how);
-        assert!(matches!(guard.release(), Err(Error::TicketLost { .. })));
-    }
-    let guard = SemaphoreTicket::require(database.connect(), "reports").unwrap();
-    assert!(guard.ticket().fencing_token() > last);
 }
 
 #[test]

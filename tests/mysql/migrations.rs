@@ -4,27 +4,7 @@ use super::{number, run};
 use diesel::{Connection, connection::SimpleConnection};
 use diesel_dbsemaphore::{self as sem, Error, SemaphoreTicket};
 use stand::mysql::Database;
-use std::{fs, path::Path, sync::Barrier, thread};
-
-#[test]
-fn sixteen_migrate_at_once() {
-    for _ in 0..3 {
-        let database = Database::create();
-        let start = Barrier::new(16);
-        thread::scope(|scope| {
-            for _ in 0..16 {
-                scope.spawn(|| {
-                    let mut conn = database.connect();
-                    start.wait();
-                    sem::run_migrations(&mut conn).unwrap();
-                    sem::ensure(&mut conn, "reports", 3).unwrap();
-                });
-            }
-        });
-        let mut conn = database.connect();
-        assert_eq!(sem::list(&mut conn).unwrap()["reports"], 3);
-    }
-}
+use std::{fs, path::Path};
 
 #[test]
 fn a_migration_runs_again_after_a_crash_in_its_middle() {
@@ -75,21 +55,6 @@ fn a_transaction_is_not_committed_by_ddl() {
     assert_eq!(number(&mut conn, "(SELECT COUNT(*) FROM work)"), 0);
     sem::run_migrations(&mut conn).unwrap();
     conn.transaction(sem::run_migrations).unwrap();
-}
-
-#[test]
-fn missing_tables_are_named() {
-    let database = Database::create();
-    let mut conn = database.connect();
-    assert!(matches!(
-        SemaphoreTicket::acquire(&mut conn, "reports"),
-        Err(Error::NotMigrated)
-    ));
-    assert!(matches!(sem::list(&mut conn), Err(Error::NotMigrated)));
-    let error = conn
-        .transaction(|conn| sem::acquire(conn, "reports"))
-        .unwrap_err();
-    assert!(error.to_string().contains("run_migrations"), "{error}");
 }
 
 #[test]

@@ -1,11 +1,15 @@
 //! The queue: who is served, and how a waiter leaves it.
 
 use super::{number, run, with_semaphore};
+use crate::kit::{TestDatabase, process::Process};
 use diesel::Connection;
 use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use stand::{eventually, mysql::Database};
 use std::{
-    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
@@ -19,28 +23,7 @@ fn eventually_waiting(database: &Database, name: &str, count: usize) {
     });
 }
 
-#[test]
-fn first_come_first_served() {
-    let (database, _) = with_semaphore("reports", 1);
-    let holder = SemaphoreTicket::require(database.connect(), "reports").unwrap();
-    let (served, order) = mpsc::channel();
-    thread::scope(|scope| {
-        for place in 0..6 {
-            let (database, served) = (&database, served.clone());
-            scope.spawn(move || {
-                let request = Request::new("reports").wait(LONG);
-                let ticket = SemaphoreTicket::require(database.connect(), request).unwrap();
-                served.send(place).unwrap();
-                ticket.release().unwrap();
-            });
-            eventually_waiting(database, "reports", place + 1);
-        }
-        drop(holder);
-    });
-    assert_eq!(order.try_iter().collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
-}
-
-/// After a while, the head looks at intervals of some 10 ms: a released ticket is available meanwhile, but to the head alone.
+/// With two tickets, the head polls: a released ticket is available meanwhile, but to the head alone.
 #[test]
 fn nobody_overtakes_a_waiter() {
     let (database, mut conn) = with_semaphore("reports", 2);
@@ -54,7 +37,7 @@ fn nobody_overtakes_a_waiter() {
                 SemaphoreTicket::require(database.connect(), request).unwrap()
             });
             eventually_waiting(&database, "reports", 1);
-            thread::sleep(Duration::from_millis(300));
+            database.until_head_waits();
             drop(holders.pop());
             let guard = SemaphoreTicket::acquire(&mut conn, "reports").unwrap();
             assert!(guard.is_none());
@@ -151,87 +134,13 @@ fn a_killed_statement_leaves_the_queue() {
     }
 }
 
-#[test]
-fn a_shrink_waits_in_the_queue() {
-    let (database, mut conn) = with_semaphore("reports", 3);
-    let holders: Vec<_> = (0..3)
-        .map(|_| SemaphoreTicket::require(database.connect(), "reports").unwrap())
-        .collect();
-    thread::scope(|scope| {
-        let shrink = scope.spawn(|| sem::make(&mut database.connect(), "reports", 1));
-        eventually_waiting(&database, "reports", 1);
-        assert_eq!(sem::list(&mut conn).unwrap()["reports"], 3);
-        let mut holders = holders.into_iter();
-        drop(holders.next());
-        assert!(!shrink.is_finished());
-        drop(holders.next());
-        shrink.join().unwrap().unwrap();
-        assert_eq!(sem::list(&mut conn).unwrap()["reports"], 1);
-        assert!(
-            SemaphoreTicket::acquire(&mut conn, "reports")
-                .unwrap()
-                .is_none()
-        );
-    });
-    drop(SemaphoreTicket::require(&mut conn, "reports").unwrap());
-}
-
-#[test]
-fn a_cancelled_shrink_leaves_the_old_size() {
-    let (database, mut conn) = with_semaphore("reports", 3);
-    let _holder =
-        SemaphoreTicket::require(database.connect(), Request::new("reports").tickets(2)).unwrap();
-    let mut other = database.connect();
-    let session = number(&mut other, "CONNECTION_ID()");
-    thread::scope(|scope| {
-        let shrink = scope.spawn(move || sem::destroy(&mut other, "reports"));
-        eventually_waiting(&database, "reports", 1);
-        eventually("the shrink is gone", || {
-            drop(run(&mut conn, &format!("KILL QUERY {session}")));
-            shrink.is_finished()
-        });
-        assert!(shrink.join().unwrap().is_err());
-    });
-    assert_eq!(sem::list(&mut conn).unwrap()["reports"], 3);
-    drop(SemaphoreTicket::require(&mut conn, "reports").unwrap());
-}
-
-#[test]
-fn a_waiter_learns_that_its_semaphore_was_destroyed_or_resized() {
-    let (database, mut conn) = with_semaphore("closed", 0);
-    thread::scope(|scope| {
-        let waiter = scope.spawn(|| {
-            let request = Request::new("closed").wait(LONG);
-            SemaphoreTicket::require(database.connect(), request).map(drop)
-        });
-        eventually_waiting(&database, "closed", 1);
-        sem::make(&mut conn, "closed", 1).unwrap();
-        waiter.join().unwrap().unwrap();
-        let waiter = scope.spawn(|| {
-            let request = Request::new("closed").tickets(1).wait(LONG);
-            SemaphoreTicket::require(database.connect(), request).map(drop)
-        });
-        waiter.join().unwrap().unwrap();
-        sem::make(&mut conn, "closed", 0).unwrap();
-        let waiter = scope.spawn(|| {
-            let request = Request::new("closed").wait(LONG);
-            SemaphoreTicket::require(database.connect(), request).map(drop)
-        });
-        eventually_waiting(&database, "closed", 1);
-        sem::destroy(&mut conn, "closed").unwrap();
-        assert!(matches!(
-            waiter.join().unwrap(),
-            Err(Error::UnknownSemaphore { .. })
-        ));
-    });
-}
-
 /// The row by which others see a waiter is never committed.
 #[test]
 fn a_wait_in_a_transaction_leaves_nothing() {
     let (database, mut conn) = with_semaphore("reports", 1);
     let holder = SemaphoreTicket::require(database.connect(), "reports").unwrap();
     let limit = Duration::from_millis(30);
+    let idle_limit = number(&mut conn, "@@SESSION.wait_timeout");
     conn.transaction::<_, Error, _>(|conn| {
         assert_eq!(
             sem::acquire(conn, Request::new("reports").wait(limit))?,
@@ -247,4 +156,34 @@ fn a_wait_in_a_transaction_leaves_nothing() {
         number(&mut conn, "(SELECT COUNT(*) FROM dbsemaphore_request)"),
         0
     );
+    assert_eq!(number(&mut conn, "@@SESSION.wait_timeout"), idle_limit);
+}
+
+/// Without a limit, the others would wait for as long as it is stopped.
+#[test]
+fn a_stopped_waiter_delays_the_others_for_its_host_timeout() {
+    let (database, _) = with_semaphore("x", 1);
+    let holder = SemaphoreTicket::require(database.connect(), "x").unwrap();
+    let stopped: Vec<_> = (1..=2)
+        .map(|place| {
+            let process = Process::start("wait from afar", &database);
+            database.until_queued(place);
+            process
+        })
+        .collect();
+    database.until_head_waits();
+    for process in &stopped {
+        let pid = Pid::from_raw(process.pid().try_into().unwrap());
+        kill(pid, Signal::SIGSTOP).unwrap();
+    }
+    thread::scope(|scope| {
+        let next = scope.spawn(|| {
+            let request = Request::new("x").wait(LONG);
+            SemaphoreTicket::require(database.connect(), request).map(drop)
+        });
+        eventually_waiting(&database, "x", 3);
+        drop(holder);
+        next.join().unwrap().unwrap();
+    });
+    database.assert_no_queue();
 }

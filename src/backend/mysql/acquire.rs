@@ -160,6 +160,7 @@ pub(super) fn acquire(
         label: params.label,
         number: cancellation.into(),
         deadline: timeout_ms.and_then(wait::deadline),
+        host_timeout: params.host_timeout.unwrap_or(wait::HOST_TIMEOUT),
         highest_slot_first: false,
         has_searched: params.tickets == 1,
     };

@@ -5,7 +5,7 @@ use super::{
     queue,
     search::{self, Semaphore},
     transaction::in_write_transaction,
-    wait::Wait,
+    wait::{HOST_TIMEOUT, Wait},
 };
 use crate::{
     Result,
@@ -100,6 +100,7 @@ fn remove_tickets(
         label: None,
         number: cancel::random_id().into(),
         deadline: None,
+        host_timeout: HOST_TIMEOUT,
         highest_slot_first: true,
         has_searched: false,
     };

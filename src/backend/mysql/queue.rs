@@ -11,15 +11,24 @@ use diesel::{
     prelude::*,
     result::{DatabaseErrorKind, Error as DieselError},
     sql_query,
-    sql_types::{BigInt, Nullable},
+    sql_types::{BigInt, Integer, Nullable},
 };
 
 statement! {
+    /// From now on, the server ends the session if the client sends nothing for so many seconds. The head of the queue
+    /// sends its statements without a pause. So this bounds how long one that is stopped, or whose host has vanished, delays others.
+    LimitSilence { seconds: i32 => Integer } -> (),
+    "SET @dbsemaphore_waiter = @@SESSION.wait_timeout, SESSION wait_timeout = LEAST(@@SESSION.wait_timeout, CAST(? AS UNSIGNED))"
+}
+
+statement! {
     /// Leaves the queue. First the wait ends for those who want to cancel it, and then for one who has just seen it: so a
-    /// cancellation can't reach a later statement.
+    /// cancellation can't reach a later statement. Restores the time limit.
     Leave { wait: i64 => BigInt, cancel: i64 => BigInt, cancelled: i64 => BigInt, no_overtaking: i64 => BigInt, head: i64 => BigInt } -> (),
     format!(
-        "DO RELEASE_LOCK({}), GET_LOCK({}, 10), RELEASE_LOCK({}), RELEASE_LOCK({}), RELEASE_LOCK({})",
+        "SET @dbsemaphore_left = RELEASE_LOCK({}), @dbsemaphore_left = GET_LOCK({}, 10), @dbsemaphore_left = RELEASE_LOCK({}), \
+         @dbsemaphore_left = RELEASE_LOCK({}), @dbsemaphore_left = RELEASE_LOCK({}), \
+         SESSION wait_timeout = IFNULL(CAST(@dbsemaphore_waiter AS UNSIGNED), @@SESSION.wait_timeout), @dbsemaphore_waiter = NULL",
         Lock::Wait.name("?"),
         Lock::Cancel.name("?"),
         Lock::Cancel.name("?"),
@@ -44,10 +53,13 @@ pub(super) fn wait(conn: &mut MysqlConnection, wait: &Wait<'_>) -> QueryResult<O
         wait.label,
         Some(wait.number),
     )?;
-    let waited = join(conn, wait).and_then(|joined| match joined {
-        Some(overtaking_is_forbidden) => head::acquire(conn, wait, overtaking_is_forbidden),
-        None => Ok(None),
-    });
+    let waited = LimitSilence::new(wait.host_timeout)
+        .execute(conn)
+        .and_then(|_| join(conn, wait))
+        .and_then(|joined| match joined {
+            Some(overtaking_is_forbidden) => head::acquire(conn, wait, overtaking_is_forbidden),
+            None => Ok(None),
+        });
     leave(conn, wait);
     match &waited {
         // The row is gone, with the transaction.

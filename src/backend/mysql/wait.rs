@@ -12,10 +12,15 @@ pub(super) struct Wait<'a> {
     /// By which others can cancel it.
     pub(super) number: i64,
     pub(super) deadline: Option<Instant>,
+    /// In seconds.
+    pub(super) host_timeout: i32,
     pub(super) highest_slot_first: bool,
     /// It was refused before. So nobody may overtake it from the moment at which it is the head.
     pub(super) has_searched: bool,
 }
+
+/// How many seconds a waiter in a transaction of the caller's may be silent.
+pub(super) const HOST_TIMEOUT: i32 = 30;
 
 /// `None` if it is too far away for a clock.
 pub(super) fn deadline(timeout_ms: i64) -> Option<Instant> {

@@ -5,7 +5,7 @@
 //! and the index are fixed.
 
 use super::fragment::{json, statement};
-use crate::cancel;
+use crate::{backend::random_order::random_order, cancel};
 use diesel::{
     MysqlConnection,
     prelude::*,
@@ -52,6 +52,13 @@ pub(super) fn slots(conn: &mut MysqlConnection, semaphore: Semaphore) -> QueryRe
     Ok(slots)
 }
 
+/// A semaphore has at most as many tickets as a u32 can count.
+fn in_random_order(slots: &[i32]) -> Vec<i32> {
+    random_order(slots.len() as u32)
+        .filter_map(|n| slots.get(n as usize).copied())
+        .collect()
+}
+
 /// A ticket and its slot.
 pub(super) type Locked = (i64, i32);
 
@@ -72,8 +79,7 @@ pub(super) fn search(
     semaphore: Semaphore,
     needed: usize,
 ) -> QueryResult<Vec<i64>> {
-    let mut slots = slots(conn, semaphore)?;
-    Dice::new().shuffle(&mut slots);
+    let mut slots = in_random_order(&slots(conn, semaphore)?);
     let mut locked_ids = Vec::new();
     // A transaction does not skip its own locks. So it looks twice only if it has none from this search.
     let rounds = if needed == 1 { ROUNDS } else { 1 };
@@ -103,7 +109,7 @@ impl Rounds {
         if highest_slot_first {
             slots.reverse();
         } else {
-            Dice::new().shuffle(&mut slots);
+            slots = in_random_order(&slots);
         }
         Self { slots, next: 0 }
     }
@@ -147,12 +153,5 @@ impl Dice {
         number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         number ^ (number >> 31)
-    }
-
-    fn shuffle<T>(&mut self, items: &mut [T]) {
-        for last in (1..items.len()).rev() {
-            let other = self.next() % (last as u64 + 1);
-            items.swap(last, other as usize);
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! The slots of a semaphore: the numbers of its tickets.
 
-use crate::cancel::random_id;
+use crate::backend::random_order::random_order;
 use std::ops::RangeInclusive;
 
 /// Ranges in ascending order, which do not meet.
@@ -25,21 +25,11 @@ impl Slots {
         self.0.iter().cloned().flatten().rev().collect()
     }
 
-    /// The slots in another order at each call, so that neighbours are rarely tried one after another: then it does not matter
-    /// if a long run of neighbours is held.
     pub(super) fn in_random_order(&self) -> impl Iterator<Item = u32> + '_ {
-        let count = self.count().max(1);
-        let random = random_id();
-        let (start, mut step) = (random % count, (random >> 12) % count + 1);
-        while greatest_common_divisor(step, count) > 1 {
-            step += 1;
-        }
-        let (start, step, count) = (u64::from(start), u64::from(step), u64::from(count));
-        (0..u64::from(self.count())).filter_map(move |n| self.nth((start + n * step) % count))
+        random_order(self.count()).filter_map(|n| self.nth(n))
     }
 
-    fn nth(&self, n: u64) -> Option<u32> {
-        let mut n = u32::try_from(n).ok()?;
+    fn nth(&self, mut n: u32) -> Option<u32> {
         for range in &self.0 {
             if n < length(range) {
                 return Some(range.start() + n);
@@ -87,14 +77,6 @@ impl FromIterator<u32> for Slots {
 
 fn length(range: &RangeInclusive<u32>) -> u32 {
     range.end() - range.start() + 1
-}
-
-fn greatest_common_divisor(a: u32, b: u32) -> u32 {
-    if b == 0 {
-        a
-    } else {
-        greatest_common_divisor(b, a % b)
-    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ mod sqlite;
 use crate::fault::Fault;
 use diesel::ConnectionResult;
 use diesel_dbsemaphore::TicketConnection;
+#[cfg(feature = "serve")]
+use std::process::Command;
 use std::{
     sync::{Arc, mpsc},
     thread,
@@ -23,7 +25,11 @@ const CONNECT_SECONDS: u32 = 10;
 pub(crate) type Connection = Box<dyn TicketConnection + Send>;
 
 #[derive(Clone)]
-pub(crate) struct Database(Arc<dyn Place>);
+pub(crate) struct Database {
+    place: Arc<dyn Place>,
+    #[cfg(feature = "serve")]
+    url: Arc<str>,
+}
 
 /// A database, by a URL that is valid for its backend.
 trait Place: Send + Sync {
@@ -60,7 +66,7 @@ impl Database {
                  mysql://USER@HOST/DATABASE or sqlite://PATH",
             ));
         }
-        Ok(Self(match Backend::of(url) {
+        let place: Arc<dyn Place> = match Backend::of(url) {
             #[cfg(feature = "postgres")]
             Some(Backend::Postgres) => Arc::new(postgres::Place::parse(url)?),
             #[cfg(feature = "mysql")]
@@ -76,23 +82,40 @@ impl Database {
                      or =, write sqlite://PATH",
                 ));
             }
-        }))
+        };
+        Ok(Self {
+            place,
+            #[cfg(feature = "serve")]
+            url: url.into(),
+        })
+    }
+
+    /// This program, for this database.
+    #[cfg(feature = "serve")]
+    pub(crate) fn tool(&self) -> Result<Command, Fault> {
+        // Also after an upgrade of its file.
+        #[cfg(target_os = "linux")]
+        let mut tool = Command::new("/proc/self/exe");
+        #[cfg(not(target_os = "linux"))]
+        let mut tool = Command::new(std::env::current_exe()?);
+        tool.env("DATABASE_URL", &*self.url);
+        Ok(tool)
     }
 
     /// What people may see of it: host and database, or the file. No user and no password.
-    #[allow(dead_code)]
+    #[cfg(feature = "serve")]
     pub(crate) fn name(&self) -> String {
-        self.0.name()
+        self.place.name()
     }
 
     /// The columns of holders and waiters that this backend does not know.
     pub(crate) fn unknown_columns(&self) -> &'static [&'static str] {
-        self.0.unknown_columns()
+        self.place.unknown_columns()
     }
 
     /// How long connecting may take. `None` for no limit.
     pub(crate) fn limit(&self) -> Option<Duration> {
-        self.0.limit()
+        self.place.limit()
     }
 
     /// Connects within the limit, by the clock of this process. The limit of a client library does not include all steps.
@@ -107,10 +130,10 @@ impl Database {
 
     fn establish(&self, create: bool) -> Result<Connection, Fault> {
         let connected = match self.limit() {
-            None => self.0.establish(create),
+            None => self.place.establish(create),
             Some(limit) => {
                 let (connected, connection) = mpsc::channel();
-                let place = Arc::clone(&self.0);
+                let place = Arc::clone(&self.place);
                 thread::Builder::new()
                     .name("connecting".to_owned())
                     // A connection after the limit is closed at once.
@@ -128,8 +151,8 @@ impl Database {
         connected.map_err(|error| {
             Fault::new(format_args!(
                 "no connection to the database: {} ({})",
-                self.0.redact(&error.to_string()),
-                self.0.advice()
+                self.place.redact(&error.to_string()),
+                self.place.advice()
             ))
         })
     }

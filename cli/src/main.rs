@@ -130,8 +130,9 @@ fn dispatch(options: Options, blocked: &SigSet) -> Result<u8, Fault> {
         Command::Make {
             name,
             tickets,
+            wait,
             json,
-        } => manage::make(&database, &name, tickets, json)?,
+        } => manage::make(&database, &name, tickets, wait, json)?,
         Command::List { json } => manage::list(&database, json)?,
         Command::Destroy { name, json } => manage::destroy(&database, &name, json)?,
         Command::Show { name, json } => manage::show(&database, &name, json)?,

@@ -5,10 +5,13 @@ mod access;
 mod answers;
 mod changes;
 mod chart;
+mod forms;
 mod history;
 mod metrics;
 mod page;
+mod querying;
 mod server;
+mod text;
 mod watched;
 
 use crate::{database::Database, fault::Fault, options::Serve, output, signals};

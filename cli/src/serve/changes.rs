@@ -1,15 +1,11 @@
 //! Changes that operators make: one at a time in each database, on a connection of its own.
 
 use super::watched::Watched;
-use crate::{
-    database::{Connection, Database},
-    fault::Fault,
-    terminate,
-};
-use diesel::{RunQueryDsl, sql_query};
-use diesel_dbsemaphore::{self as sem, BackendConnection, TicketConnection};
+use crate::{database::Database, fault::Fault, terminate};
+use diesel_dbsemaphore as sem;
 use std::{
     fmt,
+    process::Stdio,
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
@@ -17,6 +13,9 @@ use std::{
 
 /// How long a form waits for the result. The page shows a later one.
 const PATIENT: Duration = Duration::from_secs(2);
+
+/// How long a shrink waits for held tickets.
+const LONGEST: &str = "30s";
 
 /// How long the result is shown.
 const SHOWN: Duration = Duration::from_secs(60);
@@ -144,9 +143,8 @@ impl Change {
             Self::Resize { name, size } => {
                 // A typing error in a request must not create a semaphore.
                 sem::usage_of(&mut conn, name)?;
-                limit_wait(&mut conn)?;
-                sem::make(&mut conn, name, *size)?;
-                Ok(format!("semaphore {name:?}: size set to {size}"))
+                drop(conn);
+                resize(database, name, *size)
             }
             Self::End { name, ticket, pid } => {
                 let hold = terminate::find(&mut conn, name, *ticket)?;
@@ -159,14 +157,19 @@ impl Change {
     }
 }
 
-/// Ends a shrink that waits for held tickets for too long. The old size then remains.
-fn limit_wait(conn: &mut Connection) -> Result<(), Fault> {
-    match conn.backend() {
-        #[cfg(feature = "postgres")]
-        BackendConnection::Postgres(conn) => {
-            sql_query("SET statement_timeout = '30s'").execute(conn)?;
-        }
-        _ => {}
+/// Resizes, in a process of its own. On SQLite, nothing ends a wait for held tickets but the end of its process.
+fn resize(database: &Database, name: &str, size: u32) -> Result<String, Fault> {
+    let size = size.to_string();
+    let made = database
+        .tool()?
+        .args(["make", "--wait", LONGEST, "--", name, &size])
+        .stdin(Stdio::null())
+        .output()?;
+    let printed = |text: &[u8]| String::from_utf8_lossy(text).trim().to_owned();
+    if made.status.success() {
+        return Ok(printed(&made.stdout));
     }
-    Ok(())
+    let said = printed(&made.stderr);
+    let fault = said.strip_prefix("dbsemaphore: ").unwrap_or(&said);
+    Err(Fault::new(fault))
 }

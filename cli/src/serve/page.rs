@@ -5,6 +5,7 @@ use super::{
     changes::Report,
     chart::Chart,
     history::{POINTS, point_time},
+    text::{short, visible},
     watched::{Seen, Status, Watched},
 };
 use askama::Template;
@@ -44,6 +45,8 @@ struct Database<'a> {
 struct Semaphore {
     id: String,
     name: String,
+    /// As it is, for forms.
+    exact_name: String,
     size: u32,
     in_use: u32,
     waiting: u32,
@@ -161,6 +164,7 @@ impl Semaphore {
         Self {
             id,
             name: visible(&usage.name),
+            exact_name: usage.name.clone(),
             size: usage.size,
             in_use: usage.in_use,
             waiting: usage.waiting,
@@ -228,41 +232,5 @@ impl Who {
             client: text(&session.client_address),
             pid: session.pid.map_or(String::new(), |pid| pid.to_string()),
         }
-    }
-}
-
-/// Shows characters that change the direction or the place of others.
-fn visible(text: &str) -> String {
-    text.escape_debug()
-        .to_string()
-        .replace("\\\"", "\"")
-        .replace("\\'", "'")
-}
-
-/// Formats a time with the two largest units.
-fn short(time: Duration) -> String {
-    let seconds = time.as_secs();
-    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3600 => format!("{minutes}m {:02}s", seconds % 60),
-        3600..86400 => format!("{hours}h {:02}m", minutes % 60),
-        _ => format!("{days}d {:02}h", hours % 24),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_have_two_units() {
-        let times = [0, 59, 60, 3661, 90_000].map(|seconds| short(Duration::from_secs(seconds)));
-        assert_eq!(times, ["0s", "59s", "1m 00s", "1h 01m", "1d 01h"]);
-    }
-
-    #[test]
-    fn invisible_letters_are_shown() {
-        assert_eq!(visible("a\"'\u{202e}b\n"), r#"a"'\u{202e}b\n"#);
     }
 }

@@ -1,6 +1,6 @@
 //! The HTTP server.
 
-use super::{State, answers};
+use super::{State, answers, forms};
 use crate::fault::Fault;
 use actix_web::{
     App, Error, HttpServer,
@@ -36,10 +36,10 @@ pub(super) fn run(listener: TcpListener, state: Arc<State>) -> Result<(), Fault>
             .route("/health", web::get().to(answers::health))
             .route("/api/semaphores", web::get().to(answers::semaphores));
         let app = if state.access.allows_changes() {
-            app.route("/log-in", web::post().to(answers::log_in))
-                .route("/log-out", web::post().to(answers::log_out))
-                .route("/resize", web::post().to(answers::resize))
-                .route("/end", web::post().to(answers::end))
+            app.route("/log-in", web::post().to(forms::log_in))
+                .route("/log-out", web::post().to(forms::log_out))
+                .route("/resize", web::post().to(forms::resize))
+                .route("/end", web::post().to(forms::end))
         } else {
             app
         };

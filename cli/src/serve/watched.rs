@@ -1,14 +1,11 @@
-//! Watches a database: one thread, one connection.
+//! Watches a database: what it returned last, and since when.
 
 use super::{
     changes::Changes,
     history::{History, point_time},
+    querying::Querying,
 };
-use crate::{
-    database::Database,
-    fault::Fault,
-    snapshot::{Snapshot, Source},
-};
+use crate::{database::Database, fault::Fault, snapshot::Snapshot};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
@@ -95,11 +92,11 @@ impl Watched {
     }
 
     fn keep_watching(&self) {
-        let mut source = Source::new(self.database.clone());
+        let mut querying = Querying::new(self.database.clone());
         let mut pause = self.interval;
         loop {
             let began = Instant::now();
-            let found = source.query(|usage| usage.in_use > 0 || usage.waiting > 0);
+            let found = querying.query();
             pause = match &found {
                 Ok(_) => self.interval,
                 Err(_) => (2 * pause).min(LONGEST_PAUSE).max(self.interval),

@@ -4,6 +4,7 @@ use crate::database::Database;
 use crate::tool::{Running, code, database_with, tell, tool, until_waiting};
 use diesel_dbsemaphore::{self as sem, Request, SemaphoreTicket};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 fn json(database: &Database, words: &[&str]) -> Value {
     let told = tell(database, words);
@@ -70,4 +71,27 @@ fn control_characters_in_names_are_not_printed() {
     sem::make(&mut database.connect(), "\u{1b}[2J", 1).unwrap();
     let told = tell(&database, &["list"]);
     assert!(!told.stdout.contains(&0x1b), "{told:?}");
+}
+
+#[test]
+fn a_shrink_waits_no_longer_than_it_may() {
+    let database = database_with(1);
+    let ticket = SemaphoreTicket::require(database.connect(), "x").unwrap();
+    let output = tell(&database, &["make", "x", "0", "--wait", "200ms"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        error.contains("within 200ms, so the old size remains"),
+        "{error}"
+    );
+    let usage = sem::usage_of(&mut database.connect(), "x").unwrap();
+    assert_eq!((usage.size, usage.in_use), (1, 1));
+
+    // The wait has left the queue.
+    ticket.release().unwrap();
+    let limit = Duration::from_secs(60);
+    let request = Request::new("x").wait(limit);
+    SemaphoreTicket::require(database.connect(), request).unwrap();
+    let output = tell(&database, &["make", "x", "0", "--wait", "30s"]);
+    assert!(output.status.success());
 }

@@ -4,6 +4,10 @@ use crate::serve::client::Served;
 use crate::tool::{database_with, url};
 use diesel::{Connection, QueryableByName, RunQueryDsl, sql_query, sql_types::BigInt};
 use diesel_dbsemaphore as sem;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use stand::{Server, Stop, eventually};
 
 #[test]
@@ -71,6 +75,24 @@ fn a_database_that_does_not_answer_blocks_no_page() {
     );
     drop(locker);
     served.until_healthy(true);
+}
+
+#[test]
+fn a_session_that_does_not_answer_is_replaced() {
+    let database = database_with(1);
+    let served = Served::start(&[database.url()], &[]);
+    served.until_healthy(true);
+    // As a host that has vanished: nothing ends the connection.
+    let session = "SELECT pid::bigint AS count FROM pg_stat_activity \
+         WHERE datname = current_database() AND application_name LIKE 'dbsemaphore%'";
+    let Count { count: pid } = sql_query(session)
+        .get_result(&mut database.postgres().connect())
+        .unwrap();
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap());
+    kill(pid, Signal::SIGSTOP).unwrap();
+    served.until_healthy(false);
+    served.until_healthy(true);
+    kill(pid, Signal::SIGCONT).unwrap();
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use super::client::Served;
 use crate::database::Database;
 use crate::tool::{Running, database_with, tool, until_held, url};
-use diesel_dbsemaphore as sem;
+use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
+use stand::eventually;
 use std::io::Write;
 
 /// An operator's browser.
@@ -94,6 +95,21 @@ fn an_operator_ends_the_holder_that_the_page_shows() {
     );
     until_held(&database, 0);
     assert_ne!(holder.end(), 0);
+}
+
+#[test]
+fn a_shrink_that_waits_is_the_only_change_until_it_ends() {
+    let database = database_with(2);
+    let ticket = SemaphoreTicket::require(database.connect(), "x").unwrap();
+    let browser = Browser::log_in(&database);
+    assert_eq!(browser.post("/resize", &[], "size=0"), 303);
+    let page = browser.served.get("/").body;
+    assert!(page.contains("closing &#34;x&#34;: in progress"), "{page}");
+    assert_eq!(browser.post("/resize", &[], "size=1"), 409);
+    ticket.release().unwrap();
+    browser.served.until("size", 0);
+    eventually("it ends", || browser.post("/resize", &[], "size=1") == 303);
+    assert_eq!(size(&database), 1);
 }
 
 #[test]

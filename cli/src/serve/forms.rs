@@ -1,0 +1,138 @@
+//! The forms by which operators log in and make changes.
+
+use super::{
+    State,
+    access::is_from_here,
+    answers::{Shared, broken, plain},
+    changes::{self, Change},
+};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header},
+    web,
+};
+use serde::Deserialize;
+use std::sync::Arc;
+
+#[derive(Deserialize)]
+pub(super) struct LogIn {
+    token: String,
+}
+
+pub(super) async fn log_in(
+    request: HttpRequest,
+    state: Shared,
+    form: web::Form<LogIn>,
+) -> HttpResponse {
+    match state
+        .access
+        .log_in(&form.token)
+        .filter(|_| is_from_here(&request))
+    {
+        Some(cookie) => {
+            let mut answer = see_page();
+            answer
+                .add_cookie(&cookie)
+                .map_or_else(|error| broken(&error), |()| answer)
+        }
+        None => refused("the token is wrong, or the form comes from another page"),
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Form {
+    form: String,
+    #[serde(default)]
+    database: usize,
+    #[serde(default)]
+    semaphore: String,
+    size: Option<u32>,
+    ticket: Option<i64>,
+    pid: Option<i32>,
+}
+
+pub(super) async fn log_out(
+    request: HttpRequest,
+    state: Shared,
+    form: web::Form<Form>,
+) -> HttpResponse {
+    if !state.access.accepts(&request, &form.form) {
+        return not_accepted();
+    }
+    let mut answer = see_page();
+    let removed = answer.add_cookie(&state.access.log_out());
+    removed.map_or_else(|error| broken(&error), |()| answer)
+}
+
+pub(super) async fn resize(
+    request: HttpRequest,
+    state: Shared,
+    form: web::Form<Form>,
+) -> HttpResponse {
+    let Form {
+        semaphore, size, ..
+    } = &*form;
+    let change = size.map(|size| Change::Resize {
+        name: semaphore.clone(),
+        size,
+    });
+    change_by(&request, &state, &form, change).await
+}
+
+pub(super) async fn end(
+    request: HttpRequest,
+    state: Shared,
+    form: web::Form<Form>,
+) -> HttpResponse {
+    let Form {
+        semaphore,
+        ticket,
+        pid,
+        ..
+    } = &*form;
+    let change = ticket.map(|ticket| Change::End {
+        name: semaphore.clone(),
+        ticket,
+        pid: *pid,
+    });
+    change_by(&request, &state, &form, change).await
+}
+
+async fn change_by(
+    request: &HttpRequest,
+    state: &State,
+    form: &Form,
+    change: Option<Change>,
+) -> HttpResponse {
+    if !state.access.accepts(request, &form.form) {
+        return not_accepted();
+    }
+    let (Some(watched), Some(change)) = (state.databases.get(form.database), change) else {
+        return plain(StatusCode::BAD_REQUEST, "the form is not complete");
+    };
+    let watched = Arc::clone(watched);
+    match web::block(move || changes::start(&watched, change)).await {
+        Ok(Ok(true)) => see_page(),
+        Ok(Ok(false)) => plain(
+            StatusCode::CONFLICT,
+            "another change of this database is in progress: try again when it has ended",
+        ),
+        Ok(Err(fault)) => plain(StatusCode::INTERNAL_SERVER_ERROR, &fault.to_string()),
+        Err(error) => broken(&error),
+    }
+}
+
+/// So that a reload does not send the form again.
+fn see_page() -> HttpResponse {
+    HttpResponse::SeeOther()
+        .insert_header((header::LOCATION, "/"))
+        .finish()
+}
+
+fn refused(text: &str) -> HttpResponse {
+    plain(StatusCode::FORBIDDEN, text)
+}
+
+fn not_accepted() -> HttpResponse {
+    refused("enter the token first, and send the form from this server's page: reload it")
+}

@@ -1,6 +1,6 @@
 # Each target does its own set-up: see scripts/setup.
 
-.PHONY: setup demo web test test-pooler test-hostile faults sabotages bench bench-peers bench-network bench-memory chart test-all package msrv minimal-versions rules checks api semver lint ci
+.PHONY: setup demo web test test-browser test-pooler test-hostile faults sabotages bench bench-serve soak bench-peers bench-network bench-memory chart test-all package msrv minimal-versions rules checks api semver lint ci
 
 # PG=18, MYSQL=mysql or MYSQL=mariadb-11.8 fetch that server.
 SERVER = $(if $(PG),DBSEMAPHORE_TEST_POSTGRES=$$(scripts/fetch-postgres $(PG))) \
@@ -37,6 +37,12 @@ test: setup
 	@scripts/fetch-diesel >/dev/null
 	$(SERVER) $(STAND) cargo test $(TESTS) $(ARGS)
 	$(if $(filter postgres,$(BACKEND)),,$(SERVER) scripts/test-tool $(or $(BACKEND),mysql sqlite) $(ARGS))
+
+# Tests the page of `dbsemaphore serve` in Chromium, and writes pictures of it into target/screenshots.
+test-browser: setup
+	@command -v chromedriver >/dev/null || scripts/setup chromium chromium-driver
+	cargo build --quiet --package dbsemaphore
+	$(SERVER) cargo run --quiet --package stand -- cargo test --package page --test browser -- --test-threads 2 $(ARGS)
 
 # Runs the tests of the tool, with the tool behind PgBouncer, in session and in transaction mode.
 test-pooler: setup
@@ -91,6 +97,17 @@ BENCH_postgres = --bench speed -- acquire scale queue hand-off cost
 BENCH_mysql = --features mysql --bench mysql -- acquire scale queue hand-off peers
 BENCH_sqlite = --features sqlite --bench sqlite --
 
+# Measures the page of `dbsemaphore serve`, its metrics and its connections.
+PAGE = cargo build --quiet --release --package dbsemaphore --package page && $(SERVER) target/release/measure-page
+bench-serve: setup
+	$(PAGE) times
+
+# Restarts the database of `dbsemaphore serve` each minute, and compares its memory, threads and descriptors. SECONDS=600
+# for ten minutes; EVERY=20 for more restarts.
+EVERY ?= 60
+soak: setup
+	$(PAGE) soak $(SECONDS) $(EVERY)
+
 # Measures other ways beside it, among them a Python package, which is fetched into target/peers.
 bench-peers: setup
 	@python3 -c 'import ensurepip' 2>/dev/null || scripts/setup python3-venv
@@ -138,10 +155,11 @@ api: setup
 semver: setup
 	@scripts/semver
 
-# Checks the alert rules and the dashboard.
+# Checks and tests the alert rules, and checks the dashboard.
 rules:
 	@command -v promtool >/dev/null || scripts/setup prometheus
 	promtool check rules docs/prometheus-rules.yml
+	promtool test rules tests/page/prometheus-rules.yml
 	python3 -m json.tool docs/grafana-dashboard.json >/dev/null
 
 # Compiles with the oldest Rust, and tests with the oldest versions of dependencies.

@@ -1,6 +1,11 @@
 //! What has happened, and what of it must not have happened.
 
-use std::{collections::BTreeMap, fs, ops::Range, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    ops::Range,
+    path::Path,
+};
 
 /// Times are in microseconds.
 pub(super) struct History {
@@ -124,7 +129,7 @@ impl History {
         [
             errors,
             self.double_holders(),
-            self.holders_too_many(),
+            self.deleted_tickets(),
             self.fallen_tokens(),
             self.overtaken(),
         ]
@@ -178,33 +183,22 @@ impl History {
         calls
     }
 
-    /// More holders at the same time than tickets, between two resizes.
-    fn holders_too_many(&self) -> Vec<String> {
-        let mut changes: Vec<(i64, i64)> = Vec::new();
-        for call in self.granted().filter(|call| !call.held.is_empty()) {
-            let count = i64::try_from(call.tickets.len()).unwrap();
-            changes.extend([(call.held.start, count), (call.held.end, -count)]);
-        }
-        changes.sort_unstable();
-        let (mut held, mut changes) = (0, changes.into_iter().peekable());
+    /// More tickets that were held between two resizes than the size: then at least one of them had been deleted.
+    fn deleted_tickets(&self) -> Vec<String> {
         let mut found = Vec::new();
         for (index, size) in self.sizes.iter().enumerate() {
-            let end = self
-                .sizes
-                .get(index + 1)
-                .map_or(i64::MAX, |next| next.during.start);
-            while let Some((_, change)) = changes.next_if(|(time, _)| *time <= size.during.end) {
-                held += change;
-            }
-            let mut most = held;
-            while let Some((_, change)) = changes.next_if(|(time, _)| *time < end) {
-                held += change;
-                most = most.max(held);
-            }
-            if most > i64::from(size.size) {
+            let next = self.sizes.get(index + 1);
+            let end = next.map_or(i64::MAX, |next| next.during.start);
+            let held = self.granted().filter(|call| {
+                !call.held.is_empty() && call.held.start < end && size.during.end < call.held.end
+            });
+            let tickets: BTreeSet<i64> = held.flat_map(|call| call.tickets.clone()).collect();
+            if tickets.len() > size.size as usize {
                 found.push(format!(
-                    "{most} tickets held of {} after {:?}",
-                    size.size, size.during
+                    "{} tickets held of {} after {:?}",
+                    tickets.len(),
+                    size.size,
+                    size.during
                 ));
             }
         }

@@ -225,7 +225,6 @@ impl Folder {
 pub(super) fn repeat_if_deleted<T>(mut work: impl FnMut() -> Result<T>) -> Result<T> {
     const AT_ONCE: Duration = Duration::from_millis(10);
     const LIMIT: Duration = Duration::from_secs(5);
-    const PAUSE: Duration = Duration::from_millis(1);
     let mut first = Instant::now();
     loop {
         let began = Instant::now();
@@ -238,7 +237,7 @@ pub(super) fn repeat_if_deleted<T>(mut work: impl FnMut() -> Result<T>) -> Resul
                 if source.kind() == NotFound && first.elapsed() < LIMIT => {}
             done => return done,
         }
-        thread::sleep(PAUSE);
+        thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -91,7 +91,7 @@ fn a_shrink_waits_no_longer_than_it_may() {
     ticket.release().unwrap();
     let limit = Duration::from_secs(60);
     let request = Request::new("x").wait(limit);
-    SemaphoreTicket::require(database.connect(), request).unwrap();
+    drop(SemaphoreTicket::require(database.connect(), request).unwrap());
     let output = tell(&database, &["make", "x", "0", "--wait", "30s"]);
     assert!(output.status.success());
 }

@@ -18,7 +18,7 @@ use std::{
 };
 
 /// How long PostgreSQL has to end a statement by its own limit.
-const PATIENCE: Duration = Duration::from_secs(1);
+const ANSWERING: Duration = Duration::from_secs(1);
 
 pub(crate) fn migrate(database: &Database, json: bool) -> Result<(), Fault> {
     sem::run_migrations(&mut database.connect_or_create()?)?;
@@ -66,7 +66,7 @@ fn make_within(
         .spawn(move || drop(made.send(sem::make(&mut conn, &owned, tickets))))
         .map_err(Fault::thread)?;
     // PostgreSQL's own limit comes first.
-    match result.recv_timeout(limit.saturating_add(PATIENCE)) {
+    match result.recv_timeout(limit.saturating_add(ANSWERING)) {
         Ok(Err(error)) if began.elapsed() < limit => Err(error.into()),
         Ok(Ok(_)) => Ok(()),
         Ok(Err(_)) | Err(_) => Err(Fault::new(format_args!(

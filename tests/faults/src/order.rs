@@ -13,6 +13,9 @@ pub(crate) struct Place {
     pub(crate) wait: Option<String>,
 }
 
+/// So many looks that each waiter whose time is over has left.
+const LONG_WAIT: u64 = 400;
+
 /// Semaphore and session.
 type Key = (i64, i64);
 
@@ -30,6 +33,8 @@ struct Stay {
 
 /// A waiter that seems to have been in the queue before the one that has become its head.
 struct Suspicion {
+    /// The look that caused it.
+    look: u64,
     head: i64,
     waiter: Key,
     wait: Option<String>,
@@ -43,7 +48,7 @@ pub(crate) struct Order {
     pub(crate) doubt: u64,
     looks: u64,
     stays: BTreeMap<Key, Stay>,
-    /// The next look has to show the same waits.
+    /// The next look has to show the same waits. If there is `doubt`, the waiter has to become the head, or to wait for long.
     suspicions: Vec<Suspicion>,
 }
 
@@ -72,16 +77,23 @@ impl Order {
             stays.insert(key, stay);
         }
 
-        let confirmed = self.suspicions.drain(..).filter(|suspicion| {
-            let now = stays.get(&suspicion.waiter);
-            now.is_some_and(|stay: &Stay| stay.wait == suspicion.wait)
-        });
-        let overtakings = confirmed.map(|suspicion| {
-            let (semaphore, pid) = suspicion.waiter;
-            let head = suspicion.head;
-            format!("backend {head} overtook {pid} in the queue of {semaphore}")
-        });
-        let overtakings = overtakings.collect();
+        let mut overtakings = Vec::new();
+        for suspicion in std::mem::take(&mut self.suspicions) {
+            let now: Option<&Stay> = stays.get(&suspicion.waiter);
+            let Some(now) = now.filter(|stay| stay.wait == suspicion.wait) else {
+                continue;
+            };
+            // On a busy machine, a waiter whose time is over is shown for some looks more.
+            if self.doubt == 0 || now.is_head || self.looks > suspicion.look + LONG_WAIT {
+                let (semaphore, pid) = suspicion.waiter;
+                let head = suspicion.head;
+                overtakings.push(format!(
+                    "backend {head} overtook {pid} in the queue of {semaphore}"
+                ));
+            } else {
+                self.suspicions.push(suspicion);
+            }
+        }
 
         for head in new_heads {
             let joined = stays[&head].joined;
@@ -90,6 +102,7 @@ impl Order {
             });
             self.suspicions
                 .extend(overtaken.map(|(waiter, stay)| Suspicion {
+                    look: self.looks,
                     head: head.1,
                     waiter: *waiter,
                     wait: stay.wait.clone(),

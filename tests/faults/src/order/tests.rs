@@ -130,21 +130,27 @@ fn looks_whose_rows_are_not_of_one_time_leave_doubt() {
         looks.iter().flat_map(look).collect()
     };
     let after: &[Place] = &[head(NEW), waits(OLD, "a")];
+    let served: &[Place] = &[Place {
+        is_head: true,
+        ..waits(OLD, "a")
+    }];
     let (one, both): (&[Place], &[Place]) = (
         &[head(THIRD), waits(OLD, "a")],
         &[head(THIRD), waits(OLD, "a"), waits(NEW, "b")],
     );
-    assert_eq!(overtakings(&[one, both, after, after]), [""; 0]);
-    assert_eq!(
-        overtakings(&[one, one, both, after, after]),
-        ["backend 2 overtook 1 in the queue of 1"]
-    );
+    assert_eq!(overtakings(&[one, both, after, served]), [""; 0]);
+    let overtaking = ["backend 2 overtook 1 in the queue of 1"];
+    assert_eq!(overtakings(&[one, one, both, after, served]), overtaking);
     // A look may lack a session whose row is changing.
     assert_eq!(
-        overtakings(&[both, both, one, one, both, after, after]).len(),
-        1
+        overtakings(&[both, both, one, one, both, after, served]),
+        overtaking
     );
-    assert_eq!(overtakings(&[both, both, one, after, after]), [""; 0]);
+    assert_eq!(overtakings(&[both, both, one, after, served]), [""; 0]);
+    // The time of the other one may be over.
+    assert_eq!(overtakings(&[one, one, both, after, after]), [""; 0]);
+    let long = [&[one, one, both][..], &[after; 500]].concat();
+    assert_eq!(overtakings(&long), overtaking);
 }
 
 #[test]

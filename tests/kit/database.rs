@@ -93,6 +93,9 @@ pub(crate) trait ServerDatabase: TestDatabase<Connection: TransactionConnection>
     /// the same tickets, and a refused request for several tickets leaves none in the transaction.
     const EXACT_IN_TRANSACTIONS: bool;
 
+    /// Whether the server drives the queue. Otherwise a cancellation can come between two statements of a waiter.
+    const SERVER_DRIVES_QUEUE: bool;
+
     /// Undoes all `limits`.
     const NO_LIMITS: &str;
 

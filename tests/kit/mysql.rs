@@ -66,6 +66,7 @@ impl ServerDatabase for Database {
     type Backend = Mysql;
 
     const EXACT_IN_TRANSACTIONS: bool = false;
+    const SERVER_DRIVES_QUEUE: bool = false;
 
     const NO_LIMITS: &str = "DO 0";
 

@@ -52,6 +52,7 @@ impl ServerDatabase for Database {
     type Backend = Postgres;
 
     const EXACT_IN_TRANSACTIONS: bool = true;
+    const SERVER_DRIVES_QUEUE: bool = true;
 
     const NO_LIMITS: &str = "RESET ALL";
 

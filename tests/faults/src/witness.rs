@@ -2,6 +2,7 @@
 
 use crate::{
     backend::Backend,
+    inject::LONG,
     log::{Time, now},
     order::{Order, Place},
 };
@@ -16,9 +17,9 @@ use std::{
     time::Duration,
 };
 
-/// So long a session may be at the head after the server has answered: when a second cancel keeps the server from releasing
-/// the queue head lock, its client does so, which on a busy machine takes its time.
-const CLEAN_UP: Duration = Duration::from_secs(1);
+/// So long a session may be at the head after the server has answered: when a second cancel keeps the server from releasing the
+/// queue head lock, its client does so, and that may be stopped.
+const CLEAN_UP: Duration = LONG.saturating_add(Duration::from_secs(2));
 
 /// One row for each session that stands in a line, and one for each semaphore.
 #[derive(QueryableByName)]

@@ -31,7 +31,6 @@ impl TicketConnection for AnyConnection {
 
 /// By the scheme of the URL. A path is that of a SQLite database.
 pub(crate) fn connect(url: &str) -> Fallible<AnyConnection> {
-    #[allow(clippy::single_match_else)]
     match url.split(':').next() {
         #[cfg(feature = "postgres")]
         Some("postgres") => Ok(AnyConnection::Postgres(Connection::establish(url)?)),

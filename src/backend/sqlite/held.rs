@@ -35,7 +35,7 @@ impl HeldFiles {
 
 impl Held {
     fn check(&self) -> QueryResult<()> {
-        if !self.record.is_of_this_process() {
+        if !self.files.iter().all(LockFile::is_of_this_process) {
             return Err(failure(format!(
                 "process {} has acquired the tickets, of which this one is a fork",
                 self.record.pid
@@ -58,7 +58,7 @@ impl Held {
 /// Before the files are unlocked, their records say so.
 impl Drop for Held {
     fn drop(&mut self) {
-        if !self.record.is_of_this_process() {
+        if !self.files.iter().all(LockFile::is_of_this_process) {
             return;
         }
         self.record.in_use = false;

@@ -58,6 +58,11 @@ impl LockFile {
         &self.path
     }
 
+    /// Whether this process has locked it, and not one of which this is a fork.
+    pub(super) fn is_of_this_process(&self) -> bool {
+        self.pid == process::id()
+    }
+
     /// Gives the file another name.
     pub(super) fn rename(&mut self, path: PathBuf) -> io::Result<()> {
         std::fs::rename(&self.path, &path)?;
@@ -74,7 +79,7 @@ impl LockFile {
 /// Unlocks explicitly: a child process may have inherited the open file, and would keep the lock. A fork only closes the file.
 impl Drop for LockFile {
     fn drop(&mut self) {
-        if self.pid != process::id() {
+        if !self.is_of_this_process() {
             return;
         }
         if let Err(error) = FileExt::unlock(&self.file) {

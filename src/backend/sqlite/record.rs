@@ -56,11 +56,6 @@ impl Record {
         write_at_start(file, &line)
     }
 
-    /// Whether this process has written it, and not one of which this is a fork.
-    pub(super) fn is_of_this_process(&self) -> bool {
-        self.pid == process::id()
-    }
-
     /// `None` if the file has no record, or not one of this version.
     pub(super) fn read(file: &File) -> io::Result<Option<Self>> {
         let mut line = [0; LENGTH];

@@ -48,7 +48,7 @@ impl Judge<'_> {
                 ));
             }
             own.extend(done_by_itself(&log));
-            let is_afar = matches!(self.places[name.worker as usize], Place::Afar(_));
+            let is_afar = !self.places[name.worker as usize].is_near();
             let tail = match B::CUT_OFF {
                 // Until it is connected again, and the network notices.
                 None if is_afar => CUT_OFF_WITHOUT_LIMIT,

@@ -75,7 +75,7 @@ impl<B: Backend> Worker<B> {
         let wish = Wish::draw(&mut self.random);
         match self.random.random_range(0..100) {
             // Nothing else bounds how long the host keeps its tickets when it vanishes.
-            _ if matches!(self.place, Place::Afar(_)) && B::CUT_OFF.is_none() => {
+            _ if !self.place.is_near() && B::CUT_OFF.is_none() => {
                 self.watched(&wish);
             }
             0..25 => self.plain(&wish),
@@ -84,7 +84,7 @@ impl<B: Backend> Worker<B> {
             65..72 => self.with_ticket(&wish),
             // For these it is the server's own settings that decide how long a host which vanishes keeps its tickets, and
             // here they say two hours.
-            72..90 if matches!(self.place, Place::Afar(_)) => self.plain(&wish),
+            72..90 if !self.place.is_near() => self.plain(&wish),
             72..82 => self.low_level(&wish, false),
             82..90 => self.low_level(&wish, true),
             90..98 => self.panicking(&wish),
@@ -104,7 +104,7 @@ impl<B: Backend> Worker<B> {
 
     /// `within`: when it is going to ask whether it still has them, at the latest.
     fn got(&mut self, ticket: &Ticket, pid: i32, mut within: Duration) {
-        if matches!(self.place, Place::Afar(_)) {
+        if !self.place.is_near() {
             within += CONNECTION_GIVES_UP;
         }
         self.log.write(&Event::Got {

@@ -2,7 +2,9 @@
 
 use crate::kit::{ServerDatabase, on_each_server};
 use diesel::{Connection, connection::SimpleConnection};
-use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket, TransactionConnection};
+use diesel_dbsemaphore::{
+    self as sem, Error, Request, SemaphoreTicket, TicketConnection, TransactionConnection,
+};
 
 on_each_server!(
     names,
@@ -34,34 +36,36 @@ where
 
 fn names<D: ServerDatabase>() {
     let database = D::with_size(1);
-    let conn = &mut database.connect();
+    assert_bad_names_are_errors(&mut database.connect(), both);
+}
+
+/// `errors`: those of a request, in each way in which a ticket can be held.
+pub(crate) fn assert_bad_names_are_errors<C: TicketConnection, const WAYS: usize>(
+    conn: &mut C,
+    errors: fn(&mut C, Request<'_>) -> [Error; WAYS],
+) {
     let (long, longest) = ("ß".repeat(256), "ß".repeat(255));
     for (bad, why) in [
         ("", "empty"),
         (long.as_str(), "longer than 255"),
         ("a\0b", "NUL"),
     ] {
-        let [first, second] = both(conn, Request::new(bad));
-        for error in [
-            first,
-            second,
+        let managing = [
             sem::make(conn, bad, 1).unwrap_err(),
             sem::ensure(conn, bad, 1).unwrap_err(),
             sem::destroy(conn, bad).unwrap_err(),
-        ] {
+        ];
+        for error in errors(conn, Request::new(bad)).into_iter().chain(managing) {
             assert!(matches!(&error, Error::InvalidName { name, .. } if name == bad));
             assert!(error.to_string().contains(why), "{error}");
         }
     }
-    sem::make(conn, &longest, 1).unwrap();
-    SemaphoreTicket::require(&mut *conn, &longest)
-        .unwrap()
-        .release()
-        .unwrap();
-    for odd in ["'; DROP TABLE x; --", " ", "\u{1F600}", "a\nb", "%s $1 {}"] {
-        sem::make(conn, odd, 1).unwrap();
-        let guard = SemaphoreTicket::require(&mut *conn, odd).unwrap();
-        assert_eq!(guard.ticket().semaphore(), odd);
+    let odd = ["'; DROP TABLE x; --", " ", "\u{1F600}", "a\nb", "%s $1 {}"];
+    for good in odd.into_iter().chain([longest.as_str()]) {
+        sem::make(conn, good, 1).unwrap();
+        let guard = SemaphoreTicket::require(&mut *conn, good).unwrap();
+        assert_eq!(guard.ticket().semaphore(), good);
+        guard.release().unwrap();
     }
 }
 
@@ -76,14 +80,22 @@ fn unknown_semaphore<D: ServerDatabase>() {
 
 fn numbers_of_tickets<D: ServerDatabase>() {
     let database = D::with_size(3);
-    let conn = &mut database.connect();
+    assert_bad_numbers_are_errors(&mut database.connect(), both);
+    assert_eq!(database.available(), 3);
+}
+
+/// The semaphore "x" has 3 tickets. `errors`: as above.
+pub(crate) fn assert_bad_numbers_are_errors<C: TicketConnection, const WAYS: usize>(
+    conn: &mut C,
+    errors: fn(&mut C, Request<'_>) -> [Error; WAYS],
+) {
     for (wrong, bound, message) in [
         (0, 0, "at least 1"),
         (4, 3, "its size is 3"),
         (1_000_001, 1_000_000, "more than a semaphore can have"),
         (u32::MAX, 1_000_000, "more than a semaphore can have"),
     ] {
-        for error in both(conn, Request::new("x").tickets(wrong)) {
+        for error in errors(conn, Request::new("x").tickets(wrong)) {
             assert!(
                 matches!(&error, Error::InvalidTickets { name, tickets, limit, .. }
                     if name == "x" && *tickets == wrong && *limit == bound),
@@ -100,7 +112,6 @@ fn numbers_of_tickets<D: ServerDatabase>() {
             assert!(matches!(error, Error::InvalidTickets { tickets, .. } if tickets == wrong));
         }
     }
-    assert_eq!(database.available(), 3);
 }
 
 fn more_than_it_has_is_an_error_also_while_all_are_held<D: ServerDatabase>() {

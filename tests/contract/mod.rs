@@ -32,7 +32,7 @@
 //!   the process ends; `resize::a_resize_in_a_transaction_is_undone_with_it`, since `make` and `destroy` are refused there;
 //!   `resize::a_cancelled_shrink_leaves_the_old_size`, since nothing cancels one.
 
-mod bad_input;
+pub(crate) mod bad_input;
 mod call_forms;
 mod cancel;
 mod crowd;

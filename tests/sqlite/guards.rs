@@ -1,41 +1,25 @@
 //! What tests of the contract say of guards, where they speak of your transaction, too. That does not compile on SQLite.
 
 use super::Database;
+use crate::contract::bad_input::{assert_bad_names_are_errors, assert_bad_numbers_are_errors};
 use crate::kit::{TestDatabase, eventually as until};
-use diesel::connection::SimpleConnection;
+use diesel::{SqliteConnection, connection::SimpleConnection};
 use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket};
 use std::{
     thread,
     time::{Duration, Instant},
 };
 
+fn errors(conn: &mut SqliteConnection, request: Request<'_>) -> [Error; 1] {
+    [SemaphoreTicket::require(conn, request).unwrap_err()]
+}
+
 #[test]
 fn bad_names_are_errors() {
     let database = Database::with("x", 1);
     let conn = &mut database.connect();
-    let (long, longest) = ("ß".repeat(256), "ß".repeat(255));
-    for (bad, why) in [
-        ("", "empty"),
-        (long.as_str(), "longer than 255"),
-        ("a\0b", "NUL"),
-    ] {
-        for error in [
-            SemaphoreTicket::require(&mut *conn, bad).unwrap_err(),
-            sem::make(conn, bad, 1).unwrap_err(),
-            sem::ensure(conn, bad, 1).unwrap_err(),
-            sem::destroy(conn, bad).unwrap_err(),
-        ] {
-            assert!(matches!(&error, Error::InvalidName { name, .. } if name == bad));
-            assert!(error.to_string().contains(why), "{error}");
-        }
-    }
-    let odd = ["'; DROP TABLE x; --", " ", "\u{1F600}", "a\nb", "%s $1 {}"];
-    for good in odd.into_iter().chain([longest.as_str()]) {
-        sem::make(conn, good, 1).unwrap();
-        let guard = SemaphoreTicket::require(&mut *conn, good).unwrap();
-        assert_eq!(guard.ticket().semaphore(), good);
-    }
-    let unknown = SemaphoreTicket::require(&mut *conn, "reprots").unwrap_err();
+    assert_bad_names_are_errors(conn, errors);
+    let [unknown] = errors(conn, Request::new("reprots"));
     assert!(matches!(&unknown, Error::UnknownSemaphore { name, .. } if name == "reprots"));
 }
 
@@ -43,30 +27,7 @@ fn bad_names_are_errors() {
 fn bad_numbers_of_tickets_are_errors() {
     let database = Database::with("x", 3);
     let _holder = SemaphoreTicket::require(database.connect(), Request::new("x").tickets(3));
-    let conn = &mut database.connect();
-    for (wrong, bound, message) in [
-        (0, 0, "at least 1"),
-        (4, 3, "its size is 3"),
-        (1_000_001, 1_000_000, "more than a semaphore can have"),
-        (u32::MAX, 1_000_000, "more than a semaphore can have"),
-    ] {
-        let request = Request::new("x").tickets(wrong);
-        let error = SemaphoreTicket::require(&mut *conn, request).unwrap_err();
-        assert!(
-            matches!(&error, Error::InvalidTickets { name, tickets, limit, .. }
-                if name == "x" && *tickets == wrong && *limit == bound),
-            "{error:?}"
-        );
-        assert!(error.to_string().contains(message), "{error}");
-    }
-    for wrong in [1_000_001, u32::MAX] {
-        for error in [
-            sem::make(conn, "x", wrong).unwrap_err(),
-            sem::ensure(conn, "new", wrong).unwrap_err(),
-        ] {
-            assert!(matches!(error, Error::InvalidTickets { tickets, .. } if tickets == wrong));
-        }
-    }
+    assert_bad_numbers_are_errors(&mut database.connect(), errors);
 }
 
 #[test]

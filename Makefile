@@ -82,10 +82,10 @@ faults: setup
 		$(SECONDS) $(SEED) $(FAULTS) $(SABOTAGE)
 endif
 
-# Breaks the library in each of six ways, and checks that the program above detects it.
+# Breaks the library in each of the ways of scripts/sabotages, and checks that `make faults` detects it.
 sabotages: setup
 	@scripts/setup iproute2 $(if $(filter mysql,$(BACKEND)),mysql,pgbouncer)
-	@$(SERVER) scripts/sabotages$(if $(filter mysql sqlite,$(BACKEND)),-$(BACKEND)) $(SEED)
+	@$(SERVER) scripts/sabotages $(or $(BACKEND),postgres) $(SEED)
 
 # Prints the figures of docs/benchmarks.md, and writes them to target/bench.json. ARGS="--help" lists the options. With
 # BACKEND=mysql, on MariaDB or MySQL, into target/bench-mysql.json; with BACKEND=sqlite, without options.

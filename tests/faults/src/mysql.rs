@@ -67,7 +67,7 @@ impl Backend for Mysql {
     fn open(sabotage: Option<&str>) -> Self {
         assert_eq!(
             sabotage, None,
-            "scripts/sabotages-mysql breaks a copy of the library"
+            "scripts/sabotages breaks a copy of the library"
         );
         let server = Server::start_with(&[
             "bind_address=*",

@@ -98,8 +98,8 @@ fn run<B: Backend>(
     mut kinds: Vec<Kind>,
     sabotage: Option<&str>,
 ) -> bool {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
+    let logs = tempfile::tempdir().unwrap();
+    let folder = logs.path();
     let arena = B::open(sabotage);
     arena.urls().publish(folder);
     let idle_limit = arena.idle_limit();
@@ -200,5 +200,9 @@ fn run<B: Backend>(
         sight,
         shows_most_held: idle_limit.is_some(),
     };
-    judge.judge::<B>(violations)
+    let passed = judge.judge::<B>(violations);
+    if !passed && env::var_os("DBSEMAPHORE_TEST_KEEP").is_some() {
+        println!("what each process did is in {}", logs.keep().display());
+    }
+    passed
 }

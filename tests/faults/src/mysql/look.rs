@@ -3,7 +3,7 @@
 use crate::witness::Row;
 use diesel::{
     MysqlConnection, QueryResult, QueryableByName, RunQueryDsl,
-    sql_types::{BigInt, Nullable, Text},
+    sql_types::{BigInt, Text},
 };
 use std::collections::BTreeMap;
 
@@ -23,8 +23,6 @@ struct Semaphore {
 struct Lock {
     #[diesel(sql_type = BigInt)]
     thread: i64,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    session: Option<i64>,
     #[diesel(sql_type = Text)]
     name: String,
     #[diesel(sql_type = Text)]
@@ -41,11 +39,10 @@ const HELD: &str = "SELECT d.semaphore AS id, '' AS name, 0 AS tickets, COUNT(DI
          WHERE object_schema = DATABASE() AND object_name = 'dbsemaphore_ticket' AND index_name = 'PRIMARY' \
            AND lock_status = 'GRANTED' AND lock_data LIKE '%, %') AS d GROUP BY d.semaphore";
 
-/// The user locks of waiters and of heads. A wait has a number, by which its session names a lock before it joins the queue.
-const LOCKS: &str = "SELECT CAST(l.owner_thread_id AS signed) AS thread, CAST(t.processlist_id AS signed) AS session, \
-         l.object_name AS name, l.lock_status AS status \
+/// The user locks of waiters and of heads. A wait has a number, by which its session names a lock before it joins the queue. A session
+/// is its thread here, because a join with other tables is not of one time either, and would show some sessions under two numbers.
+const LOCKS: &str = "SELECT CAST(l.owner_thread_id AS signed) AS thread, l.object_name AS name, l.lock_status AS status \
      FROM performance_schema.metadata_locks AS l \
-     LEFT JOIN performance_schema.threads AS t ON t.thread_id = l.owner_thread_id \
      WHERE l.object_name LIKE 'dbsemaphore.q.%' OR l.object_name LIKE 'dbsemaphore.o.%' OR l.object_name LIKE 'dbsemaphore.w.%'";
 
 pub(super) fn look(conn: &mut MysqlConnection) -> QueryResult<Vec<Row>> {
@@ -72,7 +69,7 @@ pub(super) fn look(conn: &mut MysqlConnection) -> QueryResult<Vec<Row>> {
         Some(Row {
             semaphore: number.parse().ok()?,
             name: None,
-            pid: Some(lock.session.unwrap_or(lock.thread)),
+            pid: Some(lock.thread),
             granted: lock.status == "GRANTED",
             bars: kind == "o",
             idle: false,

@@ -61,12 +61,12 @@ pub(super) fn wait(conn: &mut MysqlConnection, wait: &Wait<'_>) -> QueryResult<O
             None => Ok(None),
         });
     leave(conn, wait);
-    match &waited {
+    let hidden = match &waited {
         // The row is gone, with the transaction.
-        Err(DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, _)) => {}
-        _ => drop(retry(|| request_row::hide(conn, row))),
-    }
-    waited
+        Err(DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, _)) => Ok(()),
+        _ => retry(|| request_row::hide(conn, row)),
+    };
+    waited.and_then(|locked_ids| hidden.map(|()| locked_ids))
 }
 
 /// Waits to be the head of the queue. Returns `None` if the deadline was earlier, and otherwise whether overtaking is forbidden.

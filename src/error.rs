@@ -105,7 +105,7 @@ pub enum Error {
 
     /// The pool had no connection available, or could not connect.
     #[cfg(feature = "r2d2")]
-    #[error("no connection for a ticket: {0}")]
+    #[error("the pool has no connection for a ticket: {0}; each holder and each waiter needs one")]
     Pool(diesel::r2d2::PoolError),
 
     /// A lock file beside the database of SQLite can't be used: see [`sqlite`](crate::guide::sqlite). The ticket is not held.

@@ -12,7 +12,7 @@
 //! use diesel::{PgConnection, r2d2::{ConnectionManager, Pool}};
 //! use diesel_dbsemaphore::{self as sem, Request};
 //! use std::time::Duration;
-//! # fn call_third_party() -> sem::Result<()> { Ok(()) }
+//! # fn call_third_party() {}
 //! # let database = stand::Database::create();
 //! # let database_url = database.url();
 //!
@@ -24,8 +24,8 @@
 //! drop(conn);
 //!
 //! let request = Request::new("third party").wait(Duration::from_secs(2));
-//! let done = sem::with_ticket(&ticket_pool, request, |_ticket| {
-//!     call_third_party()                          // at most 3 at a time, over all machines
+//! let done = sem::with_ticket(&ticket_pool, request, |_ticket| -> sem::Result<_> {
+//!     Ok(call_third_party())                      // at most 3 at a time, over all machines
 //! });
 //! let status = match done {
 //!     Ok(()) => 200,

@@ -86,7 +86,6 @@ pub fn make<C: TicketConnection + ?Sized>(conn: &mut C, name: &str, tickets: u32
     Ok(())
 }
 
-/// What `make` has done.
 /// Deletes a semaphore as soon as all its tickets are released. Returns `true` if it existed.
 ///
 /// Waits for held tickets as [`make`] to size 0 does. Meanwhile all requests are refused. If the call fails, the

@@ -19,18 +19,20 @@ use diesel::{Connection, connection::TransactionManager, result::Error as Diesel
 /// * The errors of [`acquire`](crate::acquire), before `work` is called.
 /// * The error of `work`, and those of Diesel's transaction.
 ///
+/// The type of these errors implements `From` for [`Error`] and for [`diesel::result::Error`]. [`Error`] itself does.
+///
 /// ```
 /// use diesel_dbsemaphore as sem;
 /// # let database = stand::Database::create();
 /// # let mut conn = database.connect();
 /// # sem::run_migrations(&mut conn)?;
-/// # fn write_the_report(_: &mut diesel::PgConnection) -> sem::Result<u32> { Ok(7) }
+/// # use diesel::RunQueryDsl;
 /// sem::ensure(&mut conn, "reports", 3)?;
-/// let pages = sem::transaction(&mut conn, "reports", |conn, ticket| {
+/// let rows = sem::transaction(&mut conn, "reports", |conn, ticket| -> sem::Result<_> {
 ///     println!("writing with ticket {ticket}");
-///     write_the_report(conn)
+///     Ok(diesel::sql_query("CREATE TABLE report AS SELECT 7 AS pages").execute(conn)?)
 /// })?;
-/// # assert_eq!(pages, 7);
+/// # assert_eq!(rows, 1);
 /// # Ok::<_, sem::Error>(())
 /// ```
 pub fn transaction<'a, C, T, E>(

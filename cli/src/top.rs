@@ -71,7 +71,10 @@ struct Taken;
 
 impl Taken {
     fn take() -> io::Result<(Self, Terminal)> {
-        enable_raw_mode()?;
+        enable_raw_mode().map_err(|error| {
+            let message = format!("top needs a terminal ({error}): use list, show or serve");
+            io::Error::new(error.kind(), message)
+        })?;
         let taken = Self;
         execute!(output::Terminal, EnterAlternateScreen)?;
         let terminal = Terminal::new(CrosstermBackend::new(output::Terminal))?;

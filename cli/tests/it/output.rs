@@ -176,6 +176,8 @@ fn top_ends_in_order_where_it_cannot_draw() {
     // Without a terminal.
     let told = tool(&database).arg("top").output().unwrap();
     assert_eq!(code_and_lines(&told), (1, 1), "{told:?}");
+    let said = String::from_utf8_lossy(&told.stderr);
+    assert!(said.contains("top needs a terminal"), "{said}");
 }
 
 fn code_and_lines(told: &std::process::Output) -> (i32, usize) {

@@ -1,14 +1,14 @@
 //! Databases and file systems in which tickets can't be held, or are in danger.
 
 use super::{Database, children::start};
-use crate::kit::{TestDatabase, eventually as until, process::Process};
+use crate::kit::{TestDatabase, eventually, process::Process};
 use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
 use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use std::{fs, io::ErrorKind, os::unix::fs::symlink, process::Command, time::Duration};
+use std::{fs, io::ErrorKind, os::unix::fs::symlink, process::Command, thread, time::Duration};
 
 fn assert_unsupported<T>(outcome: sem::Result<T>, reason: &str) {
     match outcome.map(drop) {
@@ -74,6 +74,29 @@ fn renamed_database_is_noticed() {
     assert!(matches!(held.release(), Err(Error::TicketLost { .. })));
 }
 
+/// Also if the holder under the old name has released its ticket. Then a waiter could hold that beside a holder under the new name.
+#[test]
+fn a_waiter_acquires_nothing_of_a_renamed_database() {
+    let database = Database::with("x", 1);
+    let held = SemaphoreTicket::require(database.connect(), "x").unwrap();
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| {
+            let request = Request::new("x").wait_forever();
+            SemaphoreTicket::acquire(database.connect(), request).map(drop)
+        });
+        let mut observer = database.connect();
+        eventually("it waits", || {
+            sem::waiters(&mut observer, "x").unwrap().len() == 1
+        });
+        let renamed = database.folder.path().join("new.db");
+        fs::rename(database.path(), &renamed).unwrap();
+        drop(held);
+        assert_unsupported(waiter.join().unwrap(), "renamed");
+        let renamed = connect(renamed.to_str().unwrap());
+        drop(SemaphoreTicket::require(renamed, "x").unwrap());
+    });
+}
+
 #[test]
 fn deleted_lock_folder_loses_tickets_and_tokens_rise() {
     let database = Database::with("x", 1);
@@ -122,10 +145,10 @@ fn waiters_join_again_after_their_folder_was_deleted() {
     let database = Database::with("x", 1);
     let _held = SemaphoreTicket::require(database.connect(), "x").unwrap();
     let mut waiters: Vec<Process> = (0..2).map(|_| start("wait", &database)).collect();
-    until("both are in the queue", || database.queue().len() == 2);
+    eventually("both are in the queue", || database.queue().len() == 2);
     database.delete_lock_folder();
     // One of them acquires the ticket of the new folder.
-    until("one waits in the new folder", || {
+    eventually("one waits in the new folder", || {
         database.queue().len() == 1
     });
     for waiter in &mut waiters {

@@ -1,7 +1,8 @@
 //! Acquires tickets, and waits for them.
 
 use super::{
-    folder::{Database, Folder, named, repeat_if_deleted},
+    errors::named,
+    folder::{Database, Folder, repeat_if_deleted},
     held::{Held, HeldFiles},
     lock_file::LockFile,
     queue::{self, Place},
@@ -155,6 +156,10 @@ fn look(
                 break;
             }
         }
+    }
+    // It has waited since it looked at the name of the database.
+    if is_head {
+        folder.database().check_in_place()?;
     }
     if locked.len() < wanted {
         return Ok(Some(AcquireOutcome::Unavailable));

@@ -1,8 +1,9 @@
 //! More specific errors for what SQLite raised.
 
 use super::busy::is_busy;
-use crate::Error;
+use crate::{Error, Result};
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use std::{io, path::Path};
 
 const BUSY: &str = "other connections have locked the database for 5 s: end their transactions sooner, and use PRAGMA journal_mode = WAL, \
     in which readers do not wait for writers";
@@ -27,4 +28,21 @@ pub(super) fn classify(error: Error) -> Error {
 /// An error of this crate where only Diesel's are possible.
 pub(super) fn failure(message: impl Into<String>) -> DieselError {
     DieselError::DatabaseError(DatabaseErrorKind::Unknown, Box::new(message.into()))
+}
+
+/// Adds the path to the error.
+pub(super) fn named<T>(path: &Path, result: io::Result<T>) -> Result<T> {
+    result.map_err(|source| Error::LockFile {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+pub(super) fn renamed(database: &Path) -> Error {
+    Error::Unsupported {
+        reason: format!(
+            "the database {} was deleted or renamed while this connection is open",
+            database.display()
+        ),
+    }
 }

@@ -8,6 +8,7 @@
 
 use super::{
     busy,
+    errors::{named, renamed},
     lock_file::{FileId, LockFile, is_locked, options},
     tables,
 };
@@ -57,10 +58,7 @@ impl Database {
                 path.display()
             )),
             Ok(metadata) => Ok(Self { path, metadata }),
-            Err(error) if error.kind() == NotFound => unsupported(&format!(
-                "the database {} was deleted or renamed while this connection is open",
-                path.display()
-            )),
+            Err(error) if error.kind() == NotFound => Err(renamed(&path)),
             Err(source) => Err(Error::LockFile { path, source }),
         }
     }
@@ -68,6 +66,14 @@ impl Database {
     /// Whether the database still has its name.
     pub(super) fn is_in_place(&self) -> io::Result<bool> {
         Ok(FileId::at(&self.path)? == Some(FileId::of(&self.metadata)))
+    }
+
+    /// Fails if the database has lost its name: other connections have tickets of their own under the new one.
+    pub(super) fn check_in_place(&self) -> Result<()> {
+        if named(&self.path, self.is_in_place())? {
+            return Ok(());
+        }
+        Err(renamed(&self.path))
     }
 
     pub(super) fn folder(self, semaphore_id: i64) -> Folder {
@@ -239,12 +245,4 @@ pub(super) fn repeat_if_deleted<T>(mut work: impl FnMut() -> Result<T>) -> Resul
         }
         thread::sleep(Duration::from_millis(1));
     }
-}
-
-/// Adds the path to the error.
-pub(super) fn named<T>(path: &Path, result: io::Result<T>) -> Result<T> {
-    result.map_err(|source| Error::LockFile {
-        path: path.to_owned(),
-        source,
-    })
 }

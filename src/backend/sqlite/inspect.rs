@@ -1,7 +1,8 @@
 //! Lists holders, waiters and usage, as the lock files have them.
 
 use super::{
-    folder::{Database, Folder, named},
+    errors::named,
+    folder::{Database, Folder},
     lock_file::is_locked,
     queue,
     record::Record,

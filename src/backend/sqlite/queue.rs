@@ -4,7 +4,8 @@
 //! Numbers increase, and none is used twice. So a file that nobody has locked can be deleted by anybody.
 
 use super::{
-    folder::{Folder, named},
+    errors::named,
+    folder::Folder,
     lock_file::{LockFile, is_locked, options},
     record::Record,
     waits::Wait,

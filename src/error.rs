@@ -41,8 +41,8 @@ pub enum Error {
 
     /// A [`SemaphoreTicket`](crate::SemaphoreTicket) was requested on a connection that is inside a transaction.
     #[error(
-        "a SemaphoreTicket opens a transaction of its own, and this connection is already inside one: use another \
-         connection, or call acquire, which holds the ticket in the open transaction"
+        "this connection is already inside a transaction: use another connection, or make this call before the \
+         transaction begins; on PostgreSQL and MySQL, acquire holds a ticket in the open transaction"
     )]
     AlreadyInTransaction,
 

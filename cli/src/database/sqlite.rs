@@ -72,6 +72,6 @@ impl super::Place for Place {
     }
 
     fn advice(&self) -> &'static str {
-        "check --database-url or DATABASE_URL; `dbsemaphore migrate` creates the file"
+        "check --database-url or DATABASE_URL; `dbsemaphore migrate` creates the file in a folder that exists and that you can write to"
     }
 }

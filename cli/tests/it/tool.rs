@@ -36,11 +36,11 @@ pub(crate) fn pool_mode() -> Option<PoolMode> {
 /// The URL by which the tool reaches a database of the server that all tests share.
 pub(crate) fn url(database: &Database) -> String {
     static BOUNCER: OnceLock<Bouncer> = OnceLock::new();
-    match pool_mode() {
-        None => database.url(),
-        Some(mode) => BOUNCER
+    match (pool_mode(), database) {
+        (Some(mode), Database::Postgres(database)) => BOUNCER
             .get_or_init(|| Bouncer::start_on(&database.url(), mode, &[]))
-            .url(database.postgres().name()),
+            .url(database.name()),
+        _ => database.url(),
     }
 }
 

@@ -34,6 +34,7 @@ pub(crate) struct Database {
 /// A database, by a URL that is valid for its backend.
 trait Place: Send + Sync {
     /// See [`Database::name`].
+    #[cfg(feature = "serve")]
     fn name(&self) -> String;
 
     /// How long connecting may take. `None` for no limit.

@@ -40,6 +40,7 @@ impl Place {
 }
 
 impl super::Place for Place {
+    #[cfg(feature = "serve")]
     fn name(&self) -> String {
         self.conninfo.place()
     }

@@ -44,6 +44,7 @@ impl Place {
 }
 
 impl super::Place for Place {
+    #[cfg(feature = "serve")]
     fn name(&self) -> String {
         self.path.display().to_string()
     }

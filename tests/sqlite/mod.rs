@@ -9,6 +9,7 @@ mod full_disk;
 mod fuzz;
 mod guards;
 mod queue;
+mod renamed;
 mod rights;
 mod surroundings;
 mod waiting;

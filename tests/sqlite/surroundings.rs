@@ -8,16 +8,16 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use std::{fs, io::ErrorKind, os::unix::fs::symlink, process::Command, thread, time::Duration};
+use std::{fs, io::ErrorKind, os::unix::fs::symlink, process::Command, time::Duration};
 
-fn assert_unsupported<T>(outcome: sem::Result<T>, reason: &str) {
+pub(super) fn assert_unsupported<T>(outcome: sem::Result<T>, reason: &str) {
     match outcome.map(drop) {
         Err(Error::Unsupported { reason: found, .. }) => assert!(found.contains(reason), "{found}"),
         other => panic!("{other:?}"),
     }
 }
 
-fn assert_lost<T>(outcome: sem::Result<T>, reason: &str) {
+pub(super) fn assert_lost<T>(outcome: sem::Result<T>, reason: &str) {
     match outcome.map(drop) {
         Err(Error::TicketLost {
             source: Some(source),
@@ -29,7 +29,7 @@ fn assert_lost<T>(outcome: sem::Result<T>, reason: &str) {
     }
 }
 
-fn connect(url: &str) -> SqliteConnection {
+pub(super) fn connect(url: &str) -> SqliteConnection {
     SqliteConnection::establish(url).unwrap()
 }
 
@@ -59,42 +59,6 @@ fn hard_links_are_refused_and_symbolic_links_followed() {
         let refused = SemaphoreTicket::acquire(connect(path.to_str().unwrap()), "x");
         assert_unsupported(refused, "hard links");
     }
-}
-
-#[test]
-fn renamed_database_is_noticed() {
-    let database = Database::with("x", 1);
-    let mut before = database.connect();
-    assert_eq!(sem::list(&mut before).unwrap().len(), 1);
-    let mut held = SemaphoreTicket::require(database.connect(), "x").unwrap();
-    held.check().unwrap();
-    fs::rename(database.path(), database.folder.path().join("new.db")).unwrap();
-    assert_unsupported(SemaphoreTicket::require(&mut before, "x"), "renamed");
-    assert_lost(held.check(), "renamed");
-    assert!(matches!(held.release(), Err(Error::TicketLost { .. })));
-}
-
-/// Also if the holder under the old name has released its ticket. Then a waiter could hold that beside a holder under the new name.
-#[test]
-fn a_waiter_acquires_nothing_of_a_renamed_database() {
-    let database = Database::with("x", 1);
-    let held = SemaphoreTicket::require(database.connect(), "x").unwrap();
-    thread::scope(|scope| {
-        let waiter = scope.spawn(|| {
-            let request = Request::new("x").wait_forever();
-            SemaphoreTicket::acquire(database.connect(), request).map(drop)
-        });
-        let mut observer = database.connect();
-        eventually("it waits", || {
-            sem::waiters(&mut observer, "x").unwrap().len() == 1
-        });
-        let renamed = database.folder.path().join("new.db");
-        fs::rename(database.path(), &renamed).unwrap();
-        drop(held);
-        assert_unsupported(waiter.join().unwrap(), "renamed");
-        let renamed = connect(renamed.to_str().unwrap());
-        drop(SemaphoreTicket::require(renamed, "x").unwrap());
-    });
 }
 
 #[test]

@@ -41,7 +41,7 @@ pub(super) fn try_acquire(
             if queue::has_waiter(&folder)? {
                 return Ok(AcquireOutcome::Unavailable);
             }
-            match look(conn, &folder, &semaphore, params, false, held)? {
+            match look(conn, &folder, &semaphore, params, None, held)? {
                 None => {}
                 // Meanwhile a holder may have released a ticket that this look had tried before.
                 Some(AcquireOutcome::Unavailable) if refusals < looks(&semaphore) => refusals += 1,
@@ -95,9 +95,11 @@ fn wait_in_queue(
             Some(semaphore) => match refusal(&semaphore, params) {
                 Some(AcquireOutcome::Unavailable) => Ok(None),
                 Some(refused) => Ok(Some(refused)),
-                None => look(conn, &folder, &semaphore, params, true, held).map(|outcome| {
-                    outcome.filter(|outcome| *outcome != AcquireOutcome::Unavailable)
-                }),
+                None => {
+                    look(conn, &folder, &semaphore, params, Some(&place), held).map(|outcome| {
+                        outcome.filter(|outcome| *outcome != AcquireOutcome::Unavailable)
+                    })
+                }
             },
         }
     })?;
@@ -137,14 +139,14 @@ fn refusal(semaphore: &Semaphore, params: AcquireParams<'_>) -> Option<AcquireOu
     (i64::from(size) < i64::from(params.tickets)).then_some(AcquireOutcome::TooFew { size })
 }
 
-/// Tries each ticket once. `None` if the semaphore was changed meanwhile. Only the head of the queue can acquire tickets while
-/// somebody is in the queue.
+/// Tries each ticket once. `None` if the semaphore was changed meanwhile. Only the head of the queue, which has a `place`,
+/// can acquire tickets while somebody is in the queue.
 fn look(
     conn: &mut SqliteConnection,
     folder: &Folder,
     semaphore: &Semaphore,
     params: AcquireParams<'_>,
-    is_head: bool,
+    place: Option<&Place>,
     held: &mut HeldFiles,
 ) -> Result<Option<AcquireOutcome>> {
     let wanted = usize::try_from(params.tickets).unwrap_or(usize::MAX);
@@ -157,16 +159,14 @@ fn look(
             }
         }
     }
-    // It has waited since it looked at the name of the database.
-    if is_head {
-        folder.database().check_in_place()?;
-    }
     if locked.len() < wanted {
         return Ok(Some(AcquireOutcome::Unavailable));
     }
-    // A resize in the queue may have chosen these tickets since, and would wait for this holder though others are available.
-    if !is_head && queue::has_waiter(folder)? {
-        return Ok(Some(AcquireOutcome::Unavailable));
+    match place {
+        Some(place) => place.check()?,
+        // A resize in the queue may have chosen these tickets since, and would wait for this holder though others are available.
+        None if queue::has_waiter(folder)? => return Ok(Some(AcquireOutcome::Unavailable)),
+        None => {}
     }
     // The size could be older than the locks. A resize commits the new size first, and then waits until it has seen each deleted
     // ticket unlocked. So either this reads the new size, or the resize sees these locks.

@@ -79,8 +79,9 @@ impl Place {
         }
     }
 
-    /// Fails if others do not see this waiter, because somebody has deleted the folder. Whoever finds the queue empty deletes
-    /// `waiting`, by its path: after it has locked the old folder's `join`, this may be the new folder's `waiting`.
+    /// Fails if others do not see this waiter, because somebody has deleted the folder or renamed the database. Whoever finds the
+    /// queue empty deletes `waiting`, by its path: after it has locked the old folder's `join`, this may be the new folder's
+    /// `waiting`.
     pub(super) fn check(&self) -> Result<()> {
         let path = self.file.path();
         if !named(path, self.file.is_in_place())? {
@@ -90,7 +91,7 @@ impl Place {
         if !named(&waiting, fs::exists(&waiting))? {
             return Err(deleted(waiting));
         }
-        Ok(())
+        self.folder.database().check_in_place()
     }
 
     fn predecessor(&self) -> Result<Option<(File, PathBuf)>> {

@@ -38,11 +38,15 @@ pub(super) fn named<T>(path: &Path, result: io::Result<T>) -> Result<T> {
     })
 }
 
-pub(super) fn renamed(database: &Path) -> Error {
+pub(super) fn unsupported(reason: impl Into<String>) -> Error {
     Error::Unsupported {
-        reason: format!(
-            "the database {} was deleted or renamed while this connection is open",
-            database.display()
-        ),
+        reason: reason.into(),
     }
+}
+
+pub(super) fn renamed(database: &Path) -> Error {
+    let path = database.display();
+    unsupported(format!(
+        "the database {path} was deleted or renamed while this connection is open"
+    ))
 }

@@ -8,7 +8,7 @@
 
 use super::{
     busy,
-    errors::{named, renamed},
+    errors::{named, renamed, unsupported},
     lock_file::{FileId, LockFile, is_locked, options},
     tables,
 };
@@ -42,21 +42,16 @@ pub(super) struct Folder {
 impl Database {
     pub(super) fn of(conn: &mut SqliteConnection) -> Result<Self> {
         let path = busy::retry(|| tables::database_path(conn))?;
-        let unsupported = |reason: &str| {
-            Err(Error::Unsupported {
-                reason: reason.to_owned(),
-            })
-        };
         let Some(path) = path else {
-            return unsupported(
+            return Err(unsupported(
                 "tickets are files beside the database, and this database is temporary or in memory",
-            );
+            ));
         };
         match fs::metadata(&path) {
-            Ok(metadata) if links(&metadata) > 1 => unsupported(&format!(
+            Ok(metadata) if links(&metadata) > 1 => Err(unsupported(format!(
                 "the database {} has other hard links, which would have tickets of their own",
                 path.display()
-            )),
+            ))),
             Ok(metadata) => Ok(Self { path, metadata }),
             Err(error) if error.kind() == NotFound => Err(renamed(&path)),
             Err(source) => Err(Error::LockFile { path, source }),

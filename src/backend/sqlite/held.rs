@@ -34,8 +34,12 @@ impl HeldFiles {
 }
 
 impl Held {
+    fn is_of_this_process(&self) -> bool {
+        self.files.iter().all(LockFile::is_of_this_process)
+    }
+
     fn check(&self) -> QueryResult<()> {
-        if !self.files.iter().all(LockFile::is_of_this_process) {
+        if !self.is_of_this_process() {
             return Err(failure(format!(
                 "process {} has acquired the tickets, of which this one is a fork",
                 self.record.pid
@@ -58,7 +62,7 @@ impl Held {
 /// Before the files are unlocked, their records say so.
 impl Drop for Held {
     fn drop(&mut self) {
-        if !self.files.iter().all(LockFile::is_of_this_process) {
+        if !self.is_of_this_process() {
             return;
         }
         self.record.in_use = false;

@@ -3,6 +3,7 @@
 use super::{
     acquire::as_head,
     busy::in_write_transaction,
+    errors::unsupported,
     folder::{Database, Folder, repeat_if_deleted},
     lock_file::LockFile,
     queue::Place,
@@ -12,7 +13,7 @@ use super::{
     waits::Wait,
 };
 use crate::{
-    Error, Result,
+    Result,
     backend::{
         SizeChange,
         transaction::{is_open, would_be_closed_by_pool},
@@ -69,10 +70,9 @@ pub(super) fn list(conn: &mut SqliteConnection) -> Result<Vec<(String, i64)>> {
 /// Others must not acquire a deleted ticket before the commit, and nothing says when a transaction of the caller commits.
 fn check_transaction(conn: &mut SqliteConnection) -> Result<()> {
     if is_open(conn)? && would_be_closed_by_pool(conn) {
-        return Err(Error::Unsupported {
-            reason: "on SQLite, make and destroy do not run inside a transaction: call them before it, or on another connection"
-                .to_owned(),
-        });
+        return Err(unsupported(
+            "on SQLite, make and destroy do not run inside a transaction: call them before it, or on another connection",
+        ));
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::Database;
 use crate::contract::bad_input::{assert_bad_names_are_errors, assert_bad_numbers_are_errors};
-use crate::kit::{TestDatabase, eventually as until};
+use crate::kit::{TestDatabase, eventually};
 use diesel::{SqliteConnection, connection::SimpleConnection};
 use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket};
 use std::{
@@ -82,7 +82,7 @@ fn panics_release_tickets() {
             holder.join()
         });
         assert!(panicked.is_err());
-        until("the ticket is released", || database.available() == 1);
+        eventually("the ticket is released", || database.available() == 1);
         pool.get().unwrap().batch_execute("SELECT 1").unwrap();
     }
 }

@@ -1,7 +1,7 @@
 //! The queue between processes and threads.
 
 use super::{Database, children::start};
-use crate::kit::{TestDatabase, eventually as until, process::Process};
+use crate::kit::{TestDatabase, eventually, process::Process};
 use diesel_dbsemaphore::{self as sem, CancellationToken, Error, Request, SemaphoreTicket};
 use nix::{
     sys::signal::{Signal, kill},
@@ -20,7 +20,7 @@ fn pid(process: &Process) -> i32 {
 fn waiters(database: &Database, count: usize) -> Vec<Process> {
     let queue_up = |number: usize| {
         let process = start("wait", database);
-        until("it is in the queue", || database.queue().len() == number);
+        eventually("it is in the queue", || database.queue().len() == number);
         process
     };
     (1..=count).map(queue_up).collect()
@@ -47,7 +47,7 @@ fn waiters_are_served_in_order_though_some_die() {
         assert_eq!(pids, expected);
         waiters[position].tell("release");
     }
-    until("all have ended", || {
+    eventually("all have ended", || {
         sem::usage_of(&mut database.connect(), "x").unwrap().in_use == 0
     });
     assert!(database.queue().is_empty());
@@ -75,7 +75,7 @@ fn requests_that_do_not_wait_do_not_overtake() {
         let both = Request::new("x").tickets(2).wait_forever();
         let waiter =
             scope.spawn(move || SemaphoreTicket::require(database.connect(), both).map(drop));
-        until("it is in the queue", || database.queue().len() == 1);
+        eventually("it is in the queue", || database.queue().len() == 1);
         for _ in 0..20 {
             assert!(
                 SemaphoreTicket::acquire(database.connect(), "x")
@@ -131,13 +131,13 @@ fn waits_are_cancelled_at_each_position() {
                 let request = Request::new("x").wait_forever().cancellation(token);
                 let waiter = scope
                     .spawn(move || SemaphoreTicket::require(database.connect(), request).map(drop));
-                until("it is in the queue", || database.queue().len() == number);
+                eventually("it is in the queue", || database.queue().len() == number);
                 waiter
             })
             .collect();
         for token in tokens.iter().rev() {
             let waiter = waiters.pop().unwrap();
-            until("the wait ends", || {
+            eventually("the wait ends", || {
                 token.cancel(&mut database.connect()).unwrap();
                 waiter.is_finished()
             });
@@ -164,16 +164,16 @@ fn waiters_see_a_resize_and_a_destroy() {
             SemaphoreTicket::require(database.connect(), request).map(drop)
         };
         let both = scope.spawn(move || wait(2));
-        until("it is in the queue", || database.queue().len() == 1);
+        eventually("it is in the queue", || database.queue().len() == 1);
         sem::make(conn, "x", 3).unwrap();
         both.join().unwrap().unwrap();
         let all = scope.spawn(move || wait(3));
-        until("it is in the queue", || database.queue().len() == 1);
+        eventually("it is in the queue", || database.queue().len() == 1);
         // A shrink is in the queue, too, behind `all`.
         let shrink = scope.spawn(|| sem::make(&mut database.connect(), "x", 1));
-        until("the shrink waits", || database.queue().len() == 2);
+        eventually("the shrink waits", || database.queue().len() == 2);
         let behind = scope.spawn(move || wait(2));
-        until("it is in the queue", || database.queue().len() == 3);
+        eventually("it is in the queue", || database.queue().len() == 3);
         held.tell("release");
         all.join().unwrap().unwrap();
         shrink.join().unwrap().unwrap();
@@ -186,11 +186,11 @@ fn waiters_see_a_resize_and_a_destroy() {
     let held = SemaphoreTicket::require(database.connect(), "x").unwrap();
     thread::scope(|scope| {
         let destroy = scope.spawn(|| sem::destroy(&mut database.connect(), "x"));
-        until("the destroy waits", || database.queue().len() == 1);
+        eventually("the destroy waits", || database.queue().len() == 1);
         let request = Request::new("x").wait_forever();
         let waiter =
             scope.spawn(move || SemaphoreTicket::require(database.connect(), request).map(drop));
-        until("it is in the queue", || database.queue().len() == 2);
+        eventually("it is in the queue", || database.queue().len() == 2);
         drop(held);
         assert!(destroy.join().unwrap().unwrap());
         assert!(matches!(

@@ -1,7 +1,7 @@
 //! Other users.
 
 use super::{Database, children::start_by};
-use crate::kit::{TestDatabase, eventually as until};
+use crate::kit::{TestDatabase, eventually};
 use diesel::connection::SimpleConnection;
 use nix::unistd::Uid;
 use std::{
@@ -63,7 +63,7 @@ fn whoever_can_write_to_the_database_can_acquire() {
     let mut ours = start_by(&mut ours, "hold", &database);
     assert!(ours.says().starts_with("holds"));
     let mut others = start_by(&mut other_user(RUN), "wait", &database);
-    until("the other user waits", || database.queue().len() == 1);
+    eventually("the other user waits", || database.queue().len() == 1);
     ours.tell("release");
     let said = others.says();
     assert!(said.starts_with("holds"), "{said}");

@@ -1,7 +1,7 @@
 //! The file `waiting`, which says that somebody is in the queue. Here, it is deleted while somebody is.
 
 use super::Database;
-use crate::kit::{TestDatabase, eventually as until};
+use crate::kit::{TestDatabase, eventually};
 use diesel::connection::SimpleConnection;
 use diesel_dbsemaphore::{self as sem, Request, SemaphoreTicket};
 use std::{fs, path::PathBuf, thread, time::Duration};
@@ -19,10 +19,10 @@ fn exists_while_somebody_is_in_the_queue() {
         let request = Request::new("x").wait_forever();
         let waiter =
             scope.spawn(move || SemaphoreTicket::require(database.connect(), request).map(drop));
-        until("it is in the queue", || database.queue().len() == 1);
+        eventually("it is in the queue", || database.queue().len() == 1);
         assert!(waiting(database).exists());
         fs::remove_file(waiting(database)).unwrap();
-        until("it is in the queue again", || waiting(database).exists());
+        eventually("it is in the queue again", || waiting(database).exists());
         drop(held);
         waiter.join().unwrap().unwrap();
     });
@@ -37,7 +37,7 @@ fn resizes_wait_for_holders_who_did_not_see_them() {
     writer.batch_execute("BEGIN IMMEDIATE").unwrap();
     thread::scope(|scope| {
         let shrink = scope.spawn(|| sem::make(&mut database.connect(), "x", 1));
-        until("it is in the queue", || database.queue().len() == 1);
+        eventually("it is in the queue", || database.queue().len() == 1);
         // Until it has found an available ticket. The writer delays its commit.
         thread::sleep(Duration::from_millis(100));
         fs::remove_file(waiting(database)).unwrap();

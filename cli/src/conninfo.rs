@@ -62,7 +62,6 @@ impl Conninfo {
     }
 
     /// Returns hosts, ports and database.
-    #[cfg(feature = "serve")]
     pub(crate) fn place(&self) -> String {
         let host = self.get("host").or_else(|| self.get("hostaddr"));
         let mut place = host

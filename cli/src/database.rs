@@ -34,7 +34,10 @@ pub(crate) struct Database {
 /// A database, by a URL that is valid for its backend.
 trait Place: Send + Sync {
     /// See [`Database::name`].
-    #[cfg(feature = "serve")]
+    #[cfg_attr(
+        not(feature = "serve"),
+        expect(dead_code, reason = "the page shows it")
+    )]
     fn name(&self) -> String;
 
     /// How long connecting may take. `None` for no limit.

@@ -82,7 +82,6 @@ impl Place {
 }
 
 impl super::Place for Place {
-    #[cfg(feature = "serve")]
     fn name(&self) -> String {
         let host = self.server.host_str().unwrap_or_default();
         match self.server.port() {

@@ -40,7 +40,6 @@ impl Place {
 }
 
 impl super::Place for Place {
-    #[cfg(feature = "serve")]
     fn name(&self) -> String {
         self.conninfo.place()
     }

@@ -44,7 +44,6 @@ impl Place {
 }
 
 impl super::Place for Place {
-    #[cfg(feature = "serve")]
     fn name(&self) -> String {
         self.path.display().to_string()
     }

@@ -28,7 +28,7 @@ TESTS = --workspace --all-features
 ifeq ($(BACKEND),postgres)
 TESTS = --workspace
 else ifeq ($(BACKEND),mysql)
-TESTS = --test it --no-default-features --features mysql,r2d2
+TESTS = --test it --no-default-features --features mysql,r2d2,stand/mysql
 else ifeq ($(BACKEND),sqlite)
 TESTS = --test it --no-default-features --features sqlite,r2d2
 endif
@@ -94,7 +94,7 @@ bench: setup
 	$(if $(filter mysql,$(BACKEND)),@scripts/setup mysql)
 	$(SERVER) cargo bench $(BENCH_$(BACKEND)) $(ARGS)
 BENCH_postgres = --bench speed -- acquire scale queue hand-off cost
-BENCH_mysql = --features mysql --bench mysql -- acquire scale queue hand-off peers
+BENCH_mysql = --features mysql,stand/mysql --bench mysql -- acquire scale queue hand-off peers
 BENCH_sqlite = --features sqlite --bench sqlite --
 
 # Measures the page of `dbsemaphore serve`, its metrics and its connections.
@@ -135,6 +135,7 @@ lint: setup
 		cargo clippy --no-default-features --features "$$features" -- -D warnings || exit 1; \
 	done
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
+	RUSTC_BOOTSTRAP=1 cargo install -Z unstable-options --dry-run --quiet --locked --path cli --all-features --root target/install
 	scripts/words
 	@! scripts/tool --have typos || scripts/tool typos
 	@! scripts/tool --have cargo-public-api || scripts/api --check

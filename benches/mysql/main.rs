@@ -1,6 +1,6 @@
 //! Measures speed on MySQL and MariaDB, with the topics of benches/speed where they do not depend on the database.
 //!
-//! `cargo bench --features mysql --bench mysql -- --help` lists them. The server has its default
+//! `cargo bench --features mysql,stand/mysql --bench mysql -- --help` lists them. The server has its default
 //! durability. `peers` are ways by hand.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -27,7 +27,7 @@ use std::process::ExitCode;
 use topics::Topic;
 
 const HELP: &str = "\
-cargo bench --features mysql --bench mysql -- [TOPIC ..] [OPTIONS]
+cargo bench --features mysql,stand/mysql --bench mysql -- [TOPIC ..] [OPTIONS]
 
 Topics: acquire, scale, queue, hand-off, peers (all of them if none is named).
 ";

@@ -114,7 +114,12 @@ fn dispatch(options: Options, blocked: &SigSet) -> Result<u8, Fault> {
         } else {
             urls
         };
-        let databases = urls.into_iter().map(|url| Database::new(Some(url)));
+        // DATABASE_URL may have several lines. An empty one is an error if it is all there is.
+        let lines = urls.iter().flat_map(|url| match url.trim() {
+            "" => vec![""],
+            url => url.lines().filter(|line| !line.trim().is_empty()).collect(),
+        });
+        let databases = lines.map(|url| Database::new(Some(url.to_owned())));
         serve::serve(databases.collect::<Result<_, _>>()?, serve)?;
         return Ok(0);
     }

@@ -17,7 +17,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long PostgreSQL has to end a statement by its own limit.
+/// How long PostgreSQL has to end a statement by its own limit, which comes first.
+#[cfg(feature = "postgres")]
 const ANSWERING: Duration = Duration::from_secs(1);
 
 pub(crate) fn migrate(database: &Database, json: bool) -> Result<(), Fault> {
@@ -52,11 +53,14 @@ fn make_within(
     name: &str,
     tickets: u32,
 ) -> Result<(), Fault> {
+    #[allow(unused_mut)]
+    let mut answering = Duration::ZERO;
     #[cfg(feature = "postgres")]
     if let BackendConnection::Postgres(conn) = conn.backend() {
         // 0 is no limit.
         let ms = limit.as_millis().clamp(1, i32::MAX as u128);
         sql_query(format!("SET statement_timeout = {ms}")).execute(conn)?;
+        answering = ANSWERING;
     }
     let began = Instant::now();
     let (made, result) = mpsc::channel();
@@ -65,8 +69,7 @@ fn make_within(
         .name("resizing".to_owned())
         .spawn(move || drop(made.send(sem::make(&mut conn, &owned, tickets))))
         .map_err(Fault::thread)?;
-    // PostgreSQL's own limit comes first.
-    match result.recv_timeout(limit.saturating_add(ANSWERING)) {
+    match result.recv_timeout(limit.saturating_add(answering)) {
         Ok(Err(error)) if began.elapsed() < limit => Err(error.into()),
         Ok(Ok(_)) => Ok(()),
         Ok(Err(_)) | Err(_) => Err(Fault::new(format_args!(

@@ -12,7 +12,7 @@ pub(crate) struct Options {
     /// postgres://USER:PASSWORD@HOST/DATABASE, or keyword='value' pairs as for libpq; mysql://USER:PASSWORD@HOST/DATABASE;
     /// sqlite://PATH, or the path of a file. Other users of this machine can read an argument: prefer DATABASE_URL. Each
     /// host has 10 s for a connection, or connect_timeout. `serve` accepts
-    /// several
+    /// several, and a DATABASE_URL with one in each line
     #[arg(
         long,
         global = true,
@@ -120,7 +120,7 @@ pub(crate) struct Serve {
     #[arg(long)]
     pub(crate) allow_changes: bool,
 
-    /// Read that token from this file, instead of printing a random one on standard error
+    /// Read that token from this file, instead of printing a random one on standard error. Only you should be able to read it
     #[arg(long, value_name = "FILE", requires = "allow_changes")]
     pub(crate) token_file: Option<PathBuf>,
 }
@@ -151,7 +151,7 @@ pub(crate) struct Run {
     #[arg(long, conflicts_with = "wait")]
     pub(crate) wait_forever: bool,
 
-    /// Label that others see, instead of the command's name
+    /// Label that others see, instead of the command's name: at most 40 printable ASCII characters
     #[arg(long, value_name = "TEXT")]
     pub(crate) label: Option<String>,
 

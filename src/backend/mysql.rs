@@ -141,7 +141,7 @@ impl Backend for MysqlConnection {
     }
 
     fn add_hint(&mut self, error: Error) -> Error {
-        errors::add_hint(error, self)
+        errors::add_hint(error, self, Operation::Acquire)
     }
 
     fn classify(&mut self, error: Error, operation: Operation) -> Error {

@@ -77,7 +77,9 @@ fn each_account_can_do_its_work_and_no_more() {
     holder
         .transaction::<_, Error, _>(|conn| sem::require(conn, "reports"))
         .unwrap();
-    assert!(sem::make(&mut holder, "reports", 3).is_err());
+    let denied = sem::make(&mut holder, "reports", 3).unwrap_err();
+    let rights = "needs SELECT, INSERT, UPDATE and DELETE on dbsemaphore_semaphore";
+    assert!(denied.to_string().contains(rights), "{denied}");
     assert!(
         run(
             &mut holder,

@@ -9,7 +9,7 @@ use diesel::{
     Connection as _, ConnectionError, ConnectionResult, MysqlConnection,
     connection::SimpleConnection,
 };
-use std::time::Duration;
+use std::{os::fd::RawFd, time::Duration};
 use url::Url;
 
 /// The parameters that Diesel knows, and that of this tool.
@@ -35,6 +35,8 @@ pub(super) struct Place {
     server: Url,
     database: String,
     limit: Option<Duration>,
+    /// The open files from before the first connection, which the command may expect to inherit.
+    inherited: Vec<RawFd>,
 }
 
 impl Place {
@@ -61,14 +63,20 @@ impl Place {
             return Err(ADDRESS);
         }
         let mut limit = Some(Duration::from_secs(CONNECT_SECONDS.into()));
+        let mut has_socket = false;
         for (name, value) in server.query_pairs() {
             if !PARAMETERS.contains(&&*name) {
                 return Err(PARAMETER);
             }
+            has_socket |= name == "unix_socket";
             if name == "connect_timeout" {
                 let seconds: u32 = value.parse().map_err(|_| TIMEOUT)?;
                 limit = (seconds > 0).then(|| Duration::from_secs(seconds.into()));
             }
+        }
+        // The client library ignores the port of this name, and connects by a socket file.
+        if server.host_str() == Some("localhost") && server.port().is_some() && !has_socket {
+            server.set_host(Some("127.0.0.1")).map_err(|_| ADDRESS)?;
         }
         server.set_path("");
         // Diesel knows no other scheme.
@@ -77,6 +85,7 @@ impl Place {
             server,
             database: decode(&database),
             limit,
+            inherited: close_fds::iter_open_fds(0).collect(),
         })
     }
 }
@@ -96,6 +105,9 @@ impl super::Place for Place {
 
     fn establish(&self, _create: bool) -> ConnectionResult<Connection> {
         let mut conn = MysqlConnection::establish(self.server.as_str())?;
+        // The client library leaves its socket open for programs that this process starts. With it, they could use the
+        // session, and the server would not notice the end of this process.
+        close_fds::set_fds_cloexec(3, &self.inherited);
         // Diesel does not decode the name in a URL.
         let name = self.database.replace('`', "``");
         conn.batch_execute(&format!("USE `{name}`"))

@@ -5,7 +5,10 @@ use crate::{
     fault::Fault,
     secret::{decode, is_encoded},
 };
-use diesel::{Connection as _, ConnectionError, ConnectionResult, SqliteConnection};
+use diesel::{
+    Connection as _, ConnectionError, ConnectionResult, SqliteConnection,
+    connection::SimpleConnection,
+};
 use std::{path::PathBuf, time::Duration};
 
 pub(super) struct Place {
@@ -60,7 +63,17 @@ impl super::Place for Place {
                 self.path.display()
             )));
         }
-        Ok(Box::new(SqliteConnection::establish(&self.text)?))
+        let mut conn = SqliteConnection::establish(&self.text)?;
+        // Opening reads nothing. Later errors don't name the file.
+        match conn.batch_execute("PRAGMA schema_version") {
+            Err(error) if error.to_string().contains("not a database") => {
+                Err(ConnectionError::BadConnection(format!(
+                    "{} is not a database of SQLite",
+                    self.path.display()
+                )))
+            }
+            _ => Ok(Box::new(conn)),
+        }
     }
 
     fn unknown_columns(&self) -> &'static [&'static str] {

@@ -1,6 +1,6 @@
 //! Who may read, and who may change.
 
-use crate::{fault::Fault, options::Serve};
+use crate::{fault::Fault, options::Serve, output};
 use actix_web::{
     HttpRequest,
     cookie::{Cookie, SameSite},
@@ -10,10 +10,14 @@ use constant_time_eq::constant_time_eq;
 use std::{
     fs,
     net::{IpAddr, SocketAddr},
+    os::unix::fs::MetadataExt,
 };
 
 /// The fewest characters of a token that a file contains.
 const LEAST: usize = 16;
+
+/// The permissions of a file for other users than its owner.
+const OTHERS: u32 = 0o077;
 
 pub(super) struct Access {
     /// Host names of this server, in lower case, besides localhost and addresses.
@@ -128,6 +132,12 @@ impl Secrets {
             let text = fs::read_to_string(path).map_err(|error| {
                 Fault::new(format_args!("--token-file {}: {error}", path.display()))
             })?;
+            if fs::metadata(path).is_ok_and(|file| file.mode() & OTHERS != 0) {
+                output::say(format_args!(
+                    "warning: other users of this machine can read the token in {}: run `chmod go= FILE`",
+                    path.display()
+                ));
+            }
             let token = text.trim().to_owned();
             if token.len() < LEAST {
                 return Err(Fault::new(format_args!(

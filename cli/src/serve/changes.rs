@@ -1,7 +1,7 @@
 //! Changes that operators make: one at a time in each database, on a connection of its own.
 
 use super::watched::Watched;
-use crate::{database::Database, fault::Fault, terminate};
+use crate::{database::Database, fault::Fault, output, terminate};
 use diesel_dbsemaphore as sem;
 use std::{
     fmt,
@@ -93,11 +93,11 @@ pub(super) fn start(watched: &Arc<Watched>, change: Change) -> Result<bool, Faul
     let thread = thread::Builder::new().name("changing".to_owned());
     let started = thread.spawn(move || {
         let _done = done;
-        let unfinished = Unfinished(&changing.changes);
+        let unfinished = Unfinished(&changing);
         unfinished.finish(change.make(&changing.database));
     });
     if let Err(error) = started {
-        Unfinished(&watched.changes).finish(Err(Fault::thread(error)));
+        Unfinished(watched).finish(Err(Fault::thread(error)));
     }
     // The sender is dropped at the end of the thread.
     let _ = is_done.recv_timeout(PATIENT);
@@ -105,20 +105,23 @@ pub(super) fn start(watched: &Arc<Watched>, change: Change) -> Result<bool, Faul
 }
 
 /// A panic, too, ends a change.
-struct Unfinished<'a>(&'a Changes);
+struct Unfinished<'a>(&'a Watched);
 
 impl Unfinished<'_> {
     fn finish(self, result: Result<String, Fault>) {
-        if let Some(last) = &mut *self.0.last() {
+        if let Some(last) = &mut *self.0.changes.last() {
             last.since = Instant::now();
-            last.result = Some(result.map_err(|fault| fault.to_string()));
+            let result = result.map_err(|fault| fault.to_string());
+            let (Ok(text) | Err(text)) = &result;
+            output::say(format_args!("{}: {}: {text}", self.0.name, last.what));
+            last.result = Some(result);
         }
     }
 }
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        if let Some(last @ Progress { result: None, .. }) = &mut *self.0.last() {
+        if let Some(last @ Progress { result: None, .. }) = &mut *self.0.changes.last() {
             last.result = Some(Err("it was interrupted".to_owned()));
         }
     }

@@ -46,7 +46,7 @@ pub(super) struct Form {
     database: usize,
     #[serde(default)]
     semaphore: String,
-    size: Option<u32>,
+    size: Option<String>,
     ticket: Option<i64>,
     pid: Option<i32>,
 }
@@ -72,7 +72,14 @@ pub(super) async fn resize(
     let Form {
         semaphore, size, ..
     } = &*form;
-    let change = size.map(|size| Change::Resize {
+    let size = size.as_deref().unwrap_or_default().trim();
+    let Ok(size) = size.parse() else {
+        return plain(
+            StatusCode::BAD_REQUEST,
+            &format!("the size {size:?} is not a whole number, or is too large"),
+        );
+    };
+    let change = Some(Change::Resize {
         name: semaphore.clone(),
         size,
     });

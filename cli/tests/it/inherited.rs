@@ -165,3 +165,21 @@ fn closed_descriptors_are_not_reused() {
     let seen = fs::read_to_string(file.path()).unwrap();
     assert_eq!(seen, "/dev/null\n".repeat(6));
 }
+
+/// With the socket to the database, a command could use the session, and would keep the ticket of a tool that was killed.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_command_has_no_files_but_those_that_the_tool_was_given() {
+    let database = database_with(1);
+    // Without those of the tests.
+    let close = "for file in /proc/$$/fd/*; do fd=${file##*/}; [ $fd -lt 3 ] || exec {fd}>&-; done";
+    let script = format!("{close}; exec 7</dev/null; exec \"$@\"");
+    let list = "for file in /proc/$$/fd/*; do [ ! -e $file ] || echo ${file##*/}; done";
+    for words in [&[][..], &["--kill-with-parent"]] {
+        let mut tool = tool_from(&["bash", "-c", &script, "bash"], tool::url(&database));
+        tool.args(["run", "x"]).args(words);
+        let told = tool.args(["--", "sh", "-c", list]).output().unwrap();
+        let listed = String::from_utf8(told.stdout).unwrap();
+        assert_eq!(listed, "0\n1\n2\n7\n", "{words:?}");
+    }
+}

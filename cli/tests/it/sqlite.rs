@@ -94,3 +94,16 @@ fn only_migrate_creates_the_file() {
         fs::remove_file(path).unwrap();
     }
 }
+
+#[test]
+fn a_file_that_is_no_database_is_named() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), "x".repeat(4096)).unwrap();
+    let path = file.path().to_str().unwrap();
+    for words in [&["list"][..], &["migrate"]] {
+        let told = tool_at(path).args(words).output().unwrap();
+        let said = String::from_utf8(told.stderr).unwrap();
+        let named = format!("{path} is not a database of SQLite");
+        assert!(code(told.status) == 1 && said.contains(&named), "{said}");
+    }
+}

@@ -105,3 +105,13 @@ fn mysql_gets_decoded_names_and_passwords() {
         conn.batch_execute(&statement).unwrap();
     }
 }
+
+/// The client library would connect by a socket file, which is that of another server.
+#[cfg(feature = "mysql")]
+#[test]
+fn the_port_of_localhost_is_used() {
+    let url = "mysql://ada@localhost:1/x";
+    let told = tool_at(url).arg("list").output().unwrap();
+    let said = String::from_utf8(told.stderr).unwrap();
+    assert!(said.contains("127.0.0.1"), "{said}");
+}

@@ -20,9 +20,25 @@ const NEEDS_PRIMARY: &str =
 
 const DEADLOCK: &str = "the server has rolled back the whole transaction, and released each ticket in it: run the transaction again";
 
-const MISSING_TABLES_OR_RIGHTS: &str = "if the tables are missing, call run_migrations when the application starts; if rights \
-    are missing, the account needs SELECT on dbsemaphore_semaphore, SELECT and UPDATE (acquire_privilege) on \
-    dbsemaphore_ticket, and SELECT, INSERT and DELETE on dbsemaphore_request";
+/// Returns the rights that the operation needs.
+fn rights(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Acquire => {
+            "SELECT on dbsemaphore_semaphore, SELECT and UPDATE (acquire_privilege) on dbsemaphore_ticket, and SELECT, INSERT \
+             and DELETE on dbsemaphore_request"
+        }
+        Operation::Inspect => {
+            "SELECT on dbsemaphore_semaphore, dbsemaphore_ticket and dbsemaphore_request"
+        }
+        Operation::Manage => {
+            "SELECT, INSERT, UPDATE and DELETE on dbsemaphore_semaphore, SELECT, INSERT, UPDATE (acquire_privilege) and DELETE \
+             on dbsemaphore_ticket, and SELECT, INSERT and DELETE on dbsemaphore_request"
+        }
+        Operation::Migrate => {
+            "SELECT on dbsemaphore_migration, and CREATE, REFERENCES and INSERT on the database if tables are missing"
+        }
+    }
+}
 
 /// Adds a hint, or finds a more specific error.
 pub(super) fn classify(error: Error, conn: &mut MysqlConnection, operation: Operation) -> Error {
@@ -35,26 +51,30 @@ pub(super) fn classify(error: Error, conn: &mut MysqlConnection, operation: Oper
     if is_unspecific && operation != Operation::Migrate && is_missing(conn) {
         return Error::NotMigrated;
     }
-    add_hint(error, conn)
+    add_hint(error, conn, operation)
 }
 
 /// Adds a hint to an error.
-pub(super) fn add_hint(error: Error, conn: &mut MysqlConnection) -> Error {
+pub(super) fn add_hint(error: Error, conn: &mut MysqlConnection, operation: Operation) -> Error {
     let Error::Database(DieselError::DatabaseError(kind, raised)) = error else {
         return error;
     };
     let hint = match &kind {
-        DatabaseErrorKind::ReadOnlyTransaction => Some(NEEDS_PRIMARY),
-        DatabaseErrorKind::SerializationFailure => Some(DEADLOCK),
+        DatabaseErrorKind::ReadOnlyTransaction => Some(NEEDS_PRIMARY.to_owned()),
+        DatabaseErrorKind::SerializationFailure => Some(DEADLOCK.to_owned()),
         // Diesel does not tell a lost connection from other errors.
-        DatabaseErrorKind::Unknown if conn.batch_execute("DO 0").is_err() => Some(CONNECTION_LOST),
-        DatabaseErrorKind::Unknown if raised.message().contains("dbsemaphore_") => {
-            Some(MISSING_TABLES_OR_RIGHTS)
+        DatabaseErrorKind::Unknown if conn.batch_execute("DO 0").is_err() => {
+            Some(CONNECTION_LOST.to_owned())
         }
+        DatabaseErrorKind::Unknown if raised.message().contains("dbsemaphore_") => Some(format!(
+            "if the tables are missing, call run_migrations when the application starts; if rights are missing, the account \
+             needs {}",
+            rights(operation)
+        )),
         _ => None,
     };
     let raised = match hint {
-        Some(text) => with_hint(raised, text.to_owned()),
+        Some(text) => with_hint(raised, text),
         None => raised,
     };
     Error::Database(DieselError::DatabaseError(kind, raised))

@@ -1,9 +1,10 @@
 //! Changes, and who may make them.
 
-use super::client::Served;
+use super::client::{Answer, Served};
 use crate::database::Database;
 use crate::tool::{Running, database_with, tool, until_held, url};
 use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
+use nix::sys::signal::Signal;
 use stand::eventually;
 use std::io::Write;
 
@@ -47,9 +48,13 @@ impl Browser {
     }
 
     fn post(&self, path: &str, headers: &[(&str, &str)], fields: &str) -> u16 {
+        self.answer(path, headers, fields).status
+    }
+
+    fn answer(&self, path: &str, headers: &[(&str, &str)], fields: &str) -> Answer {
         let headers = [&[("Cookie", self.cookie.as_str())], headers].concat();
         let form = format!("form={}&database=0&semaphore=x&{fields}", self.form);
-        self.served.post(path, &headers, &form).status
+        self.served.post(path, &headers, &form)
     }
 }
 
@@ -60,7 +65,7 @@ fn size(database: &Database) -> u32 {
 #[test]
 fn an_operator_resizes_and_closes() {
     let database = database_with(2);
-    let browser = Browser::log_in(&database);
+    let mut browser = Browser::log_in(&database);
     assert_eq!(browser.post("/resize", &[], "size=5"), 303);
     assert_eq!(size(&database), 5);
     browser.served.until("size", 5);
@@ -68,8 +73,17 @@ fn an_operator_resizes_and_closes() {
     assert!(page.contains("size set to 5"), "{page}");
     assert_eq!(browser.post("/resize", &[], "size=0"), 303);
     assert_eq!(size(&database), 0);
-    assert_eq!(browser.post("/resize", &[], "size=-1"), 400);
+    for size in ["", "-1", "x1", "4294967296"] {
+        let answer = browser.answer("/resize", &[], &format!("size={size}"));
+        assert_eq!(answer.status, 400);
+        let named = format!("the size {size:?} is not a whole number");
+        assert!(answer.body.contains(&named), "{}", answer.body);
+    }
     assert_eq!(browser.post("/resize", &[], "database=9&size=1"), 400);
+    assert_eq!(browser.served.end_by(Signal::SIGTERM), 0);
+    let said = browser.served.running.said();
+    assert!(said.contains(": resizing \"x\" to 5: "), "{said}");
+    assert!(said.contains(": closing \"x\": "), "{said}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::{
 };
 
 pub(crate) struct Served {
-    running: Running,
+    pub(crate) running: Running,
     /// Host and port.
     pub(crate) address: String,
     /// The token for changes, if it prints one.
@@ -27,13 +27,19 @@ pub(crate) struct Answer {
 impl Served {
     /// Returns once it listens.
     pub(crate) fn start(urls: &[String], words: &[&str]) -> Self {
+        let urls = urls.iter().flat_map(|url| ["--database-url", url]);
+        let words: Vec<&str> = urls.chain(words.iter().copied()).collect();
+        Self::start_from("", &words)
+    }
+
+    /// The same, with a DATABASE_URL.
+    pub(crate) fn start_from(database_url: &str, words: &[&str]) -> Self {
         let mut command = Command::new("env");
         command
             .args(["--default-signal", TOOL, "serve", "--listen", "127.0.0.1:0"])
             .args(["--interval", "100ms"])
-            .args(urls.iter().flat_map(|url| ["--database-url", url]))
             .args(words)
-            .env_remove("DATABASE_URL")
+            .env("DATABASE_URL", database_url)
             .env_remove("PGCONNECT_TIMEOUT")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

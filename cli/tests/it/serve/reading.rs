@@ -4,7 +4,7 @@ use super::client::Served;
 use crate::tool::{database_with, tool_at, url};
 use diesel_dbsemaphore::{self as sem, Request, SemaphoreTicket};
 use nix::sys::signal::Signal;
-use std::net::TcpListener;
+use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt};
 
 const HOSTILE: &str = "<script>alert(1)</script>\"} 1\n# \\";
 
@@ -160,5 +160,38 @@ fn wrong_options_get_clear_errors() {
             .unwrap();
         let error = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success() && error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn database_url_may_have_several_lines() {
+    let (first, second) = (database_with(1), database_with(2));
+    let urls = format!("\n{}\n\n{}\n", url(&first), url(&second));
+    let served = Served::start_from(&urls, &[]);
+    served.until("size", 1);
+    let shown = served.get("/api/semaphores").json();
+    assert_eq!(shown["databases"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_token_file_that_others_can_read_is_reported() {
+    let database = database_with(1);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), "a token with 16 characters").unwrap();
+    for (mode, is_reported) in [(0o640, true), (0o600, false)] {
+        fs::set_permissions(file.path(), fs::Permissions::from_mode(mode)).unwrap();
+        let words = [
+            "--allow-changes",
+            "--token-file",
+            file.path().to_str().unwrap(),
+        ];
+        let mut served = Served::start(&[url(&database)], &words);
+        assert_eq!(served.end_by(Signal::SIGTERM), 0);
+        let said = served.running.said();
+        assert_eq!(
+            said.contains("other users of this machine"),
+            is_reported,
+            "{said}"
+        );
     }
 }

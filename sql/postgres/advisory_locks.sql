@@ -33,7 +33,8 @@ LANGUAGE sql
 RETURN CASE WHEN pg_try_advisory_lock_shared(dbsemaphore._advisory_key('o', semaphore_id))
             THEN NOT pg_advisory_unlock_shared(dbsemaphore._advisory_key('o', semaphore_id)) ELSE true END;
 
--- Releases each lock of these kinds that this session holds, after an error in the queue. A cancellation that arrives when
+-- Releases each lock of these kinds that this session holds, after an error in the queue: the one that forbids overtaking (o)
+-- before the queue head lock (q), because only the head may have it. A cancellation that arrives when
 -- PostgreSQL grants a lock leaves the lock granted, though the statement that asked for it failed. A cancellation that
 -- arrives here does not end this function, because a stopped client could not release the locks later. Returns whether there
 -- was one: a caller that goes on has to raise it.
@@ -48,8 +49,8 @@ BEGIN
         BEGIN
             PERFORM CASE l.mode WHEN 'ShareLock' THEN pg_advisory_unlock_shared(dbsemaphore._advisory_key(l.kind, l.number))
                     ELSE pg_advisory_unlock(dbsemaphore._advisory_key(l.kind, l.number)) END
-            FROM dbsemaphore.advisory_locks() AS l
-            WHERE l.granted AND l.pid = pg_backend_pid();
+            FROM (SELECT * FROM dbsemaphore.advisory_locks() AS l
+                  WHERE l.granted AND l.pid = pg_backend_pid() ORDER BY l.kind) AS l;
             RETURN was_cancelled;
         EXCEPTION WHEN query_canceled THEN
             was_cancelled := true;

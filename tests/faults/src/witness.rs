@@ -21,6 +21,10 @@ use std::{
 /// queue head lock, its client does so, and that may be stopped.
 const CLEAN_UP: Duration = LONG.saturating_add(Duration::from_secs(2));
 
+/// So long a session that ends may take from the release of its first lock to that of its last one: the system may let others
+/// run meanwhile.
+const LAST_LOCK: Duration = Duration::from_secs(1);
+
 /// One row for each session that stands in a line, and one for each semaphore.
 #[derive(QueryableByName)]
 pub(crate) struct Row {
@@ -73,8 +77,8 @@ struct Memory {
     idle_limit: Option<Duration>,
     order: Order,
     barring: BTreeMap<Waiter, Time>,
-    /// Those who forbade overtaking and were not at the head of that line, in the look before: one look may be torn.
-    not_at_head: Vec<Waiter>,
+    /// Those who forbade overtaking and were not at the head of that line, in each look since then.
+    not_at_head: BTreeMap<Waiter, Time>,
     /// Those whom each look since then saw at the head of a line, though they had answered: the two are not seen at one time.
     kept: BTreeMap<Waiter, Time>,
     idle_since: BTreeMap<i64, Time>,
@@ -179,13 +183,17 @@ impl Sight {
             let line = line.iter().filter(|row| row.semaphore == *semaphore);
             line.clone().find(is_head).is_none()
         });
-        let not_at_head: Vec<Waiter> = not_at_head.cloned().collect();
-        for waiter in &not_at_head {
-            if memory.not_at_head.contains(waiter) {
+        let since = |waiter: &Waiter| *memory.not_at_head.get(waiter).unwrap_or(&to);
+        let mut not_at_head: BTreeMap<_, _> = not_at_head
+            .map(|waiter| (waiter.clone(), since(waiter)))
+            .collect();
+        for (waiter, since) in &mut not_at_head {
+            if from.saturating_sub(*since) > LAST_LOCK {
                 let (semaphore, pid, _) = waiter;
                 self.violations.push(format!(
                     "session {pid} forbids overtaking in the queue of {semaphore}, and is not its head"
                 ));
+                *since = to;
             }
         }
         memory.not_at_head = not_at_head;

@@ -222,27 +222,34 @@ fn a_queue_that_postgresql_rearranges_is_found() {
     assert_eq!(rearranged(&server.log()).len(), 1);
 }
 
-#[test]
-fn a_queue_head_lock_that_outlives_its_call_is_found_after_the_time_for_cleaning_up() {
+/// How many violations there are if each look sees only this lock: at the beginning, when its time is over, and later.
+fn violations_by_a_lock(bars: bool, idle: bool, allowed: Duration) -> [usize; 3] {
     let row = Row {
         semaphore: 1,
         name: None,
         pid: Some(2),
         granted: true,
-        bars: false,
-        idle: true,
+        bars,
+        idle,
         call: Some("idle in transaction (aborted)".to_owned()),
         wait: None,
         tickets: 0,
         held: 0,
     };
     let (mut sight, mut memory) = Default::default();
-    let mut violations_at = |at: Time| {
+    let begin = now();
+    [begin, begin + allowed, begin + allowed * 2].map(|at| {
         Sight::take_in(&mut sight, &mut memory, std::slice::from_ref(&row), at, at);
         sight.violations.len()
-    };
-    let begin = now();
-    assert_eq!(violations_at(begin), 0);
-    assert_eq!(violations_at(begin + CLEAN_UP), 0);
-    assert_eq!(violations_at(begin + CLEAN_UP * 2), 1);
+    })
+}
+
+#[test]
+fn a_queue_head_lock_that_outlives_its_call_is_found_after_the_time_for_cleaning_up() {
+    assert_eq!(violations_by_a_lock(false, true, CLEAN_UP), [0, 0, 1]);
+}
+
+#[test]
+fn whoever_forbids_overtaking_without_being_the_head_is_found() {
+    assert_eq!(violations_by_a_lock(true, false, LAST_LOCK), [0, 0, 1]);
 }

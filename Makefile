@@ -1,6 +1,6 @@
 # Each target does its own set-up: see scripts/setup.
 
-.PHONY: setup demo web test test-browser test-pooler test-hostile faults sabotages bench bench-serve soak bench-peers bench-network bench-memory chart test-all package msrv minimal-versions rules checks api semver lint ci
+.PHONY: setup demo web test test-browser test-pooler test-hostile faults sabotages bench bench-serve soak bench-peers bench-network bench-memory bench-instructions chart test-all package msrv minimal-versions rules checks api semver lint ci
 
 # PG=18, MYSQL=mysql or MYSQL=mariadb-11.8 fetch that server.
 SERVER = $(if $(PG),DBSEMAPHORE_TEST_POSTGRES=$$(scripts/fetch-postgres $(PG))) \
@@ -121,6 +121,10 @@ bench-network: setup
 # Measures memory over a million acquisitions. Takes minutes.
 bench-memory: setup
 	$(SERVER) cargo bench --bench speed -- memory $(ARGS)
+
+# Counts the server's instructions for a guard, and what each promise costs of them.
+bench-instructions: setup
+	$(SERVER) benches/instructions.sh
 
 # Draws benches/speed.svg from the figures of the last runs.
 chart:

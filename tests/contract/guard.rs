@@ -9,6 +9,7 @@ on_each_backend!(
     is_send,
     does_not_show_its_connection,
     check_and_release_of_a_held_ticket,
+    a_check_leaves_other_tickets_available,
     a_refused_guard_for_several_tickets_holds_none,
     the_connection_is_as_it_was_after_a_refusal,
     with_ticket_returns_what_the_work_returns,
@@ -52,6 +53,19 @@ fn check_and_release_of_a_held_ticket<D: TestDatabase>() {
     let mut conn = guard.release().unwrap();
     assert_eq!(database.available(), 3);
     conn.begin_test_transaction().unwrap();
+}
+
+/// In each guard of a session: MariaDB plans the first run of a prepared statement in another way than later runs.
+fn a_check_leaves_other_tickets_available<D: TestDatabase>() {
+    let database = D::with_size(4);
+    let mut conn = database.connect();
+    for _ in 0..3 {
+        let mut guard = SemaphoreTicket::require(&mut conn, "x").unwrap();
+        for _ in 0..3 {
+            guard.check().unwrap();
+            assert_eq!(database.available(), 3);
+        }
+    }
 }
 
 fn check_and_release_report_a_loss<D: ServerDatabase>() {

@@ -108,7 +108,7 @@ fn remove_tickets(
     for ids in removed_ids.chunks(CHUNK) {
         sql_query(
             "DELETE t FROM JSON_TABLE(?, '$[*]' COLUMNS (id bigint PATH '$')) AS c \
-             STRAIGHT_JOIN dbsemaphore_ticket AS t ON t.id = c.id",
+             STRAIGHT_JOIN dbsemaphore_ticket AS t FORCE INDEX (id) ON t.id = c.id",
         )
         .bind::<Text, _>(json(ids))
         .execute(conn)?;

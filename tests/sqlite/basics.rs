@@ -80,6 +80,20 @@ fn holders_are_listed() {
     ));
 }
 
+/// By chance, this would happen once in 10^10 runs.
+#[test]
+fn threads_try_the_ticket_first_that_they_released_last() {
+    let database = Database::with("x", 100);
+    let acquire = || SemaphoreTicket::require(database.connect(), "x").unwrap();
+    let released = acquire().ticket().ids().to_vec();
+    for _ in 0..5 {
+        assert_eq!(acquire().ticket().ids(), released);
+    }
+    let held = [acquire(), acquire()];
+    assert_eq!(held[0].ticket().ids(), released);
+    assert_ne!(held[1].ticket().ids(), released);
+}
+
 #[test]
 fn guard_in_a_transaction_is_an_error() {
     let database = Database::with("x", 1);

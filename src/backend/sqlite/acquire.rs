@@ -3,7 +3,7 @@
 use super::{
     errors::named,
     folder::{Database, Folder, repeat_if_deleted},
-    held::{Held, HeldFiles},
+    held::{self, Held, HeldFiles},
     lock_file::LockFile,
     queue::{self, Place},
     record::{Record, now_us},
@@ -151,7 +151,7 @@ fn look(
 ) -> Result<Option<AcquireOutcome>> {
     let wanted = usize::try_from(params.tickets).unwrap_or(usize::MAX);
     let mut locked: Vec<(u32, LockFile)> = Vec::new();
-    for slot in semaphore.slots.in_random_order() {
+    for slot in semaphore.slots.in_random_order(held::released_last()) {
         if let Some(file) = folder.try_ticket(slot)? {
             locked.push((slot, file));
             if locked.len() == wanted {
@@ -188,12 +188,13 @@ fn look(
     let outcome = AcquireOutcome::Acquired {
         token: record.number,
         tickets: slots
-            .into_iter()
-            .map(|slot| semaphore.ticket_id(slot))
+            .iter()
+            .map(|slot| semaphore.ticket_id(*slot))
             .collect(),
     };
     let database = folder.database().clone();
     held.0 = Some(Box::new(Held {
+        slots,
         files,
         record,
         database,

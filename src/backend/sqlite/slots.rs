@@ -25,8 +25,13 @@ impl Slots {
         self.0.iter().cloned().flatten().rev().collect()
     }
 
-    pub(super) fn in_random_order(&self) -> impl Iterator<Item = u32> + '_ {
-        random_order(self.count()).filter_map(|n| self.nth(n))
+    /// Each slot once: `first`, if it is one of them, and then the others.
+    pub(super) fn in_random_order(&self, first: Option<u32>) -> impl Iterator<Item = u32> + '_ {
+        let first = first.filter(|slot| self.contains(*slot));
+        let all = random_order(self.count()).filter_map(|n| self.nth(n));
+        first
+            .into_iter()
+            .chain(all.filter(move |slot| Some(*slot) != first))
     }
 
     fn nth(&self, mut n: u32) -> Option<u32> {
@@ -121,8 +126,11 @@ mod tests {
     fn random_order_has_each_slot_once() {
         for count in [0, 1, 2, 3, 6, 12, 30, 97, 210] {
             let all = slots(&[2]).grown_to(count);
-            for _ in 0..50 {
-                let tried: Vec<u32> = all.in_random_order().collect();
+            for first in (0..50).map(Some).chain([None]) {
+                let tried: Vec<u32> = all.in_random_order(first).collect();
+                if first.is_some_and(|slot| all.contains(slot)) {
+                    assert_eq!(tried.first().copied(), first);
+                }
                 let distinct: BTreeSet<u32> = tried.iter().copied().collect();
                 assert_eq!(tried.len(), distinct.len());
                 assert_eq!(distinct.into_iter().collect::<Slots>(), all);

@@ -1,49 +1,37 @@
 //! Each mistake is a typed error that says the cause and the fix. A failed call changes nothing.
 
-use crate::kit::{ServerDatabase, on_each_server};
+use crate::kit::{ServerDatabase, TestDatabase, on_each_backend, on_each_server};
 use diesel::{Connection, connection::SimpleConnection};
-use diesel_dbsemaphore::{
-    self as sem, Error, Request, SemaphoreTicket, TicketConnection, TransactionConnection,
-};
+use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket};
 
-on_each_server!(
+on_each_backend!(
     names,
     unknown_semaphore,
     numbers_of_tickets,
     more_than_it_has_is_an_error_also_while_all_are_held,
+    migrations_not_run,
+);
+
+on_each_server!(
     no_transaction,
     guard_inside_a_transaction,
-    migrations_not_run,
+    migrations_not_run_in_your_transaction,
     dead_connection,
 );
 
-/// The errors of a request in the caller's transaction, which has to survive, and of a guard.
-fn both<C>(conn: &mut C, request: Request<'_>) -> [Error; 2]
-where
-    C: TransactionConnection + Connection,
-{
-    let low_level = conn
-        .transaction::<_, Error, _>(|c| {
-            let error = sem::require(c, request).unwrap_err();
-            c.batch_execute("SELECT 1")?;
-            Ok(error)
-        })
-        .unwrap();
-    let guard = SemaphoreTicket::require(&mut *conn, request).unwrap_err();
-    conn.batch_execute("SELECT 1").unwrap();
-    [low_level, guard]
+/// The error of a request in each way to acquire a ticket. The connection has to survive.
+fn errors<D: TestDatabase>(conn: &mut D::Connection, request: Request<'_>) -> Vec<Error> {
+    let errors = D::WAYS.iter().map(|way| {
+        let error = way(conn, request).unwrap_err();
+        conn.batch_execute("SELECT 1").unwrap();
+        error
+    });
+    errors.collect()
 }
 
-fn names<D: ServerDatabase>() {
+fn names<D: TestDatabase>() {
     let database = D::with_size(1);
-    assert_bad_names_are_errors(&mut database.connect(), both);
-}
-
-/// `errors`: those of a request, in each way in which a ticket can be held.
-pub(crate) fn assert_bad_names_are_errors<C: TicketConnection, const WAYS: usize>(
-    conn: &mut C,
-    errors: fn(&mut C, Request<'_>) -> [Error; WAYS],
-) {
+    let conn = &mut database.connect();
     let (long, longest) = ("ß".repeat(256), "ß".repeat(255));
     for (bad, why) in [
         ("", "empty"),
@@ -55,7 +43,10 @@ pub(crate) fn assert_bad_names_are_errors<C: TicketConnection, const WAYS: usize
             sem::ensure(conn, bad, 1).unwrap_err(),
             sem::destroy(conn, bad).unwrap_err(),
         ];
-        for error in errors(conn, Request::new(bad)).into_iter().chain(managing) {
+        for error in errors::<D>(conn, Request::new(bad))
+            .into_iter()
+            .chain(managing)
+        {
             assert!(matches!(&error, Error::InvalidName { name, .. } if name == bad));
             assert!(error.to_string().contains(why), "{error}");
         }
@@ -69,33 +60,25 @@ pub(crate) fn assert_bad_names_are_errors<C: TicketConnection, const WAYS: usize
     }
 }
 
-fn unknown_semaphore<D: ServerDatabase>() {
+fn unknown_semaphore<D: TestDatabase>() {
     let database = D::with_size(1);
     let conn = &mut database.connect();
-    for error in both(conn, Request::new("reprots")) {
+    for error in errors::<D>(conn, Request::new("reprots")) {
         assert!(matches!(&error, Error::UnknownSemaphore { name, .. } if name == "reprots"));
         assert!(error.to_string().contains("\"reprots\""), "{error}");
     }
 }
 
-fn numbers_of_tickets<D: ServerDatabase>() {
+fn numbers_of_tickets<D: TestDatabase>() {
     let database = D::with_size(3);
-    assert_bad_numbers_are_errors(&mut database.connect(), both);
-    assert_eq!(database.available(), 3);
-}
-
-/// The semaphore "x" has 3 tickets. `errors`: as above.
-pub(crate) fn assert_bad_numbers_are_errors<C: TicketConnection, const WAYS: usize>(
-    conn: &mut C,
-    errors: fn(&mut C, Request<'_>) -> [Error; WAYS],
-) {
+    let conn = &mut database.connect();
     for (wrong, bound, message) in [
         (0, 0, "at least 1"),
         (4, 3, "its size is 3"),
         (1_000_001, 1_000_000, "more than a semaphore can have"),
         (u32::MAX, 1_000_000, "more than a semaphore can have"),
     ] {
-        for error in errors(conn, Request::new("x").tickets(wrong)) {
+        for error in errors::<D>(conn, Request::new("x").tickets(wrong)) {
             assert!(
                 matches!(&error, Error::InvalidTickets { name, tickets, limit, .. }
                     if name == "x" && *tickets == wrong && *limit == bound),
@@ -112,13 +95,14 @@ pub(crate) fn assert_bad_numbers_are_errors<C: TicketConnection, const WAYS: usi
             assert!(matches!(error, Error::InvalidTickets { tickets, .. } if tickets == wrong));
         }
     }
+    assert_eq!(database.available(), 3);
 }
 
-fn more_than_it_has_is_an_error_also_while_all_are_held<D: ServerDatabase>() {
+fn more_than_it_has_is_an_error_also_while_all_are_held<D: TestDatabase>() {
     let database = D::with_size(2);
     let _holder = SemaphoreTicket::require(database.connect(), Request::new("x").tickets(2));
     let conn = &mut database.connect();
-    for error in both(conn, Request::new("x").tickets(3)) {
+    for error in errors::<D>(conn, Request::new("x").tickets(3)) {
         assert!(matches!(error, Error::InvalidTickets { limit: 2, .. }));
     }
 }
@@ -148,32 +132,34 @@ fn guard_inside_a_transaction<D: ServerDatabase>() {
     .unwrap();
 }
 
-fn migrations_not_run<D: ServerDatabase>() {
+fn migrations_not_run<D: TestDatabase>() {
     let database = D::create();
     let conn = &mut database.connect();
-    let low_level = conn.transaction(|c| sem::require(c, "x")).unwrap_err();
-    assert!(
-        low_level.to_string().contains("run_migrations"),
-        "{low_level}"
-    );
     for error in [
         SemaphoreTicket::require(&mut *conn, "x").unwrap_err(),
         sem::make(conn, "x", 1).unwrap_err(),
         sem::ensure(conn, "x", 1).unwrap_err(),
         sem::destroy(conn, "x").unwrap_err(),
         sem::list(conn).unwrap_err(),
-        // In the caller's transaction, which goes on.
-        conn.transaction::<_, Error, _>(|c| {
-            let error = sem::make(c, "x", 1).unwrap_err();
-            assert!(matches!(sem::list(c), Err(Error::NotMigrated)));
-            c.batch_execute("SELECT 1")?;
-            Ok(error)
-        })
-        .unwrap(),
     ] {
         assert!(matches!(error, Error::NotMigrated), "{error:?}");
         assert!(error.to_string().contains("run_migrations"), "{error}");
     }
+    conn.batch_execute("SELECT 1").unwrap();
+}
+
+fn migrations_not_run_in_your_transaction<D: ServerDatabase>() {
+    let database = D::create();
+    let conn = &mut database.connect();
+    let error = conn.transaction(|c| sem::require(c, "x")).unwrap_err();
+    assert!(error.to_string().contains("run_migrations"), "{error}");
+    conn.transaction::<_, Error, _>(|c| {
+        assert!(matches!(sem::make(c, "x", 1), Err(Error::NotMigrated)));
+        assert!(matches!(sem::list(c), Err(Error::NotMigrated)));
+        // The transaction continues.
+        Ok(c.batch_execute("SELECT 1")?)
+    })
+    .unwrap();
     conn.batch_execute("SELECT 1").unwrap();
 }
 

@@ -11,16 +11,13 @@
 //! out what `on_each_server` registers:
 //!
 //! * Your transaction holds the ticket: all of `your_transaction`, `isolation`, `model`; in `bad_input`, `no_transaction`,
-//!   `guard_inside_a_transaction`; in `call_forms`, `your_transaction_on_each_form_of_connection`,
+//!   `guard_inside_a_transaction`, `migrations_not_run_in_your_transaction`; in `call_forms`, `your_transaction_on_each_form_of_connection`,
 //!   `transaction_in_a_transaction_holds_the_ticket_until_that_ends`; `cancel::your_transaction_continues_after_a_cancelled_wait`,
-//!   `finding::finds_the_last_available_ticket_of_many`, `queue::a_transaction_continues_after_its_wait`,
-//!   `release::after_commit_and_rollback`, `test_transactions::a_transaction_inside_a_test_transaction_is_one`. Instead, `sqlite::basics`
+//!   `fencing::tokens_increase_in_older_transactions`, `finding::finds_the_last_available_ticket_of_many`,
+//!   `pool::a_panic_in_your_transaction_releases_the_ticket`, `queue::a_transaction_continues_after_its_wait`,
+//!   `release::after_commit_and_rollback`, `release::after_a_panic_in_a_transaction_without_a_pool`, `test_transactions::a_transaction_inside_a_test_transaction_is_one`. Instead, `sqlite::basics`
 //!   tests the function `transaction`, and guards inside of transactions.
-//! * Half of the test is about your transaction: in `bad_input`, `names`, `unknown_semaphore`, `numbers_of_tickets`,
-//!   `more_than_it_has_is_an_error_also_while_all_are_held`, `migrations_not_run`; `fencing::tokens_increase_in_each_way_of_holding`,
-//!   `pool::a_panic_releases_the_ticket`, `queue::a_wait_never_ends_before_its_limit`,
-//!   `release::after_a_panic_on_a_connection_without_a_pool`. `sqlite::guards` has the other half.
-//!   `events::waits_are_logged`: no database takes part in it. `release::after_kill_9`: `sqlite::queue` and `sqlite::fuzz` kill holders.
+//! * `events::waits_are_logged`: no database takes part in it. `release::after_kill_9`: `sqlite::queue` and `sqlite::fuzz` kill holders.
 //! * The server ends or restarts a session: all of `leaving`; `bad_input::dead_connection`, `events::a_loss_is_logged_once`,
 //!   `fencing::tokens_increase_across_a_crash`, `release::after_a_killed_session`, `release::after_a_restart_of_the_server`; in `guard`,
 //!   `check_and_release_report_a_loss`, `release_reports_an_undetected_loss`, `with_ticket_reports_a_loss_unless_the_work_failed`; in

@@ -1,6 +1,8 @@
 //! Guards and pools.
 
-use crate::kit::{ServerDatabase, TestDatabase, eventually, on_each_backend, on_each_server};
+use crate::kit::{
+    PoolOf, ServerDatabase, TestDatabase, eventually, on_each_backend, on_each_server,
+};
 use diesel::{
     Connection,
     connection::SimpleConnection,
@@ -11,13 +13,14 @@ use std::{thread, time::Duration};
 
 on_each_backend!(
     thousands_of_guards_through_a_pool_of_five,
+    a_panic_releases_the_ticket,
     a_request_that_does_not_wait_does_not_wait_for_a_connection,
     a_pool_that_cannot_connect_is_not_busy,
 );
 
 on_each_server!(
     a_forgotten_guard_ends_with_its_connection,
-    a_panic_releases_the_ticket,
+    a_panic_in_your_transaction_releases_the_ticket,
 );
 
 /// The Python package opens a thread and a connection for each guard. None of these may be refused: never more than
@@ -57,28 +60,24 @@ fn a_forgotten_guard_ends_with_its_connection<D: ServerDatabase>() {
     eventually("the ticket is released", || database.available() == 1);
 }
 
-fn a_panic_releases_the_ticket<D: ServerDatabase>() {
+fn a_panic_releases_the_ticket<D: TestDatabase>() {
+    assert_released_by_panic::<D>(|pool| sem::with_ticket(pool, "x", |_| panic!("on purpose")));
+}
+
+fn a_panic_in_your_transaction_releases_the_ticket<D: ServerDatabase>() {
+    assert_released_by_panic::<D>(|pool| {
+        pool.get().unwrap().transaction(|c| {
+            let _ticket = sem::require(c, "x")?;
+            panic!("on purpose")
+        })
+    });
+}
+
+fn assert_released_by_panic<D: TestDatabase>(holder: fn(&PoolOf<D>) -> sem::Result<()>) {
     let database = D::with_size(1);
     let pool = database.pool(1);
     for _ in 0..3 {
-        let panicked = thread::scope(|scope| {
-            scope
-                .spawn(|| {
-                    sem::with_ticket(&pool, "x", |_| -> sem::Result<()> { panic!("on purpose") })
-                })
-                .join()
-        });
-        assert!(panicked.is_err());
-        let panicked = thread::scope(|scope| {
-            scope
-                .spawn(|| {
-                    pool.get().unwrap().transaction(|c| -> sem::Result<()> {
-                        let _ticket = sem::require(c, "x")?;
-                        panic!("on purpose")
-                    })
-                })
-                .join()
-        });
+        let panicked = thread::scope(|scope| scope.spawn(|| holder(&pool)).join());
         assert!(panicked.is_err());
         eventually("the ticket is released", || database.available() == 1);
         pool.get().unwrap().batch_execute("SELECT 1").unwrap();

@@ -6,12 +6,16 @@ use crate::kit::{
 use diesel::Connection;
 use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
 use stand::{Stop, server::Server};
+use std::thread;
 
-on_each_backend!(after_drop_and_release,);
+on_each_backend!(
+    after_drop_and_release,
+    after_a_panic_on_a_connection_without_a_pool,
+);
 
 on_each_server!(
     after_commit_and_rollback,
-    after_a_panic_on_a_connection_without_a_pool,
+    after_a_panic_in_a_transaction_without_a_pool,
     after_kill_9,
     after_a_killed_session,
     after_a_restart_of_the_server,
@@ -45,27 +49,28 @@ fn after_commit_and_rollback<D: ServerDatabase>() {
     }
 }
 
-fn after_a_panic_on_a_connection_without_a_pool<D: ServerDatabase>() {
+fn after_a_panic_on_a_connection_without_a_pool<D: TestDatabase>() {
+    assert_released_by_panic::<D>(|mut conn| {
+        let _guard = SemaphoreTicket::require(&mut conn, "x")?;
+        panic!("on purpose")
+    });
+}
+
+fn after_a_panic_in_a_transaction_without_a_pool<D: ServerDatabase>() {
+    assert_released_by_panic::<D>(|mut conn| {
+        conn.transaction(|c| {
+            let _ticket = sem::require(c, "x")?;
+            panic!("on purpose")
+        })
+    });
+}
+
+fn assert_released_by_panic<D: TestDatabase>(holder: fn(D::Connection) -> sem::Result<()>) {
     let database = D::with_size(1);
-    for in_transaction in [false, true] {
-        let panicked = std::thread::scope(|scope| {
-            let holder = scope.spawn(|| {
-                let mut conn = database.connect();
-                if in_transaction {
-                    conn.transaction(|c| -> sem::Result<()> {
-                        let _ticket = sem::require(c, "x")?;
-                        panic!("on purpose")
-                    })
-                } else {
-                    let _guard = SemaphoreTicket::require(&mut conn, "x")?;
-                    panic!("on purpose")
-                }
-            });
-            holder.join()
-        });
-        assert!(panicked.is_err());
-        eventually("the ticket is released", || database.available() == 1);
-    }
+    let conn = database.connect();
+    let panicked = thread::scope(|scope| scope.spawn(move || holder(conn)).join());
+    assert!(panicked.is_err());
+    eventually("the ticket is released", || database.available() == 1);
 }
 
 fn after_kill_9<D: ServerDatabase>() {

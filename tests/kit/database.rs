@@ -1,4 +1,4 @@
-use crate::kit::eventually;
+use crate::kit::{eventually, ways::Way};
 use diesel::{
     Connection,
     connection::AnsiTransactionManager,
@@ -18,6 +18,9 @@ pub(crate) trait TestDatabase: Sized + Send + Sync + 'static {
         + Connection<TransactionManager = AnsiTransactionManager>
         + Send
         + 'static;
+
+    /// Each way to acquire a ticket.
+    const WAYS: &[Way<Self::Connection>];
 
     /// The URL of a server that isn't there.
     const NOWHERE: &str;

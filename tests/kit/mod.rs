@@ -7,8 +7,9 @@ mod mysql;
 #[cfg(feature = "postgres")]
 mod postgres;
 pub(crate) mod process;
+pub(crate) mod ways;
 
-pub(crate) use database::{ServerDatabase, TestDatabase};
+pub(crate) use database::{PoolOf, ServerDatabase, TestDatabase};
 pub(crate) use stand::eventually;
 
 use diesel::{

@@ -1,4 +1,7 @@
-use super::{ServerDatabase, TestDatabase};
+use super::{
+    ServerDatabase, TestDatabase,
+    ways::{Way, by_guard, by_transaction, in_your_transaction},
+};
 use diesel::{
     Connection, MysqlConnection, QueryableByName, RunQueryDsl, connection::SimpleConnection,
     sql_types::BigInt,
@@ -9,6 +12,8 @@ use std::time::Duration;
 
 impl TestDatabase for Database {
     type Connection = MysqlConnection;
+
+    const WAYS: &[Way<MysqlConnection>] = &[by_guard, by_transaction, in_your_transaction];
 
     const NOWHERE: &str = "mysql://127.0.0.1:1/nowhere";
 

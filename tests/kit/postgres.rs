@@ -1,4 +1,7 @@
-use super::{ServerDatabase, TestDatabase};
+use super::{
+    ServerDatabase, TestDatabase,
+    ways::{Way, by_guard, by_transaction, in_your_transaction},
+};
 use crate::postgres::number;
 use diesel::{Connection, PgConnection, connection::SimpleConnection};
 use diesel_dbsemaphore as sem;
@@ -7,6 +10,8 @@ use std::time::Duration;
 
 impl TestDatabase for Database {
     type Connection = PgConnection;
+
+    const WAYS: &[Way<PgConnection>] = &[by_guard, by_transaction, in_your_transaction];
 
     const NOWHERE: &str = "postgres://127.0.0.1:1/nowhere";
 

@@ -1,6 +1,9 @@
 //! A database in a folder of its own.
 
-use crate::kit::TestDatabase;
+use crate::kit::{
+    TestDatabase,
+    ways::{Way, by_guard, by_transaction},
+};
 use diesel::{
     Connection, QueryableByName, RunQueryDsl, SqliteConnection,
     connection::SimpleConnection,
@@ -62,6 +65,8 @@ impl Database {
 
 impl TestDatabase for Database {
     type Connection = SqliteConnection;
+
+    const WAYS: &[Way<SqliteConnection>] = &[by_guard, by_transaction];
 
     const NOWHERE: &str = "/nowhere/app.db";
 

@@ -7,7 +7,6 @@ mod database;
 mod dice;
 mod full_disk;
 mod fuzz;
-mod guards;
 mod queue;
 mod renamed;
 mod rights;

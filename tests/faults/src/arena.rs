@@ -1,11 +1,6 @@
 //! What the fleet works with, and where to find it: addresses change.
 
-use diesel::Connection;
-use std::{
-    fs,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{fs, path::Path};
 
 /// How many tickets each semaphore has at first.
 pub(crate) const SEMAPHORES: [(&str, u32); 4] = [("one", 1), ("few", 3), ("many", 6), ("quick", 3)];
@@ -72,18 +67,6 @@ impl Urls {
             Place::Here => self.direct.clone(),
             Place::BehindPooler => self.pooled.clone(),
             Place::Afar(number) => self.afar[number as usize].clone(),
-        }
-    }
-}
-
-/// Until the server takes connections again.
-pub(crate) fn until_up<C: Connection>(url: &str) -> C {
-    let end = Instant::now() + Duration::from_secs(60);
-    loop {
-        match C::establish(url) {
-            Ok(conn) => return conn,
-            Err(error) if Instant::now() > end => panic!("the server is down for good: {error}"),
-            Err(_) => std::thread::sleep(Duration::from_millis(2)),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! How each fault is done, and how long the server takes to release what its target had.
 
 use crate::{
-    arena::{Place, SEMAPHORES, until_up},
+    arena::{Place, SEMAPHORES},
     backend::Backend,
     fault::{Fault, Target, undo},
     fleet::{Fleet, Member},
@@ -11,7 +11,7 @@ use crate::{
 };
 use diesel_dbsemaphore as sem;
 use rand::{Rng, rngs::SmallRng};
-use stand::Stop;
+use stand::{Stop, eventually};
 use std::{
     path::Path,
     sync::{
@@ -116,7 +116,7 @@ impl<B: Backend> Injector<'_, B> {
         let arena = &mut self.arena.write().unwrap();
         let mut fault = Fault::begin(kind, Target::All);
         change(arena);
-        drop(until_up::<B::Connection>(&arena.url()));
+        eventually("the server is up", || arena.connect().is_some());
         fault.free_after = Some(now() - fault.at);
         self.note(fault);
         Some(())

@@ -2,7 +2,7 @@
 
 use super::Postgres;
 use crate::{
-    arena::{Place, until_up},
+    arena::Place,
     backend::Backend,
     fault::{Fault, Stopped, Target, signal, undo},
     inject::{AT_ONCE, Injector, LONG},
@@ -10,9 +10,9 @@ use crate::{
     log::now,
     session::Doing,
 };
-use diesel::PgConnection;
 use nix::sys::signal::Signal;
 use rand::rngs::SmallRng;
+use stand::eventually;
 use std::{thread, time::Duration};
 
 pub(super) fn kill_backend(injector: &Injector<'_, Postgres>, random: &mut SmallRng) -> Option<()> {
@@ -29,7 +29,7 @@ pub(super) fn kill_backend(injector: &Injector<'_, Postgres>, random: &mut Small
     {
         thread::sleep(Duration::from_millis(1));
     }
-    drop(until_up::<PgConnection>(&arena.url()));
+    eventually("the server is up", || arena.connect().is_some());
     fault.free_after = Some(now() - fault.at);
     injector.note(fault);
     Some(())

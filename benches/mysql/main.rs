@@ -9,6 +9,8 @@
 
 #[path = "../speed/acquire.rs"]
 mod acquire;
+#[path = "../speed/case.rs"]
+mod case;
 #[path = "../speed/contestants.rs"]
 mod contestants;
 #[path = "../speed/hand_off.rs"]

@@ -10,6 +10,7 @@
 
 mod acquire;
 mod advisory;
+mod case;
 mod chart;
 mod contestants;
 mod cost;

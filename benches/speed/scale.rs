@@ -9,8 +9,8 @@
 //! `semaphores`: the same with so many semaphores of 3 tickets, one of which is taken at random each time.
 
 use crate::{
-    contestants::{Contestant, FLOORS},
-    contestants::{GUARD, ROW_LOCK},
+    case::{self, Case},
+    contestants::GUARD,
     kit::{Client, Dice, Report, Row, Section, Spread, Stage, rate, rates, ratios},
     options::Options,
 };
@@ -24,60 +24,13 @@ pub(crate) fn run(options: &Options, report: &mut Report) {
     semaphores(options, report);
 }
 
-#[derive(Clone, Copy)]
-struct Case {
-    tickets: u32,
-    held: u32,
-    at_random: bool,
-}
-
-impl Case {
-    fn all(many: u32) -> Vec<Self> {
-        let case = |tickets, held, at_random| Self {
-            tickets,
-            held,
-            at_random,
-        };
-        let mut cases = vec![case(3, 0, false), case(3, 2, false), case(3, 3, false)];
-        for tickets in [1000.min(many), many] {
-            for percent in [0, 50, 90, 99, 100] {
-                let held = tickets / 100 * percent;
-                cases.push(case(tickets, held, false));
-                if held > 0 && held < tickets {
-                    cases.push(case(tickets, held, true));
-                }
-            }
-        }
-        cases
-    }
-
-    fn how(&self) -> &'static str {
-        match self {
-            Self { held: 0, .. } => "all available",
-            Self { held, tickets, .. } if held == tickets => "none available: refused",
-            Self { at_random, .. } if *at_random => "at random",
-            _ => "a block",
-        }
-    }
-}
-
-fn floor() -> Contestant {
-    let mut floors = FLOORS.into_iter();
-    floors.find(|floor| floor.name == ROW_LOCK).unwrap()
-}
-
 fn tickets(options: &Options, report: &mut Report) {
     // No ANALYZE but ours.
     let stage = Stage::with(&["autovacuum=off", "checkpoint_timeout=1h"]);
     let cases = Case::all(options.many);
-    // Names live as long as the program does; there are a few.
-    let names: Vec<&'static str> = (0..cases.len())
-        .map(|number| &*Box::leak(number.to_string().into_boxed_str()))
-        .collect();
-
-    let mut session = [stage.client(0, names[0], 3)];
-    for name in &names {
-        sem::make(&mut session[0].conn, name, 3).unwrap();
+    let mut session = [stage.client(0, cases[0].name, 3)];
+    for case in &cases {
+        sem::make(&mut session[0].conn, case.name, 3).unwrap();
     }
     session[0].conn.batch_execute("ANALYZE").unwrap();
     let mut turn = |name, is_full: bool, time| {
@@ -86,24 +39,24 @@ fn tickets(options: &Options, report: &mut Report) {
             assert_eq!((GUARD.turn)(client, &mut || ()), !is_full);
         })
     };
-    for name in &names {
-        turn(name, false, options.slice / 20);
+    for case in &cases {
+        turn(case.name, false, options.slice / 20);
     }
 
     // By another session: the first session keeps its plans.
     let mut other = stage.database.connect();
-    for (case, name) in cases.iter().zip(&names) {
-        sem::make(&mut other, name, case.tickets).unwrap();
+    for case in &cases {
+        sem::make(&mut other, case.name, case.tickets).unwrap();
     }
     touch(&mut other);
     other.batch_execute("BEGIN").unwrap();
-    for (case, name) in cases.iter().zip(&names) {
+    for case in &cases {
         let order = if case.at_random { "random()" } else { "id" };
         let hold = format!(
             "DO $$ BEGIN PERFORM FROM dbsemaphore.ticket WHERE id IN ( \
                  SELECT t.id FROM dbsemaphore.ticket t JOIN dbsemaphore.semaphore s ON s.id = t.semaphore_id \
-                 WHERE s.name = '{name}' ORDER BY t.{order} LIMIT {}) FOR UPDATE; END $$",
-            case.held
+                 WHERE s.name = '{}' ORDER BY t.{order} LIMIT {}) FOR UPDATE; END $$",
+            case.name, case.held
         )
         .replace("t.random()", "random()");
         other.batch_execute(&hold).unwrap();
@@ -112,27 +65,11 @@ fn tickets(options: &Options, report: &mut Report) {
     let mut floors = [stage.client(0, "", 0)];
     let rates = rates(options, cases.len() + 1, |number, time| {
         match cases.get(number) {
-            Some(case) => turn(names[number], case.held == case.tickets, time),
-            None => crate::acquire::rate_of(&floor(), &mut floors, time),
+            Some(case) => turn(case.name, case.is_full(), time),
+            None => crate::acquire::rate_of(&case::floor(), &mut floors, time),
         }
     });
-    let rows = cases.iter().zip(&rates).map(|(case, each)| {
-        let percent = f64::from(case.held) / f64::from(case.tickets) * 100.0;
-        Row::new(case.how())
-            .number("tickets", case.tickets)
-            .number("held_percent", percent.round())
-            .spread("time_of_3_free", ratios(&rates[0], each))
-            .spread("of_row_lock", ratios(each, &rates[cases.len()]))
-            .spread("us", Spread::of(each.iter().map(|rate| 1e6 / rate)))
-    });
-    let rows = rows.collect();
-    let title = format!(
-        "A guard's acquire and release, by number of tickets and how many are held; {} rounds of {} ms",
-        options.rounds,
-        options.slice.as_millis()
-    );
-    let name = "scale";
-    report.add(&stage, Section { name, title, rows });
+    case::add(report, &stage, options, &cases, &rates);
 }
 
 fn semaphores(options: &Options, report: &mut Report) {

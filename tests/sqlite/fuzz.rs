@@ -183,11 +183,13 @@ fn observe(database: &Database, is_over: &AtomicBool) -> Vec<Snapshot> {
 
 /// All tickets are available, and nobody is in the queue.
 fn check_leaks(database: &Database) {
-    let size = sem::list(&mut database.connect()).unwrap()["x"];
+    let conn = &mut database.connect();
+    let size = sem::list(conn).unwrap()["x"];
     let all = Request::new("x").tickets(size);
     let guard = SemaphoreTicket::require(database.connect(), all).unwrap();
     assert_eq!(guard.ticket().count(), size);
-    assert!(database.queue().is_empty());
+    // Whoever is killed in the queue of a semaphore that is just destroyed may leave a file there, which nobody locks.
+    assert_eq!(Database::queued(conn), 0);
 }
 
 /// A number from the environment.

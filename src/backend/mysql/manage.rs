@@ -111,9 +111,18 @@ fn remove_tickets(
              STRAIGHT_JOIN dbsemaphore_ticket AS t FORCE INDEX (id) ON t.id = c.id",
         )
         .bind::<Text, _>(json(ids))
-        .execute(conn)?;
+        .execute(conn)
+        .and_then(|count| all_deleted(count, ids.len()))?;
     }
     Ok(())
+}
+
+fn all_deleted(count: usize, expected: usize) -> QueryResult<()> {
+    if count == expected {
+        Ok(())
+    } else {
+        Err(queue::interrupted())
+    }
 }
 
 pub(super) fn ensure(conn: &mut MysqlConnection, name: &str, size: i32) -> Result<bool> {
@@ -151,7 +160,8 @@ pub(super) fn destroy(conn: &mut MysqlConnection, name: &str) -> Result<bool> {
             return Ok(false);
         };
         resize(conn, locked, 0)?;
-        diesel::delete(semaphore::table.find(locked.id)).execute(conn)?;
+        let deleted = diesel::delete(semaphore::table.find(locked.id)).execute(conn)?;
+        all_deleted(deleted, 1)?;
         Ok(true)
     })
 }

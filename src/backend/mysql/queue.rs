@@ -103,8 +103,9 @@ fn join(conn: &mut MysqlConnection, wait: &Wait<'_>) -> QueryResult<Option<bool>
     }
 }
 
-/// What MySQL raises as an error, MariaDB's functions return as null.
-fn interrupted() -> DieselError {
+/// What MySQL raises as an error, MariaDB's functions return as null. A DELETE that KILL QUERY has interrupted there may succeed
+/// without having deleted the row.
+pub(super) fn interrupted() -> DieselError {
     DieselError::DatabaseError(
         DatabaseErrorKind::Unknown,
         Box::new(

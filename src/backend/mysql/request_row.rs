@@ -1,6 +1,6 @@
 //! The row by which a waiter, or a guard with a label, shows itself to others, who read it uncommitted.
 
-use super::{fragment::statement, search::Dice};
+use super::{fragment::statement, queue::interrupted, search::Dice};
 use diesel::{
     MysqlConnection,
     prelude::*,
@@ -18,6 +18,11 @@ statement! {
     "DELETE FROM dbsemaphore_request WHERE id = ?"
 }
 
+statement! {
+    IsShown { id: i64 => BigInt } -> BigInt,
+    "SELECT COUNT(*) FROM dbsemaphore_request WHERE id = ?"
+}
+
 /// Inserts the row. Returns its id.
 pub(super) fn show(
     conn: &mut MysqlConnection,
@@ -31,6 +36,13 @@ pub(super) fn show(
     Ok(id)
 }
 
+/// Deletes the row. May be repeated.
 pub(super) fn hide(conn: &mut MysqlConnection, id: i64) -> QueryResult<()> {
-    Hide::new(id).execute(conn).map(drop)
+    let is_hidden =
+        Hide::new(id).execute(conn)? > 0 || IsShown::new(id).get_result::<i64>(conn)? == 0;
+    if is_hidden {
+        Ok(())
+    } else {
+        Err(interrupted())
+    }
 }

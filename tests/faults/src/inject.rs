@@ -207,21 +207,23 @@ impl<B: Backend> Injector<'_, B> {
         pause: Duration,
         mut is_there: impl FnMut() -> Option<bool>,
     ) {
-        while now() < fault.at + limit {
+        // Another fault may have stopped the session. Then the time begins when it goes on.
+        let mut begin = fault.at;
+        while now() < begin + limit {
             if is_there() == Some(false) {
-                fault.free_after = Some(now() - fault.at);
+                fault.free_after = (begin == fault.at).then(|| now() - fault.at);
                 return;
+            }
+            if B::is_stopped(session) {
+                begin = now();
             }
             thread::sleep(pause);
         }
-        // It may have been stopped since.
-        if !B::is_stopped(session) {
-            self.violations.lock().unwrap().push(format!(
-                "{}: session {} still has what it had after {limit:?}",
-                B::title(fault.kind),
-                session.pid
-            ));
-        }
+        self.violations.lock().unwrap().push(format!(
+            "{}: session {} still has what it had after {limit:?}",
+            B::title(fault.kind),
+            session.pid
+        ));
     }
 
     fn resize(&self, conn: &mut B::Connection, kind: Kind, random: &mut SmallRng) -> Option<()> {

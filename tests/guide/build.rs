@@ -20,7 +20,7 @@ struct Comments {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let top = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("../..");
     let folder = top.join("docs/guide");
     println!("cargo::rerun-if-changed={}", folder.display());
     let mut pages = fs::read_dir(&folder)?

@@ -79,3 +79,15 @@ pub(super) fn add_hint(error: Error, conn: &mut MysqlConnection, operation: Oper
     };
     Error::Database(DieselError::DatabaseError(kind, raised))
 }
+
+/// What MySQL raises as an error, MariaDB's functions return as null. A DELETE that KILL QUERY has interrupted there may succeed
+/// without having deleted the row.
+pub(super) fn interrupted() -> DieselError {
+    DieselError::DatabaseError(
+        DatabaseErrorKind::Unknown,
+        Box::new(
+            "the wait for a ticket was interrupted by KILL QUERY or a time limit of the session"
+                .to_owned(),
+        ),
+    )
+}

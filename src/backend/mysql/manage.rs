@@ -1,6 +1,7 @@
 //! The statements that create, resize, destroy and list semaphores.
 
 use super::{
+    errors::interrupted,
     fragment::json,
     queue,
     search::{self, Semaphore},
@@ -121,7 +122,7 @@ fn all_deleted(count: usize, expected: usize) -> QueryResult<()> {
     if count == expected {
         Ok(())
     } else {
-        Err(queue::interrupted())
+        Err(interrupted())
     }
 }
 

@@ -4,7 +4,10 @@
 //! The client drives the queue, a statement for each step. User locks are those of the session, so each way out of the queue releases
 //! them: see `leave`. The server releases those of a session that ends.
 
-use super::{fragment::statement, head, locks::Lock, request_row, transaction::retry, wait::Wait};
+use super::{
+    errors::interrupted, fragment::statement, head, locks::Lock, request_row, transaction::retry,
+    wait::Wait,
+};
 use crate::backend::transaction::mark_broken;
 use diesel::{
     MysqlConnection,
@@ -101,18 +104,6 @@ fn join(conn: &mut MysqlConnection, wait: &Wait<'_>) -> QueryResult<Option<bool>
         Ok(Joined { joined: None }) => Err(interrupted()),
         Err(error) => Err(error),
     }
-}
-
-/// What MySQL raises as an error, MariaDB's functions return as null. A DELETE that KILL QUERY has interrupted there may succeed
-/// without having deleted the row.
-pub(super) fn interrupted() -> DieselError {
-    DieselError::DatabaseError(
-        DatabaseErrorKind::Unknown,
-        Box::new(
-            "the wait for a ticket was interrupted by KILL QUERY or a time limit of the session"
-                .to_owned(),
-        ),
-    )
 }
 
 fn leave(conn: &mut MysqlConnection, wait: &Wait<'_>) {

@@ -1,6 +1,6 @@
 //! The row by which a waiter, or a guard with a label, shows itself to others, who read it uncommitted.
 
-use super::{fragment::statement, queue::interrupted, search::Dice};
+use super::{errors::interrupted, fragment::statement, search::Dice};
 use diesel::{
     MysqlConnection,
     prelude::*,

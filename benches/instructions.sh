@@ -36,12 +36,9 @@ count() {
         echo "$preparation"
         for ((i = 0; i < times; i++)); do printf '%s\n' "$@"; done
     } >"$folder/statements"
-    "${as_server[@]}" valgrind --tool=callgrind --callgrind-out-file="$folder/counted" \
-        "$programs/postgres" --single -D "$folder/copy" postgres <"$folder/statements" >"$folder/printed" 2>&1 || {
-        cat "$folder/printed" >&2
-        return 1
-    }
-    if grep -q 'ERROR:' "$folder/printed"; then
+    if ! "${as_server[@]}" valgrind --tool=callgrind --callgrind-out-file="$folder/counted" \
+        "$programs/postgres" --single -D "$folder/copy" postgres <"$folder/statements" >"$folder/printed" 2>&1 ||
+        grep -q 'ERROR:' "$folder/printed"; then
         cat "$folder/printed" >&2
         return 1
     fi

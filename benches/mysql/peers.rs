@@ -99,9 +99,8 @@ fn enough(options: &Options, stage: &Stage, report: &mut Report) {
         }));
     }
     let title = format!(
-        "Acquire and release beside ways by hand; {} rounds of {} ms",
-        options.rounds,
-        options.slice.as_millis()
+        "Acquire and release beside ways by hand; {}",
+        options.rounds_of_slices()
     );
     let name = "peers";
     report.add(stage, Section { name, title, rows });

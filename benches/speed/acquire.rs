@@ -35,9 +35,8 @@ pub(crate) fn run(options: &Options, report: &mut Report) {
     });
     let rows = rows.collect();
     let title = format!(
-        "Acquire and release, as a share of the rate of the floors; {} rounds of {} ms",
-        options.rounds,
-        options.slice.as_millis()
+        "Acquire and release, as a share of the rate of the floors; {}",
+        options.rounds_of_slices()
     );
     let name = "acquire";
     report.add(&stage, Section { name, title, rows });

@@ -83,9 +83,8 @@ pub(crate) fn add(
     });
     let rows = rows.collect();
     let title = format!(
-        "A guard's acquire and release, by number of tickets and how many are held; {} rounds of {} ms",
-        options.rounds,
-        options.slice.as_millis()
+        "A guard's acquire and release, by number of tickets and how many are held; {}",
+        options.rounds_of_slices()
     );
     let name = "scale";
     report.add(stage, Section { name, title, rows });

@@ -36,6 +36,11 @@ pub(crate) struct Options {
 }
 
 impl Options {
+    /// For titles.
+    pub(crate) fn rounds_of_slices(&self) -> String {
+        format!("{} rounds of {} ms", self.rounds, self.slice.as_millis())
+    }
+
     /// None: the user wants help.
     pub(crate) fn parse() -> Result<Option<Self>, lexopt::Error> {
         let mut options = Self {

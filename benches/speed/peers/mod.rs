@@ -105,10 +105,9 @@ fn enough(
         rows.extend(compare(count, &names, &rates));
     }
     let title = format!(
-        "Acquire and release beside others, a round trip takes {:.2} ms; {} rounds of {} ms",
+        "Acquire and release beside others, a round trip takes {:.2} ms; {}",
         round_trip(stage).as_secs_f64() * 1e3,
-        options.rounds,
-        options.slice.as_millis()
+        options.rounds_of_slices()
     );
     report.add(stage, Section { name, title, rows });
 }

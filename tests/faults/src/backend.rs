@@ -25,7 +25,7 @@ pub(crate) trait Backend: Sized + Send + Sync + 'static {
     const TITLES: &'static [(Kind, &'static str)];
 
     /// Where the workers are on this machine. There are two more on hosts of their own.
-    const PLACES: [Place; 12];
+    const PLACES: &'static [Place];
 
     /// For at most this time, a waiter may wait while all tickets are available. `None` if the witness does not see all holders.
     fn idle_limit(&self) -> Option<Duration>;

@@ -53,7 +53,7 @@ impl Backend for Mysql {
         (Kind::RestartFast, "server restarted"),
         (Kind::IdleTimeout, "idle timeouts of 1 s, all the time"),
     ];
-    const PLACES: [Place; 12] = [Place::Here; 12];
+    const PLACES: &'static [Place] = &[Place::Here; 14];
     const SERVER_PAUSES: u32 = 6;
     const LOOKS_ARE_ATOMIC: bool = false;
     /// A guard that is watched bounds it; others have the system's keepalive.

@@ -54,7 +54,7 @@ impl Backend for Postgres {
 
     const WORD: &'static str = "postgres";
     const TITLES: &'static [(Kind, &'static str)] = &[];
-    const PLACES: [Place; 12] = {
+    const PLACES: &'static [Place] = &{
         let mut places = [Place::Here; 12];
         places[9] = Place::BehindPooler;
         places[10] = Place::BehindPooler;

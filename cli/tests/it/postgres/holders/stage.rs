@@ -104,6 +104,16 @@ impl Stage {
         self.truth.lock().unwrap().maybe.remove(application);
     }
 
+    /// How many have connected and asked, not counting the tool.
+    pub(super) fn count(&self) -> usize {
+        let truth = self.truth.lock().unwrap();
+        truth
+            .last
+            .keys()
+            .filter(|name| name.starts_with('h'))
+            .count()
+    }
+
     pub(super) fn is_over(&self) -> bool {
         self.over.load(Ordering::SeqCst)
     }

@@ -50,7 +50,7 @@ each() { echo $((($(count 300 "$@") - $(count 100 "$@")) / 200000)); }
 
 row_lock="PREPARE lock (bigint) AS SELECT id FROM dbsemaphore.ticket WHERE id = \$1 FOR UPDATE"
 acquire="PREPARE acquire (text) AS SELECT dbsemaphore._try_acquire(\$1, 1, 30, NULL)"
-begin='BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE NOT DEFERRABLE'
+begin='BEGIN NOT DEFERRABLE ISOLATION LEVEL READ COMMITTED READ WRITE'
 guard=$(each "$acquire" "$begin" "EXECUTE acquire('x')" ROLLBACK)
 
 say() { printf '%-66s %5s\n' "$1" "$2"; }

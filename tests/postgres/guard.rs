@@ -85,13 +85,22 @@ fn overrides_settings_that_would_release_the_ticket() {
 fn does_not_join_a_transaction_that_raw_sql_has_opened() {
     let database = Database::with_size(1);
     let mut conn = database.connect();
-    conn.batch_execute("BEGIN; CREATE TABLE mine (id int)")
-        .unwrap();
-    for request in [Request::new("x"), Request::new("x").wait_forever()] {
-        let refused = SemaphoreTicket::acquire(&mut conn, request).map(drop);
-        assert!(matches!(refused, Err(Error::AlreadyInTransaction)));
-        drop(SemaphoreTicket::require(&mut conn, "x").unwrap());
-        conn.batch_execute("BEGIN; SELECT 1").unwrap();
+    let waits = [Request::new("x"), Request::new("x").wait_forever()];
+    for opened in [
+        "BEGIN; CREATE TABLE mine (id int)",
+        "BEGIN; SELECT 1",
+        "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1",
+        "BEGIN ISOLATION LEVEL SERIALIZABLE, READ ONLY, DEFERRABLE; SELECT 1",
+    ] {
+        for request in waits {
+            conn.batch_execute(opened).unwrap();
+            let refused = SemaphoreTicket::acquire(&mut conn, request).map(drop);
+            assert!(
+                matches!(refused, Err(Error::AlreadyInTransaction)),
+                "{opened}: {refused:?}"
+            );
+            drop(SemaphoreTicket::require(&mut conn, "x").unwrap());
+        }
     }
 }
 

@@ -14,9 +14,9 @@ use diesel::{
 };
 
 /// The BEGIN of a guard. PostgreSQL refuses DEFERRABLE in a transaction that has run a query. So this fails in a
-/// transaction that raw SQL has opened, and that Diesel does not know. The next statement calls
-/// `dbsemaphore._apply_guard_settings`.
-const BEGIN_GUARD: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE NOT DEFERRABLE";
+/// transaction that raw SQL has opened, and that Diesel does not know. DEFERRABLE comes first, because other modes fail
+/// there, too, with other words. The next statement calls `dbsemaphore._apply_guard_settings`.
+const BEGIN_GUARD: &str = "BEGIN NOT DEFERRABLE ISOLATION LEVEL READ COMMITTED READ WRITE";
 
 /// Begins the transaction of a guard, or a savepoint in the transaction of `begin_test_transaction`.
 pub(super) fn begin_guard(conn: &mut PgConnection) -> Result<()> {

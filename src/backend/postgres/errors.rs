@@ -31,7 +31,11 @@ const MISSING_TABLES_OR_RIGHTS: &str = "if the tables are missing, call run_migr
 
 /// Returns tables of our schema, and the privileges that the operation needs on them.
 fn privileges(operation: Operation) -> &'static [(&'static str, &'static str)] {
-    const MIGRATE: &[(&str, &str)] = &[("__diesel_schema_migrations", "SELECT")];
+    const MIGRATE: &[(&str, &str)] = &[
+        ("__diesel_schema_migrations", "SELECT"),
+        ("function_version", "SELECT"),
+        ("semaphore", "SELECT"),
+    ];
     const INSPECT: &[(&str, &str)] = &[("semaphore", "SELECT"), ("ticket", "SELECT")];
     const ACQUIRE: &[(&str, &str)] = &[
         ("semaphore", "SELECT"),

@@ -37,7 +37,7 @@ RETURN CASE WHEN pg_try_advisory_lock_shared(dbsemaphore._advisory_key('o', sema
 -- before the queue head lock (q), because only the head may have it. A cancellation that arrives when
 -- PostgreSQL grants a lock leaves the lock granted, though the statement that asked for it failed. A cancellation that
 -- arrives here does not end this function, because a stopped client could not release the locks later. Returns whether there
--- was one: a caller that goes on has to raise it.
+-- was one: a caller that waits again has to raise it.
 CREATE OR REPLACE FUNCTION dbsemaphore._release_queue_locks() RETURNS boolean
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp

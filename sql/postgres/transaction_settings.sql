@@ -44,13 +44,15 @@ RETURN concat(set_config('lock_timeout', '0', true), dbsemaphore._enable_client_
 
 -- The application name is what every role may see of a transaction. So the label is appended to it, which PostgreSQL cuts at
 -- 63 characters.
-CREATE OR REPLACE FUNCTION dbsemaphore._set_label(label text) RETURNS void
-LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION dbsemaphore._set_label(label text) RETURNS text
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
 DECLARE
     own_name text := (
         SELECT p.application_name FROM dbsemaphore._parse_application_name(current_setting('application_name')) AS p);
 BEGIN
-    PERFORM set_config('application_name', concat_ws(' ',
+    RETURN set_config('application_name', concat_ws(' ',
         nullif(left(own_name, 52 - length(label)), ''), concat('[ticket: ', label, ']')), true);
 END
 $$;

@@ -172,8 +172,8 @@ impl<C: TicketConnection> Watch<C> {
         }
     }
 
-    /// Observes the clock until the ticket is lost or released. Then calls the functions of `on_lost`. Runs on the
-    /// second thread.
+    /// Observes the clock until the ticket is lost or released. Then calls the functions of `on_lost`, which may block: so
+    /// each watch has a second thread of its own, and runs this there.
     pub(super) fn run_expiry_thread(&self) {
         let mut state = self.lock();
         while !state.released && !state.lost {

@@ -14,6 +14,7 @@ fn refuses_only_if_all_were_held_at_one_instant() {
     let mut database = Database::with_size(2);
     let role = database.create_role("looker");
     let mut owner = database.connect();
+    sem::make(&mut owner, "other", 1).unwrap();
     owner
         .batch_execute(&format!(
             "GRANT USAGE ON SCHEMA dbsemaphore TO {role}; \
@@ -31,14 +32,16 @@ fn refuses_only_if_all_were_held_at_one_instant() {
                 RETURN true; \
              END $$; \
              ALTER TABLE dbsemaphore.ticket ENABLE ROW LEVEL SECURITY; \
-             CREATE POLICY gate ON dbsemaphore.ticket USING (gate(slot))"
+             CREATE POLICY gate ON dbsemaphore.ticket USING ( \
+                semaphore_id <> (SELECT s.id FROM dbsemaphore.semaphore s WHERE s.name = 'x') OR gate(slot))"
         ))
         .unwrap();
     let take = |slot: i32| {
         let mut conn = database.connect();
         conn.begin_test_transaction().unwrap();
         conn.batch_execute(&format!(
-            "SELECT FROM dbsemaphore.ticket WHERE slot = {slot} FOR NO KEY UPDATE NOWAIT"
+            "SELECT FROM dbsemaphore.ticket t JOIN dbsemaphore.semaphore s ON s.id = t.semaphore_id \
+             WHERE s.name = 'x' AND t.slot = {slot} FOR NO KEY UPDATE OF t NOWAIT"
         ))
         .unwrap();
         conn
@@ -53,9 +56,8 @@ fn refuses_only_if_all_were_held_at_one_instant() {
                 "SET SESSION AUTHORIZATION {role}; SET row_security = on"
             ))
             .unwrap();
-            // With a label, it first looks who holds what, and then tries what seems to be free.
-            let request = Request::new("x").label("looker");
-            SemaphoreTicket::require(&mut conn, request).map(drop)
+            // A transaction that holds a ticket first reads who holds what, and then tries what may be available.
+            conn.transaction(|c| sem::require(c, "other").and_then(|_| sem::require(c, "x")))
         });
         until_waiting_for(&database, "advisory");
         drop(second);

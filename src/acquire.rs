@@ -66,11 +66,7 @@ pub(crate) fn in_transaction(
     if !backend.is_in_transaction()? {
         return Err(Error::NotInTransaction);
     }
-    if !backend.can_hold_in_transaction() {
-        return Err(Error::Unsupported {
-            reason: "a transaction of SQLite holds no tickets: use transaction, with_ticket or SemaphoreTicket".to_owned(),
-        });
-    }
+    backend.check_can_hold_in_transaction()?;
     let deadline = Deadline::from_request(request);
     let hold = &mut Hold::default();
     let granted = match (try_once(backend, request, params, hold), deadline) {

@@ -93,11 +93,15 @@ pub(crate) trait Backend {
     /// Whether Diesel counts an open transaction. Fails if the connection is marked as broken.
     fn is_in_transaction(&mut self) -> Result<bool>;
 
-    /// Whether an open transaction can hold tickets. Otherwise only a guard can, in its [`Hold`].
-    fn can_hold_in_transaction(&self) -> bool;
+    /// Fails if an open transaction can't hold tickets. Then only a guard can, in its [`Hold`].
+    fn check_can_hold_in_transaction(&self) -> Result<()> {
+        Ok(())
+    }
 
-    /// Begins the transaction of `sem::transaction`, while a guard holds the ticket.
-    fn begin_guarded_transaction(&mut self) -> Result<()>;
+    /// Begins the transaction of `sem::transaction`, while a guard holds the ticket. Called only if an open transaction can't.
+    fn begin_guarded_transaction(&mut self) -> Result<()> {
+        Ok(())
+    }
 
     /// Begins the transaction of a guard. Fails if the connection is inside a transaction.
     fn begin_guard(&mut self) -> Result<()>;

@@ -32,7 +32,7 @@ impl Deadline {
         self.limit.map(|limit| limit.saturating_sub(self.waited()))
     }
 
-    /// For PostgreSQL: rounded up, and at most ten years, since PostgreSQL adds it to its clock.
+    /// Rounded up, and at most ten years, which each server can add to its clock.
     pub(crate) fn remaining_ms(self) -> Option<i64> {
         const TEN_YEARS: i64 = 10 * 365 * 24 * 3600 * 1000;
         self.remaining().map(|remaining| {

@@ -45,7 +45,8 @@ where
     E: From<Error> + From<DieselError>,
 {
     let request = request.into();
-    if !conn.backend().into_backend().can_hold_in_transaction() {
+    let backend = conn.backend().into_backend();
+    if backend.check_can_hold_in_transaction().is_err() {
         return in_guard(conn, request, work);
     }
     conn.transaction(|conn| {

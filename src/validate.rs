@@ -38,7 +38,7 @@ pub(crate) fn check_label(label: &str) -> Result<()> {
     })
 }
 
-/// Returns the number as PostgreSQL's integer.
+/// Returns the number as an integer of SQL.
 pub(crate) fn check_tickets(name: &str, tickets: u32) -> Result<i32> {
     match i32::try_from(tickets) {
         Ok(count) if tickets <= MAX_TICKETS => Ok(count),

@@ -24,14 +24,6 @@ impl Backend for PgConnection {
         diesel_transaction::is_open(self)
     }
 
-    fn can_hold_in_transaction(&self) -> bool {
-        true
-    }
-
-    fn begin_guarded_transaction(&mut self) -> Result<()> {
-        diesel_transaction::begin_savepoint(self)
-    }
-
     fn begin_guard(&mut self) -> Result<()> {
         transaction::begin_guard(self)
     }

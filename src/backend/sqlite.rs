@@ -35,8 +35,10 @@ impl Backend for SqliteConnection {
         is_open(self)
     }
 
-    fn can_hold_in_transaction(&self) -> bool {
-        false
+    fn check_can_hold_in_transaction(&self) -> Result<()> {
+        Err(Error::Unsupported {
+            reason: "a transaction of SQLite holds no tickets: use transaction, with_ticket or SemaphoreTicket".to_owned(),
+        })
     }
 
     fn begin_guarded_transaction(&mut self) -> Result<()> {
@@ -55,7 +57,7 @@ impl Backend for SqliteConnection {
         hold.files.release()
     }
 
-    /// A failed wait has left the queue already: its place was dropped.
+    /// A failed wait has left the queue already: its position was dropped.
     fn abort_guard(&mut self) {}
 
     fn mark_broken(&mut self) {

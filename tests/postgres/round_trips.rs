@@ -1,6 +1,6 @@
 //! Exactly which statements go over the wire, and which of them are prepared.
 
-use crate::kit::TestDatabase;
+use crate::kit::{TestDatabase, eventually};
 use diesel::{
     Connection, PgConnection,
     connection::{Instrumentation, InstrumentationEvent},
@@ -9,6 +9,7 @@ use diesel_dbsemaphore::{self as sem, Request, SemaphoreTicket};
 use stand::Database;
 use std::{
     sync::{Arc, Mutex},
+    thread,
     time::Duration,
 };
 
@@ -60,7 +61,7 @@ fn a_guard_takes_three_and_prepares_once() {
         let sent = wire.take();
         assert_eq!(sent.len(), 2, "{sent:?}");
         assert!(
-            sent[0].starts_with("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE NOT DEFERRABLE")
+            sent[0].starts_with("BEGIN NOT DEFERRABLE ISOLATION LEVEL READ COMMITTED READ WRITE")
         );
         assert_eq!(sent[1], TRY_ACQUIRE);
         drop(guard);
@@ -133,6 +134,29 @@ fn a_guard_that_has_to_wait_takes_one_more() {
         .filter(|sent| !sent.starts_with("prepare"))
         .collect();
     assert_eq!(sent.len(), 4, "{sent:?}");
+}
+
+/// In a savepoint, with a query before and after the wait.
+#[test]
+fn a_wait_in_a_transaction_takes_six() {
+    let database = Database::with_size(1);
+    let (mut first, mut second) = (database.connect(), database.connect());
+    let wire = Wire::tap(&mut second);
+    let request = Request::new("x").wait_forever();
+    let guard = SemaphoreTicket::require(&mut first, request).unwrap();
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| second.transaction(|c| sem::require(c, request)));
+        let mut observer = database.connect();
+        eventually("the other waits", || {
+            !sem::waiters(&mut observer, "x").unwrap().is_empty()
+        });
+        drop(guard);
+        waiter.join().unwrap().unwrap();
+    });
+    let sent = wire.take();
+    let sent = sent.iter().filter(|sent| !sent.starts_with("prepare"));
+    let sent: Vec<&String> = sent.collect();
+    assert_eq!(sent.len(), 2 + 6, "{sent:?}");
 }
 
 #[test]

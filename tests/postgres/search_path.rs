@@ -61,7 +61,9 @@ fn a_superuser_calls_no_foreign_function() {
     other
         .batch_execute("SET search_path = evil, public")
         .unwrap();
-    drop(SemaphoreTicket::require(&mut *conn, "x").unwrap());
+    for request in [Request::new("x"), Request::new("x").label("a")] {
+        drop(SemaphoreTicket::require(&mut *conn, request).unwrap());
+    }
     conn.transaction(|c| sem::require(c, "x")).unwrap();
     let mut held = SemaphoreTicket::require(&mut other, request.tickets(4)).unwrap();
     held.check().unwrap();

@@ -19,8 +19,8 @@ use crate::{
 ///
 /// On MySQL and MariaDB, some of this is weaker: see [`mysql`](crate::guide::mysql#what-is-weaker).
 ///
-/// Takes one round trip. A request that [waits](Request::wait) and has to join the queue takes five: see
-/// [`waiting`](crate::guide::waiting).
+/// Takes one round trip. A request that [waits](Request::wait) and has to join the queue takes six: see
+/// [`waiting`](crate::guide::waiting#costs).
 ///
 /// # Errors
 ///
@@ -31,6 +31,7 @@ use crate::{
 /// * [`InvalidName`](Error::InvalidName), [`InvalidLabel`](Error::InvalidLabel): the name or the label is not valid.
 /// * [`InvalidTickets`](Error::InvalidTickets): 0 tickets were requested, or more than the semaphore has.
 /// * [`Cancelled`](Error::Cancelled): the token of the request was cancelled while it waited.
+/// * [`Unsupported`](Error::Unsupported): the connection is an enum of yours, and has a connection to SQLite now.
 ///
 /// [`Database`](Error::Database), an error that PostgreSQL raised, aborts the transaction.
 ///

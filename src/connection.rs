@@ -86,6 +86,13 @@ pub trait TicketConnection {
 pub trait TransactionConnection: TicketConnection {}
 
 /// The connection of a [`TicketConnection`], by its database.
+///
+/// ```
+/// use diesel_dbsemaphore::{BackendConnection, TicketConnection};
+/// # let database = stand::Database::create();
+/// # let mut conn = database.connect();
+/// assert!(matches!(conn.backend(), BackendConnection::Postgres(_)));
+/// ```
 #[non_exhaustive]
 pub enum BackendConnection<'a> {
     /// A connection to PostgreSQL.

@@ -39,7 +39,8 @@ pub enum Error {
     )]
     NotInTransaction,
 
-    /// A [`SemaphoreTicket`](crate::SemaphoreTicket) was requested on a connection that is inside a transaction.
+    /// A [`SemaphoreTicket`](crate::SemaphoreTicket) was requested on a connection that is inside a transaction. PostgreSQL
+    /// has rolled back the transaction if raw SQL had opened it.
     #[error(
         "this connection is already inside a transaction: use another connection, or make this call before the \
          transaction begins; on PostgreSQL and MySQL, acquire holds a ticket in the open transaction"

@@ -14,8 +14,8 @@ use std::{fmt, time::Instant};
 ///
 /// The guard begins a transaction on its connection, acquires the ticket there, and rolls the transaction back at the
 /// end. The connection must not be inside a transaction, and cannot be used otherwise while the guard exists. Use a
-/// connection of a [pool for tickets alone](crate::guide::in_production#two-pools). Limitation: a guard detects a
-/// transaction that raw SQL has opened only by the error that aborts it.
+/// connection of a [pool for tickets alone](crate::guide::in_production#two-pools). Limitation: on PostgreSQL, a
+/// guard detects a transaction that raw SQL has opened only by the error that aborts it, and rolls it back.
 ///
 /// To acquire takes two round trips, or three if the request has to wait. To release takes one. None waits for the disk. For
 /// its transaction, the guard overrides these settings of the connection:
@@ -70,7 +70,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
     /// After each of these the connection is as it was before, unless the connection itself is broken.
     ///
     /// * [`AlreadyInTransaction`](Error::AlreadyInTransaction): the connection is inside a transaction, which remains
-    ///   as it was.
+    ///   as it was. On PostgreSQL, one that raw SQL has opened is rolled back.
     /// * [`UnknownSemaphore`](Error::UnknownSemaphore): there is no semaphore of that name.
     /// * [`InvalidName`](Error::InvalidName), [`InvalidLabel`](Error::InvalidLabel): the name or the label is not
     ///   valid.

@@ -15,6 +15,20 @@ fn serialize_ms<S: serde::Serializer>(
 ///
 /// Values that the role may not see are `None`: without membership in `pg_read_all_stats`, the client addresses of
 /// other roles.
+///
+/// ```
+/// # use diesel_dbsemaphore::{self as sem, Request, SemaphoreTicket};
+/// # let database = stand::Database::create();
+/// # let mut conn = database.connect();
+/// # sem::run_migrations(&mut conn)?;
+/// # sem::ensure(&mut conn, "reports", 1)?;
+/// # let request = Request::new("reports").label("nightly");
+/// # let _ticket = SemaphoreTicket::require(database.connect(), request)?;
+/// let session = &sem::holders(&mut conn, "reports")?[0].session;
+/// println!("{:?} of {:?}, process {:?}", session.label, session.role, session.pid);
+/// # assert_eq!(session.label.as_deref(), Some("nightly"));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -33,6 +47,22 @@ pub struct Session {
 }
 
 /// A held ticket and its holder: see [`holders`](crate::holders).
+///
+/// ```
+/// # use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
+/// # use std::time::Duration;
+/// # let database = stand::Database::create();
+/// # let mut conn = database.connect();
+/// # sem::run_migrations(&mut conn)?;
+/// # sem::ensure(&mut conn, "reports", 1)?;
+/// # let _ticket = SemaphoreTicket::require(database.connect(), "reports")?;
+/// for holder in sem::holders(&mut conn, "reports")? {
+///     if holder.held_for > Some(Duration::from_secs(3600)) {
+///         println!("process {:?} has held ticket {} for an hour", holder.session.pid, holder.ticket);
+///     }
+/// }
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -63,6 +93,17 @@ pub struct Holder {
 }
 
 /// A waiter in the queue of a semaphore: see [`waiters`](crate::waiters).
+///
+/// ```
+/// # use diesel_dbsemaphore as sem;
+/// # let database = stand::Database::create();
+/// # let mut conn = database.connect();
+/// # sem::run_migrations(&mut conn)?;
+/// # sem::ensure(&mut conn, "reports", 1)?;
+/// let needed: u32 = sem::waiters(&mut conn, "reports")?.iter().filter_map(|waiter| waiter.tickets).sum();
+/// println!("the waiters need {needed} tickets");
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -85,6 +126,18 @@ pub struct Waiter {
 }
 
 /// The size of a semaphore and how much of it is in use: see [`usage`](crate::usage).
+///
+/// ```
+/// # use diesel_dbsemaphore as sem;
+/// # let database = stand::Database::create();
+/// # let mut conn = database.connect();
+/// # sem::run_migrations(&mut conn)?;
+/// # sem::ensure(&mut conn, "reports", 1)?;
+/// for usage in sem::usage(&mut conn)? {
+///     println!("{}: {} of {} tickets held, {} waiting", usage.name, usage.in_use, usage.size, usage.waiting);
+/// }
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]

@@ -66,9 +66,8 @@
 //! * There are never more holders than tickets, under any isolation level.
 //! * Waiters are served first come, first served. Requests that do not wait do not overtake the queue: see
 //!   [`waiting`](crate::guide::waiting).
-//! * A refusal can be wrong only if holders change while the request searches. A semaphore of up to 10,000 tickets
-//!   refuses a request if all tickets were held at one instant, or if holders changed in each of 10 searches. A larger
-//!   one refuses a request if each ticket was held when it was tried.
+//! * A refusal can be wrong only if holders change while the request searches: see
+//!   [refusals](crate::guide::waiting#refusals).
 //! * There is no fairness among callers that try again and again instead of waiting in the queue.
 //! * A holder may continue after it has lost its ticket, until it detects the loss: see
 //!   [`losing_a_ticket`](crate::guide::losing_a_ticket).

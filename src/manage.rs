@@ -17,6 +17,8 @@ use std::collections::BTreeMap;
 /// * [`InvalidTickets`](crate::Error::InvalidTickets): `tickets` is more than [`MAX_TICKETS`](crate::MAX_TICKETS).
 /// * [`NotMigrated`](crate::Error::NotMigrated): the tables are missing.
 /// * [`Database`](crate::Error::Database): the database or Diesel reported an error.
+/// * [`LockFile`](crate::Error::LockFile), [`Unsupported`](crate::Error::Unsupported): on SQLite alone, see
+///   [`sqlite`](crate::guide::sqlite).
 ///
 /// ```
 /// use diesel_dbsemaphore as sem;
@@ -96,6 +98,8 @@ pub fn make<C: TicketConnection + ?Sized>(conn: &mut C, name: &str, tickets: u32
 /// * [`InvalidName`](crate::Error::InvalidName): the name is not valid.
 /// * [`NotMigrated`](crate::Error::NotMigrated): the tables are missing.
 /// * [`Database`](crate::Error::Database): the database or Diesel reported an error.
+/// * [`LockFile`](crate::Error::LockFile), [`Unsupported`](crate::Error::Unsupported): on SQLite alone, see
+///   [`sqlite`](crate::guide::sqlite).
 ///
 /// ```
 /// use diesel_dbsemaphore as sem;

@@ -65,9 +65,8 @@ impl<'a> Request<'a> {
 
     /// Requests this many tickets, all or none of them.
     ///
-    /// 0 tickets, or more than the semaphore has, are [`Error::InvalidTickets`] when the request is sent. Limitation:
-    /// a request that does not wait and finds too few tickets may hold those for an instant, so that another request is
-    /// refused.
+    /// 0 tickets, or more than the semaphore has, are [`Error::InvalidTickets`] when the request is sent. Limitation: a
+    /// request that finds too few may cause [refusals](crate::guide::waiting#refusals) of others.
     ///
     /// ```
     /// let request = diesel_dbsemaphore::Request::new("licences").tickets(2);

@@ -31,7 +31,8 @@ $$;
 
 -- The key of the advisory lock by which a transaction shows that it holds a ticket, and since when. The transaction has that
 -- lock for exactly as long as the row lock, also if a savepoint has locked the row, a foreign key has added a locker to it, or
--- the transaction was prepared. From the top: 8 bits of a constant, 26 of the ticket's id, 30 of the time in 1/32 s.
+-- the transaction was prepared. From the top: 8 bits of a constant, 26 of the ticket's id, 30 of the time in 1/32 s. So two
+-- tickets whose ids differ by a multiple of 67,108,864 are both shown as held while one of them is.
 CREATE OR REPLACE FUNCTION dbsemaphore._holder_key(ticket_id bigint) RETURNS bigint
 LANGUAGE sql
 RETURN x'db00000000000000'::bigint | ((ticket_id & 67108863) << 30)

@@ -70,14 +70,14 @@ pub(crate) fn in_transaction(
     backend.check_can_hold_in_transaction()?;
     let deadline = Deadline::from_request(request);
     let hold = &mut Hold::default();
-    let granted = match (try_once(backend, request, params, hold), deadline) {
+    let acquired = match (try_once(backend, request, params, hold), deadline) {
         (Ok(None), Some(deadline)) => backend
             .wait_in_transaction(&mut |backend| wait(backend, request, params, deadline, hold)),
-        (granted, _) => granted,
+        (acquired, _) => acquired,
     }
     .map_err(|error| backend.add_hint(error))?;
-    events::log_acquire_outcome(request, deadline, granted.as_ref());
-    Ok(granted)
+    events::log_acquire_outcome(request, deadline, acquired.as_ref());
+    Ok(acquired)
 }
 
 /// Acquires a ticket as [`acquire`] does. Returns an error if too few tickets are available.
@@ -109,8 +109,8 @@ pub fn require<'a, C: TransactionConnection + ?Sized>(
     or_unavailable(acquire(conn, request)?, &request)
 }
 
-pub(crate) fn or_unavailable<T>(granted: Option<T>, request: &Request<'_>) -> Result<T> {
-    granted.ok_or_else(|| Error::Unavailable {
+pub(crate) fn or_unavailable<T>(acquired: Option<T>, request: &Request<'_>) -> Result<T> {
+    acquired.ok_or_else(|| Error::Unavailable {
         name: request.semaphore().to_owned(),
     })
 }

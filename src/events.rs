@@ -63,11 +63,11 @@ use std::{
 pub(crate) fn log_acquire_outcome(
     request: &Request<'_>,
     deadline: Option<Deadline>,
-    granted: Option<&Ticket>,
+    acquired: Option<&Ticket>,
 ) {
     let (semaphore, label) = (request.semaphore(), request.label_text());
     match (
-        granted,
+        acquired,
         deadline.map(|deadline| milliseconds(deadline.waited())),
     ) {
         (None, None) => log::debug!(

@@ -107,11 +107,11 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
             .map_err(|error| backend.classify(error, Operation::Acquire))?;
         let mut hold = Hold::default();
         let first = acquire::try_once(backend, &request, params, &mut hold);
-        let granted = match (first, deadline) {
+        let acquired = match (first, deadline) {
             (Ok(None), Some(deadline)) => wait(backend, &request, params, deadline, &mut hold),
-            (granted, _) => granted,
+            (acquired, _) => acquired,
         };
-        match granted {
+        match acquired {
             Ok(Some(ticket)) => {
                 events::log_acquire_outcome(&request, deadline, Some(&ticket));
                 Ok(Some(Self {

@@ -29,10 +29,10 @@ pub(crate) fn wait(
                 request.check_cancellation()?;
                 Err(error)
             })?;
-        let granted = request.ticket(answer)?;
+        let acquired = request.ticket(answer)?;
         // Waits again if the server's clock runs fast or was set, or if the semaphore was created again.
-        if granted.is_some() || deadline.remaining() == Some(Duration::ZERO) {
-            return Ok(granted);
+        if acquired.is_some() || deadline.remaining() == Some(Duration::ZERO) {
+            return Ok(acquired);
         }
     }
 }

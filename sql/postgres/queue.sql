@@ -52,7 +52,7 @@ BEGIN
                     RAISE EXCEPTION USING ERRCODE = 'query_canceled', MESSAGE = 'canceling statement due to user request';
                 END IF;
                 -- PostgreSQL chooses its victim among all in the cycle. A guard holds nothing that could have caused it but
-                -- its place in the queue. Another transaction without tickets may have caused it by another lock: then there
+                -- its position in the queue. Another transaction without tickets may have caused it by another lock: then there
                 -- is a second deadlock.
                 IF NOT may_join_again OR current_setting('dbsemaphore.held_tickets', true) <> '' THEN
                     RAISE;

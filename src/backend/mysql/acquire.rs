@@ -4,7 +4,7 @@ use super::{
     fragment::{json, statement},
     locks::Lock,
     queue, request_row,
-    search::{self, Dice, Semaphore},
+    search::{self, RandomNumbers, Semaphore},
     transaction::Held,
     wait::{self, Wait},
 };
@@ -33,7 +33,7 @@ statement! {
     /// run by itself, and its row is not locked.
     FirstLook { is_guard: bool => Bool, name: &'a str => Text, numbers: &'a str => Text } -> (BigInt, BigInt, BigInt, Nullable<BigInt>),
     format!(
-        "SELECT t.id, s.id AS semaphore_id, {CLOCK} AS token, IF(?, GET_LOCK({sign}, 0), 1) AS sign \
+        "SELECT t.id, s.id AS semaphore_id, {CLOCK} AS token, IF(?, GET_LOCK({holder_lock}, 0), 1) AS holder_lock \
          FROM ( \
              SELECT o.id, o.slot_bound FROM dbsemaphore_semaphore AS o \
              WHERE o.name = ? AND o.size = o.slot_bound AND o.size > 0 AND IS_FREE_LOCK({no_overtaking}) AND {IS_PRIMARY} \
@@ -42,7 +42,7 @@ statement! {
          STRAIGHT_JOIN dbsemaphore_ticket AS t FORCE INDEX (PRIMARY) \
              ON t.semaphore_id = s.id AND t.slot = r.number % s.slot_bound \
          LIMIT 1 FOR UPDATE /*!80000 OF t */ SKIP LOCKED",
-        sign = Lock::Holder.name("t.id"),
+        holder_lock = Lock::Holder.name("t.id"),
         no_overtaking = Lock::NoOvertaking.name("o.id"),
     )
 }
@@ -57,7 +57,7 @@ statement! {
 }
 
 statement! {
-    /// The fencing token of locked tickets, and how many of them have a sign.
+    /// The fencing token of locked tickets, and how many of their holder locks are acquired.
     Token { is_guard: bool => Bool, ids: &'a str => Text } -> (Nullable<BigInt>, Nullable<BigInt>),
     format!(
         "SELECT MAX({CLOCK}), CAST(SUM(IF(?, GET_LOCK({}, 0), 1)) AS signed) \
@@ -100,15 +100,15 @@ pub(super) fn try_acquire(
     held: &mut Held,
 ) -> QueryResult<AcquireOutcome> {
     if params.tickets == 1 {
-        let mut dice = Dice::new();
-        let numbers = json((0..FIRST_LOOK).map(|_| dice.next() >> 33));
+        let mut random_numbers = RandomNumbers::new();
+        let numbers = json((0..FIRST_LOOK).map(|_| random_numbers.next() >> 33));
         let locked: Option<(i64, i64, i64, Option<i64>)> =
             FirstLook::new(params.is_guard(), params.semaphore, &numbers)
                 .get_result(conn)
                 .optional()?;
-        if let Some((ticket, semaphore_id, token, sign)) = locked {
-            if sign != Some(1) {
-                sign_late(conn, &[ticket]);
+        if let Some((ticket, semaphore_id, token, holder_lock)) = locked {
+            if holder_lock != Some(1) {
+                acquire_holder_locks_late(conn, &[ticket]);
             }
             return finish(conn, params, semaphore_id, token, vec![ticket], held);
         }
@@ -184,10 +184,10 @@ fn acquired(
     tickets: Vec<i64>,
     held: &mut Held,
 ) -> QueryResult<AcquireOutcome> {
-    let (token, signs): (Option<i64>, Option<i64>) =
+    let (token, holder_locks): (Option<i64>, Option<i64>) =
         Token::new(params.is_guard(), &json(&tickets)).get_result(conn)?;
-    if signs.and_then(|count| usize::try_from(count).ok()) != Some(tickets.len()) {
-        sign_late(conn, &tickets);
+    if holder_locks.and_then(|count| usize::try_from(count).ok()) != Some(tickets.len()) {
+        acquire_holder_locks_late(conn, &tickets);
     }
     finish(
         conn,
@@ -216,11 +216,11 @@ fn finish(
     Ok(AcquireOutcome::Acquired { token, tickets })
 }
 
-/// Makes the sign of a ticket whose previous holder is just being closed by the server.
-fn sign_late(conn: &mut MysqlConnection, tickets: &[i64]) {
+/// Acquires the holder locks of tickets whose previous holder is just being closed by the server.
+fn acquire_holder_locks_late(conn: &mut MysqlConnection, tickets: &[i64]) {
     for id in tickets {
-        let sign = format!("DO GET_LOCK({}, 1)", Lock::Holder.name(id));
-        if let Err(error) = diesel::sql_query(sign).execute(conn) {
+        let statement = format!("DO GET_LOCK({}, 1)", Lock::Holder.name(id));
+        if let Err(error) = diesel::sql_query(statement).execute(conn) {
             log::debug!("the holder of ticket {id} will not be shown: {error}");
         }
     }

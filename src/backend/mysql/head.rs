@@ -80,8 +80,8 @@ pub(super) fn acquire(
             rounds.remove(&locked);
             refresh_at = Instant::now() + REFRESH;
         }
-        let missing = needed - locked.len();
-        let found = if !pause.is_zero() && rounds.slots().len() == missing {
+        let still_needed = needed - locked.len();
+        let found = if !pause.is_zero() && rounds.slots().len() == still_needed {
             // Each of these tickets is needed, so that the head can wait for any of them.
             sleep_on(conn, wait, rounds.slots()[0])?
                 .into_iter()
@@ -92,7 +92,7 @@ pub(super) fn acquire(
                 conn,
                 wait.semaphore.id,
                 rounds.next_chunk(),
-                missing,
+                still_needed,
                 seconds,
             )?
         };

@@ -181,17 +181,17 @@ pub(super) fn list(conn: &mut MysqlConnection) -> Result<Vec<(String, i64)>> {
 
 /// Returns whether the size was another one. The semaphore is locked, so that its size does not change meanwhile.
 fn resize(conn: &mut MysqlConnection, semaphore: Semaphore, size: i32) -> Result<bool> {
-    let missing = size - semaphore.size;
-    if missing > 0 {
+    let difference = size - semaphore.size;
+    if difference > 0 {
         let used = search::slots(conn, semaphore)?;
         let mut used = used.iter().copied().peekable();
         let unused = (0..).filter(|slot| used.next_if_eq(slot).is_none());
         let unused: Vec<i32> = unused
-            .take(usize::try_from(missing).unwrap_or_default())
+            .take(usize::try_from(difference).unwrap_or_default())
             .collect();
         add_tickets(conn, semaphore.id, &unused)?;
-    } else if missing < 0 {
-        remove_tickets(conn, semaphore, -missing)?;
+    } else if difference < 0 {
+        remove_tickets(conn, semaphore, -difference)?;
     } else {
         return Ok(false);
     }

@@ -1,6 +1,6 @@
 //! The row by which a waiter, or a guard with a label, shows itself to others, who read it uncommitted.
 
-use super::{errors::interrupted, fragment::statement, search::Dice};
+use super::{errors::interrupted, fragment::statement, search::RandomNumbers};
 use diesel::{
     MysqlConnection,
     prelude::*,
@@ -31,7 +31,7 @@ pub(super) fn show(
     label: Option<&str>,
     wait: Option<i64>,
 ) -> QueryResult<i64> {
-    let id = i64::try_from(Dice::new().next() >> 1).unwrap_or_default();
+    let id = i64::try_from(RandomNumbers::new().next() >> 1).unwrap_or_default();
     Show::new(id, semaphore_id, tickets, label, wait).execute(conn)?;
     Ok(id)
 }

@@ -140,9 +140,9 @@ impl Rounds {
 }
 
 /// Random numbers (splitmix64): each request searches elsewhere.
-pub(super) struct Dice(u64);
+pub(super) struct RandomNumbers(u64);
 
-impl Dice {
+impl RandomNumbers {
     pub(super) fn new() -> Self {
         Self(u64::from(cancel::random_id()) << 32 | u64::from(cancel::random_id()))
     }

@@ -56,10 +56,10 @@ const END_GUARD: &str = "SET SESSION autocommit = 1, SESSION autocommit = @dbsem
         @dbsemaphore_guard = NULL";
 
 statement! {
-    /// Withdraws the sign of a ticket, and ends the transaction of its guard. The sign first: the next holder makes one as soon as the
-    /// row is unlocked.
+    /// Releases the holder lock of a ticket, and ends the transaction of its guard. The holder lock first: the next holder acquires it as
+    /// soon as the row is unlocked.
     EndGuard { ticket: i64 => BigInt } -> (),
-    format!("{}, @dbsemaphore_sign = NULL", END_GUARD.replacen("SET ", &format!("SET @dbsemaphore_sign = RELEASE_LOCK({}), ", Lock::Holder.name("?")), 1))
+    format!("{}, @dbsemaphore_holder_lock = NULL", END_GUARD.replacen("SET ", &format!("SET @dbsemaphore_holder_lock = RELEASE_LOCK({}), ", Lock::Holder.name("?")), 1))
 }
 
 statement! {
@@ -110,14 +110,14 @@ pub(super) fn begin_guard(conn: &mut MysqlConnection) -> Result<()> {
 /// Ends the transaction of a guard. Fails if it had ended before.
 pub(super) fn finish_guard(conn: &mut MysqlConnection, held: &Held) -> QueryResult<()> {
     let ticket_ids = held.ticket_ids.as_slice();
-    let withdraw = withdraw_signs(ticket_ids);
+    let release = release_holder_locks(ticket_ids);
     if !owns_transaction(conn) {
-        let withdrawn = conn.batch_execute(&format!("{withdraw}DO 0"));
-        return roll_back(conn).and(withdrawn);
+        let released = conn.batch_execute(&format!("{release}DO 0"));
+        return roll_back(conn).and(released);
     }
     let ended = match *ticket_ids {
         [ticket] if !held.has_written => EndGuard::new(ticket).execute(conn).map(drop),
-        _ => conn.batch_execute(&format!("{withdraw}ROLLBACK; {END_GUARD}")),
+        _ => conn.batch_execute(&format!("{release}ROLLBACK; {END_GUARD}")),
     };
     if ended.is_ok() {
         reset_transaction_depth(conn);
@@ -125,22 +125,22 @@ pub(super) fn finish_guard(conn: &mut MysqlConnection, held: &Held) -> QueryResu
     }
     // The statement may have been cancelled.
     let held = matches!(is_held(conn, ticket_ids, None), Ok(true));
-    if roll_back_and_restore(conn, &withdraw) && held {
+    if roll_back_and_restore(conn, &release) && held {
         return Ok(());
     }
     ended
 }
 
-fn roll_back_and_restore(conn: &mut MysqlConnection, withdraw: &str) -> bool {
-    let ended = force_rollback(conn, &format!("{withdraw}ROLLBACK; {END_GUARD}"));
+fn roll_back_and_restore(conn: &mut MysqlConnection, release: &str) -> bool {
+    let ended = force_rollback(conn, &format!("{release}ROLLBACK; {END_GUARD}"));
     if !ended {
         mark_broken(conn);
     }
     ended
 }
 
-/// Statements, each with its semicolon, that withdraw what a guard shows to `holders`.
-fn withdraw_signs(ticket_ids: &[i64]) -> String {
+/// Statements, each with its semicolon, that release the user locks by which `holders` shows a guard.
+fn release_holder_locks(ticket_ids: &[i64]) -> String {
     if ticket_ids.is_empty() {
         return String::new();
     }

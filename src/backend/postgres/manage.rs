@@ -173,13 +173,13 @@ fn create(conn: &mut PgConnection, name: &str, size: i32) -> Result<bool> {
 
 /// Returns whether the size was another one. The semaphore is locked, so its size does not change meanwhile.
 fn resize(conn: &mut PgConnection, id: i64, size: i32) -> Result<bool> {
-    let missing = i64::from(size) - count_tickets(conn, id)?;
-    if missing > 0 {
-        add_tickets(conn, id, size, missing)?;
-    } else if missing < 0 {
-        let surplus = i32::try_from(-missing).unwrap_or(i32::MAX);
-        queue::remove_tickets(conn, id, surplus)?;
+    let difference = i64::from(size) - count_tickets(conn, id)?;
+    if difference > 0 {
+        add_tickets(conn, id, size, difference)?;
+    } else if difference < 0 {
+        let remove_count = i32::try_from(-difference).unwrap_or(i32::MAX);
+        queue::remove_tickets(conn, id, remove_count)?;
     }
     update_slot_bound(conn, id)?;
-    Ok(missing != 0)
+    Ok(difference != 0)
 }

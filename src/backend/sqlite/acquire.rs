@@ -5,7 +5,7 @@ use super::{
     folder::{Database, Folder, repeat_if_deleted},
     held::{self, Held, HeldFiles},
     lock_file::LockFile,
-    queue::{self, Place},
+    queue::{self, Position},
     record::{Record, now_us},
     tables::{self, Semaphore},
     waits::Wait,
@@ -17,7 +17,7 @@ use crate::{
 use diesel::SqliteConnection;
 use std::time::{Duration, Instant};
 
-/// How long the head of the queue pauses between two looks: this part of the time for which it has been the head, within limits.
+/// How long the head of the queue pauses between two searches: this part of the time for which it has been the head, within limits.
 const PAUSE_PART: u32 = 40;
 const SHORTEST_PAUSE: Duration = Duration::from_micros(300);
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
@@ -41,18 +41,20 @@ pub(super) fn try_acquire(
             if queue::has_waiter(&folder)? {
                 return Ok(AcquireOutcome::Unavailable);
             }
-            match look(conn, &folder, &semaphore, params, None, held)? {
+            match search(conn, &folder, &semaphore, params, None, held)? {
                 None => {}
-                // Meanwhile a holder may have released a ticket that this look had tried before.
-                Some(AcquireOutcome::Unavailable) if refusals < looks(&semaphore) => refusals += 1,
+                // Meanwhile a holder may have released a ticket that this search had tried before.
+                Some(AcquireOutcome::Unavailable) if refusals < max_repeats(&semaphore) => {
+                    refusals += 1
+                }
                 Some(outcome) => return Ok(outcome),
             }
         }
     })
 }
 
-/// How often a request that does not wait looks again: up to 9 times, and fewer if the semaphore has more than 100 tickets.
-fn looks(semaphore: &Semaphore) -> u32 {
+/// How often a request that does not wait searches again: up to 9 times, and fewer if the semaphore has more than 100 tickets.
+fn max_repeats(semaphore: &Semaphore) -> u32 {
     (1000 / semaphore.slots.count().max(1)).clamp(1, 10) - 1
 }
 
@@ -81,13 +83,13 @@ fn wait_in_queue(
     };
     let folder = database.folder(id);
     let record = Record::new(params.tickets.into(), params.label);
-    let Some(place) = Place::join(&folder, &record, wait)? else {
+    let Some(position) = Position::join(&folder, &record, wait)? else {
         return Ok(AcquireOutcome::Unavailable);
     };
-    if !place.wait_until_head(wait)? {
+    if !position.wait_until_head(wait)? {
         return Ok(AcquireOutcome::Unavailable);
     }
-    let outcome = as_head(&place, wait, || {
+    let outcome = as_head(&position, wait, || {
         match tables::find(conn, params.semaphore)? {
             None => Ok(Some(AcquireOutcome::UnknownSemaphore)),
             // Created again: the caller joins the queue of the new one.
@@ -95,38 +97,36 @@ fn wait_in_queue(
             Some(semaphore) => match refusal(&semaphore, params) {
                 Some(AcquireOutcome::Unavailable) => Ok(None),
                 Some(refused) => Ok(Some(refused)),
-                None => {
-                    look(conn, &folder, &semaphore, params, Some(&place), held).map(|outcome| {
-                        outcome.filter(|outcome| *outcome != AcquireOutcome::Unavailable)
-                    })
-                }
+                None => search(conn, &folder, &semaphore, params, Some(&position), held).map(
+                    |outcome| outcome.filter(|outcome| *outcome != AcquireOutcome::Unavailable),
+                ),
             },
         }
     })?;
     Ok(outcome.unwrap_or(AcquireOutcome::Unavailable))
 }
 
-/// At least this many times as long as the last look, so that a large semaphore does not keep a processor busy.
-const PAUSE_PER_LOOK: u32 = 5;
+/// At least this many times as long as the last search, so that a large semaphore does not keep a processor busy.
+const PAUSE_PER_SEARCH: u32 = 5;
 
-/// Repeats `look` as the head of the queue until it returns something. `None` if the time is over.
+/// Repeats `search` as the head of the queue until it returns something. `None` if the time is over.
 pub(super) fn as_head<T>(
-    place: &Place,
+    position: &Position,
     wait: &Wait,
-    mut look: impl FnMut() -> Result<Option<T>>,
+    mut search: impl FnMut() -> Result<Option<T>>,
 ) -> Result<Option<T>> {
     let began = Instant::now();
     loop {
-        let look_began = Instant::now();
-        place.check()?;
-        if let Some(found) = look()? {
+        let search_began = Instant::now();
+        position.check()?;
+        if let Some(found) = search()? {
             return Ok(Some(found));
         }
         if wait.is_over() {
             return Ok(None);
         }
         let pause = (began.elapsed() / PAUSE_PART).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
-        wait.sleep(pause.max(look_began.elapsed() * PAUSE_PER_LOOK))?;
+        wait.sleep(pause.max(search_began.elapsed() * PAUSE_PER_SEARCH))?;
     }
 }
 
@@ -139,31 +139,31 @@ fn refusal(semaphore: &Semaphore, params: AcquireParams<'_>) -> Option<AcquireOu
     (i64::from(size) < i64::from(params.tickets)).then_some(AcquireOutcome::TooFew { size })
 }
 
-/// Tries each ticket once. `None` if the semaphore was changed meanwhile. Only the head of the queue, which has a `place`,
+/// Tries each ticket once. `None` if the semaphore was changed meanwhile. Only the head of the queue, which has a `position`,
 /// can acquire tickets while somebody is in the queue.
-fn look(
+fn search(
     conn: &mut SqliteConnection,
     folder: &Folder,
     semaphore: &Semaphore,
     params: AcquireParams<'_>,
-    place: Option<&Place>,
+    position: Option<&Position>,
     held: &mut HeldFiles,
 ) -> Result<Option<AcquireOutcome>> {
-    let wanted = usize::try_from(params.tickets).unwrap_or(usize::MAX);
+    let requested = usize::try_from(params.tickets).unwrap_or(usize::MAX);
     let mut locked: Vec<(u32, LockFile)> = Vec::new();
     for slot in semaphore.slots.in_random_order(held::released_last()) {
         if let Some(file) = folder.try_ticket(slot)? {
             locked.push((slot, file));
-            if locked.len() == wanted {
+            if locked.len() == requested {
                 break;
             }
         }
     }
-    if locked.len() < wanted {
+    if locked.len() < requested {
         return Ok(Some(AcquireOutcome::Unavailable));
     }
-    match place {
-        Some(place) => place.check()?,
+    match position {
+        Some(position) => position.check()?,
         // A resize in the queue may have chosen these tickets since, and would wait for this holder though others are available.
         None if queue::has_waiter(folder)? => return Ok(Some(AcquireOutcome::Unavailable)),
         None => {}

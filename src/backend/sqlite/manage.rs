@@ -6,7 +6,7 @@ use super::{
     errors::unsupported,
     folder::{Database, Folder, repeat_if_deleted},
     lock_file::LockFile,
-    queue::Place,
+    queue::Position,
     record::Record,
     slots::Slots,
     tables::{self, Semaphore},
@@ -129,20 +129,20 @@ impl Resizing {
     }
 
     /// Waits in the queue until that many tickets are available. Returns those with the highest slots. They stay available as
-    /// long as the place exists: only the head of the queue can acquire tickets. So they need not be locked, which would take an
+    /// long as the position exists: only the head of the queue can acquire tickets. So they need not be locked, which would take an
     /// open file for each.
-    fn wait_for(&self, count: u32) -> Result<(Option<Place>, Vec<u32>)> {
+    fn wait_for(&self, count: u32) -> Result<(Option<Position>, Vec<u32>)> {
         if count == 0 {
             return Ok((None, Vec::new()));
         }
         let wait = Wait::forever();
-        let Some(place) = Place::join(&self.folder, &Record::new(count.into(), None), &wait)?
+        let Some(position) = Position::join(&self.folder, &Record::new(count.into(), None), &wait)?
         else {
             return self.wait_for(count);
         };
-        place.wait_until_head(&wait)?;
+        position.wait_until_head(&wait)?;
         let (mut held, mut available) = (self.semaphore.slots.descending(), Vec::new());
-        as_head(&place, &wait, || {
+        as_head(&position, &wait, || {
             let mut still_held = Vec::new();
             for slot in std::mem::take(&mut held) {
                 if available.len() < count as usize && self.folder.is_available(slot)? {
@@ -154,13 +154,13 @@ impl Resizing {
             held = still_held;
             Ok((available.len() == count as usize).then_some(()))
         })?;
-        place.check()?;
-        Ok((Some(place), available))
+        position.check()?;
+        Ok((Some(position), available))
     }
 
     /// Waits, after the commit, until nobody holds the deleted tickets. Nobody can acquire them any more: each request reads the
-    /// size after it has locked its tickets. The place in the queue kept others away, unless the folder was deleted, and the
-    /// place with it.
+    /// size after it has locked its tickets. The position in the queue kept others away, unless the folder was deleted, and the
+    /// position with it.
     fn until_released(&self, removed: &[u32]) -> Result<()> {
         for slot in removed {
             while !self.folder.is_available(*slot)? {

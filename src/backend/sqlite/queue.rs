@@ -25,14 +25,14 @@ const JOIN_PAUSE: Duration = Duration::from_micros(100);
 /// folder.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// A place in the queue. Dropping it leaves the queue.
-pub(super) struct Place {
+/// A position in the queue. Dropping it leaves the queue.
+pub(super) struct Position {
     file: LockFile,
     number: i64,
     folder: Folder,
 }
 
-impl Place {
+impl Position {
     /// Joins the queue at its end. `None` if the time is over.
     pub(super) fn join(folder: &Folder, record: &Record, wait: &Wait) -> Result<Option<Self>> {
         let joining = loop {
@@ -55,14 +55,14 @@ impl Place {
         let path = folder.queue();
         let number = named(&path, number_after(folder, joining.file()))?;
         let path = path.join(number.to_string());
-        let mut place = Self {
+        let mut position = Self {
             file,
             number,
             folder: folder.clone(),
         };
-        named(&path, record.write(place.file.file()))?;
-        named(&path, place.file.rename(path.clone()))?;
-        Ok(Some(place))
+        named(&path, record.write(position.file.file()))?;
+        named(&path, position.file.rename(path.clone()))?;
+        Ok(Some(position))
     }
 
     /// Waits until this is the head of the queue. Returns `false` if the time is over.
@@ -110,7 +110,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Position {
     fn drop(&mut self) {
         // Before the file is unlocked. If the folder was deleted, this may be the file of somebody else.
         if matches!(self.file.is_in_place(), Ok(true)) {

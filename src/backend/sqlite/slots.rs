@@ -46,9 +46,9 @@ impl Slots {
 
     /// These slots, and the lowest others, until there are `count`.
     pub(super) fn grown_to(&self, count: u32) -> Self {
-        let missing = count.saturating_sub(self.count());
+        let add_count = count.saturating_sub(self.count());
         let others = (0..).filter(|slot| !self.contains(*slot));
-        let added = others.take(missing as usize);
+        let added = others.take(add_count as usize);
         self.0.iter().cloned().flatten().chain(added).collect()
     }
 

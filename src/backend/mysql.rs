@@ -8,6 +8,7 @@ mod cancel;
 mod errors;
 mod fragment;
 mod head;
+mod holder_locks;
 mod inspect;
 mod locks;
 mod manage;

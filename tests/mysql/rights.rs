@@ -105,3 +105,24 @@ fn an_observer_is_told_what_it_lacks() {
         Ok(_) => assert!(super::is_mariadb(&mut root)),
     }
 }
+
+/// An account without INSERT can't show the label. The holder lock was acquired before that failed.
+#[test]
+fn a_request_that_fails_after_it_has_found_tickets_shows_no_holder() {
+    const NO_LABEL: [(&str, &str); 3] = [
+        ("SELECT", "semaphore"),
+        ("SELECT, UPDATE (acquire_privilege)", "ticket"),
+        ("SELECT", "request"),
+    ];
+    let (mut database, mut root) = with_semaphore("reports", 3);
+    let mut holder = account(&mut database, &mut root, "no_label", &NO_LABEL);
+    for tickets in [1, 2] {
+        let request = Request::new("reports").tickets(tickets).label("x");
+        let failed = SemaphoreTicket::acquire(&mut holder, request).unwrap_err();
+        assert!(failed.to_string().contains("INSERT"), "{failed}");
+        assert_eq!(sem::holders(&mut root, "reports").unwrap(), []);
+        assert_eq!(sem::usage(&mut root).unwrap()[0].in_use, 0);
+    }
+    // Its session has gone on.
+    drop(SemaphoreTicket::require(&mut holder, "reports").unwrap());
+}

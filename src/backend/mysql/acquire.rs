@@ -2,6 +2,7 @@
 
 use super::{
     fragment::{json, statement},
+    holder_locks,
     locks::Lock,
     queue, request_row,
     search::{self, RandomNumbers, Semaphore},
@@ -99,6 +100,14 @@ pub(super) fn try_acquire(
     params: AcquireParams<'_>,
     held: &mut Held,
 ) -> QueryResult<AcquireOutcome> {
+    try_once(conn, params, held).inspect_err(|_| release_holder_locks(conn, params))
+}
+
+fn try_once(
+    conn: &mut MysqlConnection,
+    params: AcquireParams<'_>,
+    held: &mut Held,
+) -> QueryResult<AcquireOutcome> {
     if params.tickets == 1 {
         let mut random_numbers = RandomNumbers::new();
         let numbers = json((0..FIRST_LOOK).map(|_| random_numbers.next() >> 33));
@@ -108,7 +117,7 @@ pub(super) fn try_acquire(
                 .optional()?;
         if let Some((ticket, semaphore_id, token, holder_lock)) = locked {
             if holder_lock != Some(1) {
-                acquire_holder_locks_late(conn, &[ticket]);
+                holder_locks::acquire_late(conn, &[ticket]);
             }
             return finish(conn, params, semaphore_id, token, vec![ticket], held);
         }
@@ -166,7 +175,8 @@ pub(super) fn acquire(
     };
     held.has_written = true;
     if let Some(locked_ids) = queue::wait(conn, &wait)? {
-        return acquired(conn, params, wait.semaphore.id, locked_ids, held);
+        return acquired(conn, params, wait.semaphore.id, locked_ids, held)
+            .inspect_err(|_| release_holder_locks(conn, params));
     }
     // Meanwhile the semaphore may have been resized or destroyed.
     Ok(match find(conn, params.semaphore)? {
@@ -187,7 +197,7 @@ fn acquired(
     let (token, holder_locks): (Option<i64>, Option<i64>) =
         Token::new(params.is_guard(), &json(&tickets)).get_result(conn)?;
     if holder_locks.and_then(|count| usize::try_from(count).ok()) != Some(tickets.len()) {
-        acquire_holder_locks_late(conn, &tickets);
+        holder_locks::acquire_late(conn, &tickets);
     }
     finish(
         conn,
@@ -216,12 +226,8 @@ fn finish(
     Ok(AcquireOutcome::Acquired { token, tickets })
 }
 
-/// Acquires the holder locks of tickets whose previous holder is just being closed by the server.
-fn acquire_holder_locks_late(conn: &mut MysqlConnection, tickets: &[i64]) {
-    for id in tickets {
-        let statement = format!("DO GET_LOCK({}, 1)", Lock::Holder.name(id));
-        if let Err(error) = diesel::sql_query(statement).execute(conn) {
-            log::debug!("the holder of ticket {id} will not be shown: {error}");
-        }
+fn release_holder_locks(conn: &mut MysqlConnection, params: AcquireParams<'_>) {
+    if params.is_guard() {
+        holder_locks::release_all(conn, params.semaphore);
     }
 }

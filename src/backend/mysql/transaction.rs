@@ -2,6 +2,7 @@
 
 use super::{
     fragment::{json, statement},
+    holder_locks,
     locks::Lock,
 };
 use crate::{
@@ -110,7 +111,7 @@ pub(super) fn begin_guard(conn: &mut MysqlConnection) -> Result<()> {
 /// Ends the transaction of a guard. Fails if it had ended before.
 pub(super) fn finish_guard(conn: &mut MysqlConnection, held: &Held) -> QueryResult<()> {
     let ticket_ids = held.ticket_ids.as_slice();
-    let release = release_holder_locks(ticket_ids);
+    let release = holder_locks::release_statements(ticket_ids);
     if !owns_transaction(conn) {
         let released = conn.batch_execute(&format!("{release}DO 0"));
         return roll_back(conn).and(released);
@@ -137,18 +138,6 @@ fn roll_back_and_restore(conn: &mut MysqlConnection, release: &str) -> bool {
         mark_broken(conn);
     }
     ended
-}
-
-/// Statements, each with its semicolon, that release the user locks by which `holders` shows a guard.
-fn release_holder_locks(ticket_ids: &[i64]) -> String {
-    if ticket_ids.is_empty() {
-        return String::new();
-    }
-    let released: Vec<_> = ticket_ids
-        .iter()
-        .map(|id| format!("RELEASE_LOCK({})", Lock::Holder.name(id)))
-        .collect();
-    format!("DO {}; ", released.join(", "))
 }
 
 /// Whether the transaction of a guard is still open. If the next check comes within a time, the server ends the session after that

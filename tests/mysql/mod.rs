@@ -5,6 +5,7 @@ mod deadlock;
 mod failover;
 mod fencing;
 mod guard;
+mod hostile;
 mod inspect;
 mod migrations;
 mod names;

@@ -41,7 +41,7 @@ statement! {
              LIMIT 1) AS s \
          STRAIGHT_JOIN JSON_TABLE(?, '$[*]' COLUMNS (number bigint PATH '$')) AS r \
          STRAIGHT_JOIN dbsemaphore_ticket AS t FORCE INDEX (PRIMARY) \
-             ON t.semaphore_id = s.id AND t.slot = r.number % s.slot_bound \
+             ON t.semaphore_id = s.id AND t.slot = MOD(r.number, s.slot_bound) \
          LIMIT 1 FOR UPDATE /*!80000 OF t */ SKIP LOCKED",
         holder_lock = Lock::Holder.name("t.id"),
         no_overtaking = Lock::NoOvertaking.name("o.id"),

@@ -47,6 +47,9 @@ macro_rules! statement {
 }
 pub(super) use statement;
 
+/// The end of a query for many rows, to which the session's `sql_select_limit` would apply otherwise.
+pub(super) const ALL_ROWS: &str = "LIMIT 9223372036854775807";
+
 /// A list of numbers as the JSON text that `JSON_TABLE` reads.
 pub(super) fn json(numbers: impl IntoIterator<Item = impl std::fmt::Display>) -> String {
     let mut text = String::from("[");

@@ -1,7 +1,9 @@
 //! The statements that list holders, waiters and usage. No privileges are needed beside SELECT on the tables: guards have a user lock
 //! for each ticket, and waiters have uncommitted rows. What an account may not see of other sessions is `None`.
 
-use super::{locks::Lock, manage::semaphore_id, transaction::reading_uncommitted};
+use super::{
+    fragment::ALL_ROWS, locks::Lock, manage::semaphore_id, transaction::reading_uncommitted,
+};
 use crate::{Holder, Result, Session, Usage, Waiter};
 use diesel::{
     prelude::*,
@@ -61,7 +63,7 @@ pub(super) fn holders(conn: &mut MysqlConnection, name: &str) -> Result<Option<V
          LEFT JOIN information_schema.processlist AS p ON p.id = h.pid \
          LEFT JOIN dbsemaphore_request AS r \
              ON r.connection_id = h.pid AND r.semaphore_id = h.semaphore_id AND r.wait_number IS NULL \
-         ORDER BY h.id",
+         ORDER BY h.id {ALL_ROWS}",
         Lock::Holder.name("t.id")
     );
     let rows = rows(conn, name, |id| vec![id], query)?;
@@ -84,7 +86,7 @@ pub(super) fn waiters(conn: &mut MysqlConnection, name: &str) -> Result<Option<V
          FROM dbsemaphore_request AS r \
          LEFT JOIN information_schema.processlist AS p ON p.id = r.connection_id \
          WHERE r.semaphore_id = ? AND {} \
-         ORDER BY COALESCE(IS_USED_LOCK({}) <> r.connection_id, TRUE), r.since",
+         ORDER BY COALESCE(IS_USED_LOCK({}) <> r.connection_id, TRUE), r.since {ALL_ROWS}",
         is_waiting(),
         Lock::QueueHead.name("?")
     );
@@ -127,7 +129,7 @@ pub(super) fn usage(conn: &mut MysqlConnection, name: Option<&str>) -> Result<Ve
         "SELECT s.name, CAST(s.size AS signed) AS size, \
              (SELECT COUNT(IS_USED_LOCK({})) FROM dbsemaphore_ticket AS t WHERE t.semaphore_id = s.id) AS in_use, \
              (SELECT COUNT(*) FROM dbsemaphore_request AS r WHERE r.semaphore_id = s.id AND {}) AS waiting \
-         FROM dbsemaphore_semaphore AS s WHERE ? IS NULL OR s.name = ? ORDER BY s.name",
+         FROM dbsemaphore_semaphore AS s WHERE ? IS NULL OR s.name = ? ORDER BY s.name {ALL_ROWS}",
         Lock::Holder.name("t.id"),
         is_waiting()
     );

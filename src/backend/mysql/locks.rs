@@ -1,7 +1,7 @@
 //! The names of the user locks. They are those of the whole server, at most 64 characters long, and their case is ignored. So a
 //! hash of the database's name is part of each.
 
-/// What a user lock means. Its number is an id of a semaphore or a ticket, or the number of a wait.
+/// What a user lock means. Its number is an id of a semaphore or a ticket, or the number of a wait. That of migrations is 0.
 #[derive(Clone, Copy)]
 pub(super) enum Lock {
     /// The head of the queue of a semaphore.

@@ -14,8 +14,9 @@ statement! {
 }
 
 statement! {
+    /// In this form, each server looks up the row by its key alone. A scan would wait for the rows of others.
     Hide { id: i64 => BigInt } -> (),
-    "DELETE FROM dbsemaphore_request WHERE id = ?"
+    "DELETE r FROM dbsemaphore_request AS r WHERE r.id = ?"
 }
 
 statement! {

@@ -4,7 +4,7 @@
 //! falsely. So each statement here looks up single rows by their whole key: the optimizer has no other way, because the join order
 //! and the index are fixed.
 
-use super::fragment::{json, statement};
+use super::fragment::{ALL_ROWS, json, statement};
 use crate::{backend::random_order::random_order, cancel};
 use diesel::{
     MysqlConnection,
@@ -39,7 +39,7 @@ statement! {
 
 statement! {
     Slots { semaphore_id: i64 => BigInt } -> Integer,
-    "SELECT t.slot FROM dbsemaphore_ticket AS t WHERE t.semaphore_id = ?"
+    format!("SELECT t.slot FROM dbsemaphore_ticket AS t WHERE t.semaphore_id = ? {ALL_ROWS}")
 }
 
 /// The slots that have tickets, in their order. A look-up of a slot without one would lock a gap under REPEATABLE READ.

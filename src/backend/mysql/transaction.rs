@@ -100,12 +100,16 @@ pub(super) fn begin_guard(conn: &mut MysqlConnection) -> Result<()> {
                 roll_back_and_restore(conn, "");
                 error.into()
             }
-            // Only inside a transaction, this fails each time.
-            Ok(false) if conn.batch_execute(READ_COMMITTED).is_err() => Error::AlreadyInTransaction,
+            Ok(false) if is_in_raw_transaction(conn) => Error::AlreadyInTransaction,
             _ => Error::from(error),
         }
     })?;
     Ok(count_begun_transaction(conn)?)
+}
+
+/// After `READ_COMMITTED` has failed. Only inside a transaction, it fails each time.
+fn is_in_raw_transaction(conn: &mut MysqlConnection) -> bool {
+    conn.batch_execute("DO 0").is_ok() && conn.batch_execute(READ_COMMITTED).is_err()
 }
 
 /// Ends the transaction of a guard. Fails if it had ended before.
@@ -209,7 +213,13 @@ fn run<T>(
     begin: &str,
     work: impl FnOnce(&mut MysqlConnection) -> Result<T>,
 ) -> Result<T> {
-    AnsiTransactionManager::begin_transaction_sql(conn, begin)?;
+    AnsiTransactionManager::begin_transaction_sql(conn, begin).map_err(|error| {
+        if is_in_raw_transaction(conn) {
+            Error::AlreadyInTransaction
+        } else {
+            error.into()
+        }
+    })?;
     match work(conn) {
         Ok(done) => {
             release_savepoint(conn)?;

@@ -3,8 +3,8 @@
 use super::{number, run};
 use diesel::{Connection, connection::SimpleConnection};
 use diesel_dbsemaphore::{self as sem, Error, SemaphoreTicket};
-use stand::mysql::Database;
-use std::{fs, path::Path};
+use stand::{eventually, mysql::Database};
+use std::{fs, path::Path, thread};
 
 #[test]
 fn a_migration_runs_again_after_a_crash_in_its_middle() {
@@ -72,4 +72,26 @@ fn each_folder_is_a_migration() {
         .filter_map(|line| line.strip_prefix("-- diesel-dbsemaphore: "))
         .collect();
     assert_eq!(listed, names);
+}
+
+#[test]
+fn a_wait_for_another_migration_that_is_interrupted_says_so() {
+    let database = Database::create();
+    let (mut other, mut conn) = (database.connect(), database.connect());
+    run(
+        &mut other,
+        "DO GET_LOCK(CONCAT('dbsemaphore.m.', LEFT(SHA2(DATABASE(), 256), 16), '.', 0), 0)",
+    )
+    .unwrap();
+    let session = number(&mut conn, "CONNECTION_ID()");
+    thread::scope(|scope| {
+        let migrating = scope.spawn(|| sem::run_migrations(&mut conn));
+        let waits = format!(
+            "(SELECT COUNT(*) FROM information_schema.processlist WHERE id = {session} AND state = 'User lock')"
+        );
+        eventually("it waits", || number(&mut other, &waits) == 1);
+        run(&mut other, &format!("KILL QUERY {session}")).unwrap();
+        let error = migrating.join().unwrap().unwrap_err().to_string();
+        assert!(error.contains("interrupted"), "{error}");
+    });
 }

@@ -126,3 +126,12 @@ fn a_request_that_fails_after_it_has_found_tickets_shows_no_holder() {
     // Its session has gone on.
     drop(SemaphoreTicket::require(&mut holder, "reports").unwrap());
 }
+
+#[test]
+fn a_change_in_a_transaction_that_can_only_read_says_so() {
+    let (_database, mut conn) = with_semaphore("reports", 1);
+    run(&mut conn, "SET TRANSACTION READ ONLY").unwrap();
+    let refused = conn.transaction::<_, Error, _>(|conn| sem::make(conn, "other", 1));
+    let message = refused.unwrap_err().to_string();
+    assert!(message.contains("make it READ WRITE"), "{message}");
+}

@@ -15,8 +15,8 @@ use diesel::{
     result::{DatabaseErrorKind, Error as DieselError},
 };
 
-const NEEDS_PRIMARY: &str =
-    "tickets are row locks, which need the primary server, with read_only off";
+const NEEDS_PRIMARY: &str = "tickets are row locks, which need the primary server, with read_only off; in a transaction of yours that is READ ONLY, \
+     make it READ WRITE";
 
 const DEADLOCK: &str = "the server has rolled back the whole transaction, and released each ticket in it: run the transaction again";
 
@@ -86,8 +86,7 @@ pub(super) fn interrupted() -> DieselError {
     DieselError::DatabaseError(
         DatabaseErrorKind::Unknown,
         Box::new(
-            "the wait for a ticket was interrupted by KILL QUERY or a time limit of the session"
-                .to_owned(),
+            "the wait was interrupted by KILL QUERY or a time limit of the session".to_owned(),
         ),
     )
 }

@@ -3,7 +3,7 @@
 //!
 //! DDL commits implicitly. So a migration is not atomic: after a crash, it runs again from its beginning.
 
-use super::locks::Lock;
+use super::{errors::interrupted, fragment::ALL_ROWS, locks::Lock};
 use crate::{
     Error, Result,
     backend::transaction::{in_read_scope, is_open},
@@ -109,7 +109,8 @@ fn pending(conn: &mut MysqlConnection) -> Result<Vec<(&'static str, &'static str
         if !has_table(conn, "dbsemaphore_migration")? {
             return Ok(Vec::new());
         }
-        Ok(sql_query("SELECT m.version FROM dbsemaphore_migration AS m").load(conn)?)
+        let versions = format!("SELECT m.version FROM dbsemaphore_migration AS m {ALL_ROWS}");
+        Ok(sql_query(versions).load(conn)?)
     })?;
     let is_applied = |name| {
         applied
@@ -145,13 +146,17 @@ fn alone(
             "DDL would commit the transaction that this connection is in: call this outside of a transaction".into(),
         ));
     }
-    let name = Lock::Migrations.name("''");
+    let name = Lock::Migrations.name(0);
     let lock: Locked =
         sql_query(format!("SELECT GET_LOCK({name}, {LOCK_SECONDS}) AS locked")).get_result(conn)?;
-    if lock.locked != Some(1) {
-        return Err(Error::Migration(
-            "another process migrates, and has not finished for an hour".into(),
-        ));
+    match lock.locked {
+        Some(1) => {}
+        Some(_) => {
+            return Err(Error::Migration(
+                "another process migrates, and has not finished for an hour".into(),
+            ));
+        }
+        None => return Err(interrupted().into()),
     }
     let worked = work(conn);
     // If the connection is lost, so is the lock.

@@ -1,5 +1,6 @@
 //! What is MySQL's and MariaDB's alone.
 
+mod binary_log;
 mod cancel;
 mod deadlock;
 mod failover;

@@ -18,6 +18,9 @@ use diesel::{
 const NEEDS_PRIMARY: &str = "tickets are row locks, which need the primary server, with read_only off; in a transaction of yours that is READ ONLY, \
      make it READ WRITE";
 
+const NEEDS_ROW_LOG: &str = "set binlog_format to ROW or MIXED: InnoDB does not log the statements of this transaction, which is \
+     READ COMMITTED";
+
 const DEADLOCK: &str = "the server has rolled back the whole transaction, and released each ticket in it: run the transaction again";
 
 /// Returns the rights that the operation needs.
@@ -65,6 +68,9 @@ pub(super) fn add_hint(error: Error, conn: &mut MysqlConnection, operation: Oper
         // Diesel does not tell a lost connection from other errors.
         DatabaseErrorKind::Unknown if conn.batch_execute("DO 0").is_err() => {
             Some(CONNECTION_LOST.to_owned())
+        }
+        DatabaseErrorKind::Unknown if raised.message().contains("BINLOG_FORMAT") => {
+            Some(NEEDS_ROW_LOG.to_owned())
         }
         DatabaseErrorKind::Unknown if raised.message().contains("dbsemaphore_") => Some(format!(
             "if the tables are missing, call run_migrations when the application starts; if rights are missing, the account \

@@ -19,7 +19,7 @@ fn installed() -> PathBuf {
         .chain(["/usr/sbin", "/opt/homebrew/bin", "/usr/local/bin"].map(PathBuf::from))
         .find(|folder| SERVERS.iter().any(|server| folder.join(server).exists()))
         .expect(
-            "MariaDB is not installed: `make test` does it on Debian; elsewhere, install MariaDB 10.6 or MySQL 8.0 or later \
+            "MariaDB is not installed: `make test` does it on Debian; elsewhere, install MariaDB 10.6 or MySQL 8.0.17 or later \
              and put `mariadbd` or `mysqld` on the PATH, or set DBSEMAPHORE_TEST_URL to a server to test on",
         )
 }

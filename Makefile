@@ -88,13 +88,14 @@ sabotages: setup
 	@$(SERVER) scripts/sabotages $(or $(BACKEND),postgres) $(SEED)
 
 # Prints the figures of docs/benchmarks.md, and writes them to target/bench.json. ARGS="--help" lists the options. With
-# BACKEND=mysql, on MariaDB or MySQL, into target/bench-mysql.json; with BACKEND=sqlite, without options.
+# BACKEND=mysql, on MariaDB or MySQL, into target/bench-mysql.json, or one topic alone, such as ARGS="refusals". With
+# BACKEND=sqlite, without options.
 bench: BACKEND ?= postgres
 bench: setup
 	$(if $(filter mysql,$(BACKEND)),@scripts/setup mysql)
 	$(SERVER) cargo bench $(BENCH_$(BACKEND)) $(ARGS)
 BENCH_postgres = --bench speed -- acquire scale queue hand-off cost
-BENCH_mysql = --features mysql,stand/mysql --bench mysql -- acquire scale queue hand-off peers
+BENCH_mysql = --features mysql,stand/mysql --bench mysql --
 BENCH_sqlite = --features sqlite --bench sqlite --
 
 # Measures the page of `dbsemaphore serve`, its metrics and its connections.

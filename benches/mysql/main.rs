@@ -21,6 +21,7 @@ mod options;
 mod peers;
 #[path = "../speed/queue/mod.rs"]
 mod queue;
+mod refusals;
 mod scale;
 #[path = "../speed/topics.rs"]
 mod topics;
@@ -31,7 +32,7 @@ use topics::Topic;
 const HELP: &str = "\
 cargo bench --features mysql,stand/mysql --bench mysql -- [TOPIC ..] [OPTIONS]
 
-Topics: acquire, scale, queue, hand-off, peers (all of them if none is named).
+Topics: acquire, scale, queue, hand-off, peers (these if none is named), refusals (a million calls, which take minutes).
 ";
 
 const JSON: &str = "target/bench-mysql.json";
@@ -44,6 +45,7 @@ const TOPICS: &[(&str, Topic)] = &[
     ("queue", queue::run),
     ("hand-off", hand_off::run),
     ("peers", peers::run),
+    ("refusals", refusals::run),
 ];
 
 fn main() -> ExitCode {

@@ -10,7 +10,7 @@ pub(crate) const HELP: &str = "
 --load N,W,H        queue, peers: tickets, workers, milliseconds of each hold; may be repeated
 --processes         queue: workers are processes, not threads
 --hand-offs N       hand-off: how many in a round; and a tenth as many after kill -9
---operations N      memory: how many acquire and release
+--operations N      memory, refusals: how many acquire and release
 --python PROGRAM    peers, network, PostgreSQL only: an interpreter that has django-dbsemaphore
 --json FILE         where the figures go, and chart and readme take them from; in target if not named
 --svg FILE          where the chart goes: benches/speed.svg

@@ -41,7 +41,7 @@ pub(crate) fn serve(databases: Vec<Database>, options: &Serve) -> Result<(), Fau
         signal_hook::low_level::exit(0);
     })?;
     let state = State {
-        databases: watched::start(databases, options.interval)?,
+        databases: watched::start(databases, options.interval, options.allow_changes)?,
         access,
         interval: options.interval,
     };

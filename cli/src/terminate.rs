@@ -12,7 +12,10 @@ use crate::{
     fault::Fault,
     output, view,
 };
+use diesel::QueryResult;
 use diesel_dbsemaphore::{self as sem, BackendConnection, Holder, TicketConnection};
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+use std::collections::BTreeMap;
 use std::{
     io::{IsTerminal, stdin},
     time::Duration,
@@ -35,6 +38,52 @@ enum Proof {
     Mysql(mysql::Proof),
     #[cfg(feature = "sqlite")]
     Sqlite(sqlite::Proof),
+}
+
+/// What distinguishes the holders of a semaphore from later ones. Queried before the holders, so that a holder who acquires a
+/// ticket in between has none.
+pub(crate) enum Proofs {
+    #[cfg(feature = "postgres")]
+    Postgres(BTreeMap<i64, postgres::Proof>),
+    #[cfg(feature = "mysql")]
+    Mysql(BTreeMap<i64, String>),
+    #[cfg(feature = "sqlite")]
+    Sqlite,
+    #[allow(dead_code)]
+    None,
+}
+
+impl Proofs {
+    #[cfg_attr(
+        not(any(feature = "postgres", feature = "mysql")),
+        expect(unused_variables, reason = "SQLite's holders suffice")
+    )]
+    pub(crate) fn query(conn: &mut Connection, name: &str) -> QueryResult<Self> {
+        Ok(match conn.backend() {
+            #[cfg(feature = "postgres")]
+            BackendConnection::Postgres(conn) => {
+                Self::Postgres(postgres::Proof::select_all(conn, name)?)
+            }
+            #[cfg(feature = "mysql")]
+            BackendConnection::Mysql(conn) => Self::Mysql(mysql::since(conn, name)?),
+            #[cfg(feature = "sqlite")]
+            BackendConnection::Sqlite(_) => Self::Sqlite,
+            _ => Self::None,
+        })
+    }
+
+    /// The text for [`Hold::is_shown_by`], if the holder can be ended.
+    pub(crate) fn text(&self, holder: &Holder) -> Option<String> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(proofs) => proofs.get(&holder.ticket)?.text(holder),
+            #[cfg(feature = "mysql")]
+            Self::Mysql(since) => Some(mysql::Proof::of(holder, since)?.text()),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite => Some(sqlite::Start::of(holder)?.text()),
+            Self::None => None,
+        }
+    }
 }
 
 pub(crate) fn terminate(
@@ -97,6 +146,18 @@ pub(crate) fn end(conn: &mut Connection, hold: &Hold) -> Result<String, Fault> {
 }
 
 impl Hold {
+    /// Returns whether the text is one of this hold, and not of an earlier one.
+    pub(crate) fn is_shown_by(&self, text: &str) -> bool {
+        match &self.proof {
+            #[cfg(feature = "postgres")]
+            Proof::Postgres(proof) => proof.text(&self.holder).is_some_and(|own| own == text),
+            #[cfg(feature = "mysql")]
+            Proof::Mysql(proof) => proof.text() == text,
+            #[cfg(feature = "sqlite")]
+            Proof::Sqlite(proof) => proof.start().is_in(text),
+        }
+    }
+
     fn who(&self) -> String {
         let kind = match self.proof {
             #[cfg(feature = "sqlite")]

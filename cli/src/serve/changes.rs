@@ -25,11 +25,11 @@ pub(super) enum Change {
         name: String,
         size: u32,
     },
-    /// `pid` is that of the session which the page has shown.
+    /// `proof` is that of the hold which the page has shown.
     End {
         name: String,
         ticket: i64,
-        pid: Option<i32>,
+        proof: String,
     },
 }
 
@@ -149,10 +149,14 @@ impl Change {
                 drop(conn);
                 resize(database, name, *size)
             }
-            Self::End { name, ticket, pid } => {
+            Self::End {
+                name,
+                ticket,
+                proof,
+            } => {
                 let hold = terminate::find(&mut conn, name, *ticket)?;
-                if hold.holder.session.pid != *pid {
-                    return Err(Fault::new("another session holds this ticket now"));
+                if !hold.is_shown_by(proof) {
+                    return Err(Fault::new("the ticket has another holder now"));
                 }
                 terminate::end(&mut conn, &hold)
             }

@@ -48,7 +48,7 @@ pub(super) struct Form {
     semaphore: String,
     size: Option<String>,
     ticket: Option<i64>,
-    pid: Option<i32>,
+    proof: Option<String>,
 }
 
 pub(super) async fn log_out(
@@ -94,13 +94,14 @@ pub(super) async fn end(
     let Form {
         semaphore,
         ticket,
-        pid,
+        proof,
         ..
     } = &*form;
-    let change = ticket.map(|ticket| Change::End {
+    let hold = ticket.zip(proof.clone());
+    let change = hold.map(|(ticket, proof)| Change::End {
         name: semaphore.clone(),
         ticket,
-        pid: *pid,
+        proof,
     });
     change_by(&request, &state, &form, change).await
 }

@@ -62,6 +62,8 @@ struct Semaphore {
 
 struct HolderRow {
     ticket: i64,
+    /// What identifies this hold, if it can be ended.
+    proof: Option<String>,
     time: String,
     who: Who,
 }
@@ -177,7 +179,10 @@ impl Semaphore {
             chart: chart.unwrap_or_default(),
             holders: holders
                 .iter()
-                .map(|holder| HolderRow::new(holder, aged))
+                .map(|holder| HolderRow {
+                    proof: seen.snapshot.proofs.get(&holder.ticket).cloned(),
+                    ..HolderRow::new(holder, aged)
+                })
                 .collect(),
             waiters: waiters
                 .iter()
@@ -203,6 +208,7 @@ impl HolderRow {
         };
         Self {
             ticket: holder.ticket,
+            proof: None,
             time,
             who,
         }

@@ -18,6 +18,7 @@ const LONGEST_ANSWER: Duration = Duration::from_secs(10);
 /// or hours. There are at most two such threads, so that a database that is only slow has no more connections.
 pub(super) struct Querying {
     database: Database,
+    with_proofs: bool,
     current: Option<Answers>,
     /// Is set while the thread before has no answer.
     earlier: Option<thread::JoinHandle<()>>,
@@ -31,11 +32,11 @@ struct Answers {
 
 impl Answers {
     /// The thread ends when this is dropped, after its last answer.
-    fn start(database: Database) -> Result<Self, Fault> {
+    fn start(database: Database, with_proofs: bool) -> Result<Self, Fault> {
         let (ask, asked) = mpsc::channel();
         let (answer, answers) = mpsc::channel();
         let query = move || {
-            let mut source = Source::new(database);
+            let mut source = Source::new(database).with_proofs(with_proofs);
             while asked.recv().is_ok() {
                 let found = source.query(|usage| usage.in_use > 0 || usage.waiting > 0);
                 if answer.send(found).is_err() {
@@ -60,9 +61,10 @@ impl Answers {
 }
 
 impl Querying {
-    pub(super) fn new(database: Database) -> Self {
+    pub(super) fn new(database: Database, with_proofs: bool) -> Self {
         Self {
             database,
+            with_proofs,
             current: None,
             earlier: None,
         }
@@ -71,7 +73,7 @@ impl Querying {
     pub(super) fn query(&mut self) -> Result<Snapshot, Fault> {
         let current = match self.current.take() {
             Some(current) => current,
-            None => Answers::start(self.database.clone())?,
+            None => Answers::start(self.database.clone(), self.with_proofs)?,
         };
         self.earlier.take_if(|earlier| earlier.is_finished());
         let limit = match self.earlier {

@@ -54,6 +54,7 @@ pub(super) enum Status {
 pub(super) fn start(
     databases: Vec<Database>,
     interval: Duration,
+    allow_changes: bool,
 ) -> Result<Vec<Arc<Watched>>, Fault> {
     let mut names = BTreeSet::new();
     let databases = databases.into_iter().map(|database| {
@@ -62,7 +63,7 @@ pub(super) fn start(
         let watching = Arc::clone(&watched);
         thread::Builder::new()
             .name("watching".to_owned())
-            .spawn(move || watching.keep_watching())
+            .spawn(move || watching.keep_watching(allow_changes))
             .map_err(Fault::thread)?;
         Ok(watched)
     });
@@ -91,8 +92,8 @@ impl Watched {
         }
     }
 
-    fn keep_watching(&self) {
-        let mut querying = Querying::new(self.database.clone());
+    fn keep_watching(&self, allow_changes: bool) {
+        let mut querying = Querying::new(self.database.clone(), allow_changes);
         let mut pause = self.interval;
         loop {
             let began = Instant::now();

@@ -10,6 +10,7 @@ use diesel::{
     sql_types::{BigInt, Text},
 };
 use diesel_dbsemaphore::Holder;
+use std::collections::BTreeMap;
 
 /// A server uses the id of a connection once, until its next start. That start ends the connection of this tool, too.
 #[derive(PartialEq)]
@@ -21,6 +22,8 @@ pub(super) struct Proof {
 
 #[derive(QueryableByName)]
 struct Since {
+    #[diesel(sql_type = BigInt)]
+    pid: i64,
     #[diesel(sql_type = Text)]
     since: String,
 }
@@ -31,9 +34,19 @@ impl Proof {
         name: &str,
         holder: &Holder,
     ) -> Result<Self, Fault> {
-        let pid = holder.session.pid.ok_or_else(|| not_found(holder.ticket))?;
-        let since = since(conn, name, pid)?;
-        Ok(Self { pid, since })
+        let all = since(conn, name)?;
+        Self::of(holder, &all).ok_or_else(|| not_found(holder.ticket))
+    }
+
+    /// `None` if the session of the holder is unknown.
+    pub(super) fn of(holder: &Holder, since: &BTreeMap<i64, String>) -> Option<Self> {
+        let pid = holder.session.pid?;
+        let since = since.get(&pid.into()).cloned();
+        Some(Self { pid, since })
+    }
+
+    pub(super) fn text(&self) -> String {
+        format!("{} {}", self.pid, self.since.as_deref().unwrap_or_default())
     }
 
     /// Ends the session if it still holds the ticket.
@@ -65,19 +78,17 @@ impl Proof {
     }
 }
 
-/// The rows of guards are uncommitted.
-fn since(conn: &mut MysqlConnection, name: &str, pid: i32) -> QueryResult<Option<String>> {
+/// Since when each session has held tickets. The rows of guards are uncommitted.
+pub(super) fn since(conn: &mut MysqlConnection, name: &str) -> QueryResult<BTreeMap<i64, String>> {
     conn.batch_execute("SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED")?;
-    conn.transaction(|conn| {
-        let row: Option<Since> = sql_query(
-            "SELECT CAST(r.since AS CHAR) AS since FROM dbsemaphore_request AS r \
-                 JOIN dbsemaphore_semaphore AS s ON s.id = r.semaphore_id \
-             WHERE s.name = ? AND r.connection_id = ? AND r.wait_number IS NULL LIMIT 1",
+    let rows: Vec<Since> = conn.transaction(|conn| {
+        sql_query(
+            "SELECT CAST(r.connection_id AS signed) AS pid, CAST(r.since AS CHAR) AS since \
+             FROM dbsemaphore_request AS r JOIN dbsemaphore_semaphore AS s ON s.id = r.semaphore_id \
+             WHERE s.name = ? AND r.wait_number IS NULL",
         )
         .bind::<Text, _>(name)
-        .bind::<BigInt, _>(i64::from(pid))
-        .get_result(conn)
-        .optional()?;
-        Ok(row.map(|row| row.since))
-    })
+        .load(conn)
+    })?;
+    Ok(rows.into_iter().map(|row| (row.pid, row.since)).collect())
 }

@@ -9,17 +9,20 @@ use diesel::{
     sql_types::{BigInt, Bool, Integer, Nullable, Text},
 };
 use diesel_dbsemaphore::Holder;
+use std::collections::BTreeMap;
 
-/// Selects the holder of ticket $2 of semaphore $1. A process id can belong to another session later, and a pooler's
+/// Selects the holder of ticket $2 of semaphore $1, or of each ticket if $2 is null. A process id can belong to another session later, and a pooler's
 /// session to another client. The start of the session and the transaction that has locked the row distinguish them.
-const HOLD: &str = "SELECT h.pid, extract(epoch FROM a.backend_start)::text AS began, t.xmax::text AS locked_by \
+const HOLD: &str = "SELECT h.ticket_id, h.pid, extract(epoch FROM a.backend_start)::text AS began, t.xmax::text AS locked_by \
      FROM dbsemaphore.holders($1) AS h \
          JOIN dbsemaphore.ticket AS t ON t.id = h.ticket_id \
          LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = h.pid \
-     WHERE h.ticket_id = $2";
+     WHERE $2 IS NULL OR h.ticket_id = $2";
 
 #[derive(QueryableByName)]
 pub(super) struct Proof {
+    #[diesel(sql_type = BigInt)]
+    ticket_id: i64,
     #[diesel(sql_type = Nullable<Integer>)]
     pid: Option<i32>,
     /// `None` if this role may not see it.
@@ -57,9 +60,29 @@ impl Proof {
     fn select(conn: &mut PgConnection, name: &str, ticket: i64) -> QueryResult<Option<Self>> {
         sql_query(HOLD)
             .bind::<Text, _>(name)
-            .bind::<BigInt, _>(ticket)
+            .bind::<Nullable<BigInt>, _>(Some(ticket))
             .get_result(conn)
             .optional()
+    }
+
+    /// By ticket.
+    pub(super) fn select_all(
+        conn: &mut PgConnection,
+        name: &str,
+    ) -> QueryResult<BTreeMap<i64, Self>> {
+        let proofs: Vec<Self> = sql_query(HOLD)
+            .bind::<Text, _>(name)
+            .bind::<Nullable<BigInt>, _>(None::<i64>)
+            .load(conn)?;
+        let proofs = proofs.into_iter().map(|proof| (proof.ticket_id, proof));
+        Ok(proofs.collect())
+    }
+
+    /// `None` if it is not that of this holder.
+    pub(super) fn text(&self, holder: &Holder) -> Option<String> {
+        let pid = holder.session.pid?;
+        let began = self.began.as_deref().unwrap_or_default();
+        (self.pid == Some(pid)).then(|| format!("{pid} {began} {}", self.locked_by))
     }
 
     /// Ends the session if it still holds the ticket in the same transaction.
@@ -98,7 +121,7 @@ impl Proof {
             ENDING.as_millis()
         ))
         .bind::<Text, _>(name)
-        .bind::<BigInt, _>(ticket)
+        .bind::<Nullable<BigInt>, _>(Some(ticket))
         .bind::<Nullable<Integer>, _>(self.pid)
         .bind::<Nullable<Text>, _>(&self.began)
         .bind::<Text, _>(&self.locked_by)

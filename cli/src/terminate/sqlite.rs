@@ -7,12 +7,69 @@
 use crate::fault::Fault;
 use diesel::SqliteConnection;
 use diesel_dbsemaphore::Holder;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 #[cfg(target_os = "linux")]
 pub(super) use linux::Proof;
 
+/// How exactly the start of a hold is known: by the clock of the system, which is read twice.
+const CLOCK_SLACK: Duration = Duration::from_secs(1);
+
+/// What identifies a hold: the process, and since when it holds the ticket.
+#[derive(Clone, Copy)]
+pub(super) struct Start {
+    pid: i32,
+    since: Option<SystemTime>,
+}
+
+impl Start {
+    /// Of a holder that was queried just now. `None` if its process is unknown.
+    pub(super) fn of(holder: &Holder) -> Option<Self> {
+        Some(Self {
+            pid: holder.session.pid?,
+            since: holder
+                .held_for
+                .and_then(|held_for| SystemTime::now().checked_sub(held_for)),
+        })
+    }
+
+    fn is_of(self, holder: &Holder) -> bool {
+        Self::of(holder).is_some_and(|now| self.is_near(now))
+    }
+
+    fn is_near(self, other: Self) -> bool {
+        let is_near = |(one, other): (SystemTime, SystemTime)| {
+            let between = one.duration_since(other);
+            between.unwrap_or_else(|error| error.duration()) < CLOCK_SLACK
+        };
+        self.pid == other.pid && self.since.zip(other.since).is_none_or(is_near)
+    }
+
+    pub(super) fn text(self) -> String {
+        let since = self
+            .since
+            .and_then(|since| since.duration_since(UNIX_EPOCH).ok());
+        let since = since.map_or(String::new(), |since| since.as_millis().to_string());
+        format!("{} {since}", self.pid)
+    }
+
+    /// Whether a text is of this hold.
+    pub(super) fn is_in(self, text: &str) -> bool {
+        let Some((pid, since)) = text.split_once(' ') else {
+            return false;
+        };
+        let since = since.parse().ok().map(Duration::from_millis);
+        pid.parse().is_ok_and(|pid| {
+            self.is_near(Self {
+                pid,
+                since: since.and_then(|since| UNIX_EPOCH.checked_add(since)),
+            })
+        })
+    }
+}
+
 #[cfg(not(target_os = "linux"))]
-pub(super) struct Proof;
+pub(super) enum Proof {}
 
 #[cfg(not(target_os = "linux"))]
 impl Proof {
@@ -22,14 +79,18 @@ impl Proof {
         ))
     }
 
+    pub(super) fn start(&self) -> Start {
+        match *self {}
+    }
+
     pub(super) fn end(&self, _: &mut SqliteConnection, _: &str, _: i64) -> Result<(), Fault> {
-        Ok(())
+        match *self {}
     }
 }
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use super::{Fault, Holder, SqliteConnection};
+    use super::{Fault, Holder, SqliteConnection, Start};
     use crate::terminate::{holder, not_ended, not_found, not_held, wait_until};
     use diesel::{
         prelude::*,
@@ -42,16 +103,11 @@ mod linux {
         fs, io,
         os::{fd::OwnedFd, unix::fs::MetadataExt},
         path::Path,
-        time::{Duration, SystemTime},
     };
 
-    /// How exactly the start of a hold is known: by the clock of the system, which is read twice.
-    const CLOCK_SLACK: Duration = Duration::from_secs(1);
-
     pub(in crate::terminate) struct Proof {
-        pid: i32,
+        start: Start,
         process: OwnedFd,
-        since: Option<SystemTime>,
     }
 
     #[derive(QueryableByName)]
@@ -70,16 +126,15 @@ mod linux {
 
     impl Proof {
         pub(in crate::terminate) fn find(holder: &Holder) -> Result<Self, Fault> {
-            let pid = holder.session.pid;
-            let pid = pid.ok_or_else(|| not_found(holder.ticket))?;
-            let named = Pid::from_raw(pid).ok_or_else(|| not_found(holder.ticket))?;
+            let start = Start::of(holder).ok_or_else(|| not_found(holder.ticket))?;
+            let named = Pid::from_raw(start.pid).ok_or_else(|| not_found(holder.ticket))?;
             let process = pidfd_open(named, PidfdFlags::empty())
-                .map_err(|error| unsafe_to_end(pid, &error))?;
-            Ok(Self {
-                pid,
-                process,
-                since: since(holder),
-            })
+                .map_err(|error| unsafe_to_end(start.pid, &error))?;
+            Ok(Self { start, process })
+        }
+
+        pub(in crate::terminate) fn start(&self) -> Start {
+            self.start
         }
 
         /// Ends the process if it still holds the ticket.
@@ -91,42 +146,28 @@ mod linux {
         ) -> Result<(), Fault> {
             let holds = |conn: &mut SqliteConnection| -> Result<bool, Fault> {
                 let now = holder(conn, name, ticket)?;
-                Ok(now.is_some_and(|now| self.is_of(&now)))
+                Ok(now.is_some_and(|now| self.start.is_of(&now)))
             };
             if !holds(conn)? {
                 return Err(not_held(name, ticket));
             }
+            let pid = self.start.pid;
             let files = lock_files(conn, name)?;
-            let is_open = has_open(self.pid, &files);
-            if !is_open.map_err(|error| unsafe_to_end(self.pid, &error))? {
+            let is_open = has_open(pid, &files);
+            if !is_open.map_err(|error| unsafe_to_end(pid, &error))? {
                 return Err(unsafe_to_end(
-                    self.pid,
+                    pid,
                     &"it has no lock file of this semaphore open",
                 ));
             }
             pidfd_send_signal(&self.process, Signal::TERM)
-                .map_err(|error| unsafe_to_end(self.pid, &error))?;
+                .map_err(|error| unsafe_to_end(pid, &error))?;
             if wait_until(|| Ok(!holds(conn)?))? {
                 Ok(())
             } else {
-                Err(not_ended("process", self.pid))
+                Err(not_ended("process", pid))
             }
         }
-    }
-
-    impl Proof {
-        fn is_of(&self, holder: &Holder) -> bool {
-            let is_near = |(before, now): (SystemTime, SystemTime)| {
-                let between = now.duration_since(before);
-                between.unwrap_or_else(|error| error.duration()) < CLOCK_SLACK
-            };
-            holder.session.pid == Some(self.pid)
-                && self.since.zip(since(holder)).is_none_or(is_near)
-        }
-    }
-
-    fn since(holder: &Holder) -> Option<SystemTime> {
-        SystemTime::now().checked_sub(holder.held_for?)
     }
 
     fn unsafe_to_end(pid: i32, cause: &dyn std::fmt::Display) -> Fault {

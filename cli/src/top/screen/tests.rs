@@ -13,6 +13,7 @@ fn seen(names: &[&str], selected: &str) -> Snapshot {
     Snapshot {
         usages: names.iter().map(usage).collect(),
         people: [(selected.to_owned(), Default::default())].into(),
+        ..Snapshot::default()
     }
 }
 

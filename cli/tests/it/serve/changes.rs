@@ -1,12 +1,12 @@
 //! Changes, and who may make them.
 
 use super::client::{Answer, Served};
-use crate::database::Database;
+use crate::database::{Database, backend};
 use crate::tool::{Running, database_with, tool, until_held, url};
-use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
+use diesel_dbsemaphore::{self as sem, Request, SemaphoreTicket};
 use nix::sys::signal::Signal;
 use stand::eventually;
-use std::io::Write;
+use std::{io::Write, thread, time::Duration};
 
 /// An operator's browser.
 struct Browser {
@@ -24,7 +24,7 @@ impl Browser {
     }
 
     fn log_in_to(served: Served, token: &str) -> Self {
-        served.until("size", 2);
+        served.until_healthy(true);
         let answer = served.post("/log-in", &[], &format!("token={token}"));
         assert_eq!(answer.status, 303);
         let cookie = answer
@@ -49,6 +49,21 @@ impl Browser {
 
     fn post(&self, path: &str, headers: &[(&str, &str)], fields: &str) -> u16 {
         self.answer(path, headers, fields).status
+    }
+
+    /// The fields of the form that ends the holder which the page shows.
+    fn form_to_end(&self) -> String {
+        self.served.until("in_use", 1);
+        let page = self.served.get_with("/", &[("Cookie", &self.cookie)]).body;
+        let (_, form) = page.split_once("action=\"/end\"").unwrap();
+        let (form, _) = form.split_once("</form>").unwrap();
+        let field = |name: &str| {
+            let (_, value) = form
+                .split_once(&format!("name=\"{name}\" value=\""))
+                .unwrap();
+            value.split('"').next().unwrap().replace(' ', "+")
+        };
+        format!("ticket={}&proof={}", field("ticket"), field("proof"))
     }
 
     fn answer(&self, path: &str, headers: &[(&str, &str)], fields: &str) -> Answer {
@@ -91,24 +106,32 @@ fn an_operator_ends_the_holder_that_the_page_shows() {
     let database = database_with(2);
     let mut holder = Running::start(tool(&database).args(["run", "x", "--", "sleep", "60"]));
     until_held(&database, 1);
-    let holders = sem::holders(&mut database.connect(), "x").unwrap();
-    let (id, pid) = (holders[0].ticket, holders[0].session.pid.unwrap());
     let browser = Browser::log_in(&database);
-    assert_eq!(
-        browser.post("/end", &[], &format!("ticket={id}&pid={}", pid + 1)),
-        303
-    );
-    let page = browser.served.get("/").body;
-    assert!(
-        page.contains("another session holds this ticket now"),
-        "{page}"
-    );
-    assert_eq!(
-        browser.post("/end", &[], &format!("ticket={id}&pid={pid}")),
-        303
-    );
+    let form = browser.form_to_end();
+    assert_eq!(browser.post("/end", &[], &form), 303);
     until_held(&database, 0);
     assert_ne!(holder.end(), 0);
+}
+
+/// On SQLite, the session is this process.
+#[test]
+fn a_later_hold_of_the_same_session_is_not_ended() {
+    let database = database_with(1);
+    let request = Request::new("x").label("first");
+    let guard = SemaphoreTicket::require(database.connect(), request).unwrap();
+    let browser = Browser::log_in(&database);
+    let form = browser.form_to_end();
+    let conn = guard.release().unwrap();
+    if backend() == "sqlite" {
+        // There, holds of a process are the same one if they begin within a second.
+        thread::sleep(Duration::from_millis(1500));
+    }
+    let request = Request::new("x").label("second");
+    let mut guard = SemaphoreTicket::require(conn, request).unwrap();
+    assert_eq!(browser.post("/end", &[], &form), 303);
+    let page = browser.served.get("/").body;
+    assert!(page.contains("has another holder now"), "{page}");
+    guard.check().unwrap();
 }
 
 #[test]

@@ -13,7 +13,10 @@ use diesel_dbsemaphore::TicketConnection;
 #[cfg(feature = "serve")]
 use std::process::Command;
 use std::{
-    sync::{Arc, mpsc},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{self, RecvTimeoutError},
+    },
     thread,
     time::Duration,
 };
@@ -29,7 +32,12 @@ pub(crate) struct Database {
     place: Arc<dyn Place>,
     #[cfg(feature = "serve")]
     url: Arc<str>,
+    attempt: Arc<Mutex<Option<Attempt>>>,
 }
+
+/// An attempt to connect, in a thread of its own. If it has no answer within the limit, the next call waits for that answer: a
+/// server that is silent has one connection, however often this program tries.
+type Attempt = mpsc::Receiver<ConnectionResult<Connection>>;
 
 /// A database, by a URL that is valid for its backend.
 trait Place: Send + Sync {
@@ -91,6 +99,7 @@ impl Database {
             place,
             #[cfg(feature = "serve")]
             url: url.into(),
+            attempt: Arc::default(),
         })
     }
 
@@ -135,22 +144,7 @@ impl Database {
     fn establish(&self, create: bool) -> Result<Connection, Fault> {
         let connected = match self.limit() {
             None => self.place.establish(create),
-            Some(limit) => {
-                let (connected, connection) = mpsc::channel();
-                let place = Arc::clone(&self.place);
-                thread::Builder::new()
-                    .name("connecting".to_owned())
-                    // A connection after the limit is closed at once.
-                    .spawn(move || drop(connected.send(place.establish(create))))
-                    .map_err(Fault::thread)?;
-                connection.recv_timeout(limit).map_err(|_| {
-                    Fault::new(format_args!(
-                        "no connection to the database within {}: check that the server answers, or set connect_timeout \
-                         in the database's URL",
-                        humantime::format_duration(limit)
-                    ))
-                })?
-            }
+            Some(limit) => self.establish_within(limit, create)?,
         };
         connected.map_err(|error| {
             Fault::new(format_args!(
@@ -159,6 +153,38 @@ impl Database {
                 self.place.advice()
             ))
         })
+    }
+
+    fn establish_within(
+        &self,
+        limit: Duration,
+        create: bool,
+    ) -> Result<ConnectionResult<Connection>, Fault> {
+        let mut outstanding = self.attempt.lock().unwrap_or_else(PoisonError::into_inner);
+        let attempt = match outstanding.take() {
+            Some(attempt) => attempt,
+            None => self.begin(create)?,
+        };
+        attempt.recv_timeout(limit).map_err(|error| {
+            if error == RecvTimeoutError::Timeout {
+                *outstanding = Some(attempt);
+            }
+            Fault::new(format_args!(
+                "no connection to the database within {}: check that the server answers, or set connect_timeout in the \
+                 database's URL",
+                humantime::format_duration(limit)
+            ))
+        })
+    }
+
+    fn begin(&self, create: bool) -> Result<Attempt, Fault> {
+        let (connected, attempt) = mpsc::channel();
+        let place = Arc::clone(&self.place);
+        thread::Builder::new()
+            .name("connecting".to_owned())
+            .spawn(move || drop(connected.send(place.establish(create))))
+            .map_err(Fault::thread)?;
+        Ok(attempt)
     }
 }
 

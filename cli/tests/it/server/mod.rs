@@ -2,4 +2,6 @@
 
 pub(crate) mod limits;
 mod output;
+#[cfg(feature = "serve")]
+mod serve;
 mod terminate;

@@ -136,15 +136,19 @@ fn dispatch(options: Options, blocked: &SigSet) -> Result<u8, Fault> {
             name,
             tickets,
             wait,
+            existing,
             json,
-        } => manage::make(&database, &name, tickets, wait, json)?,
+        } => manage::make(&database, &name, tickets, wait, existing, json)?,
         Command::List { json } => manage::list(&database, json)?,
         Command::Destroy { name, json } => manage::destroy(&database, &name, json)?,
         Command::Show { name, json } => manage::show(&database, &name, json)?,
         Command::Top => top::watch(database)?,
-        Command::Terminate { name, ticket, yes } => {
-            terminate::terminate(&database, &name, ticket, yes)?;
-        }
+        Command::Terminate {
+            name,
+            ticket,
+            yes,
+            proof,
+        } => terminate::terminate(&database, &name, ticket, yes, proof.as_deref())?,
         Command::Run(options) => return run::run(&database, &options, blocked),
         #[cfg(feature = "serve")]
         Command::Serve(_) => {}

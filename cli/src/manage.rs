@@ -33,9 +33,13 @@ pub(crate) fn make(
     name: &str,
     tickets: u32,
     wait: Option<Duration>,
+    existing: bool,
     json: bool,
 ) -> Result<(), Fault> {
     let mut conn = database.connect()?;
+    if existing {
+        sem::usage_of(&mut conn, name)?;
+    }
     match wait {
         None => drop(sem::make(&mut conn, name, tickets)?),
         Some(limit) => make_within(limit, conn, name, tickets)?,

@@ -42,6 +42,9 @@ pub(crate) enum Command {
         /// Wait for held tickets for at most this time, such as 30s; after that, the old size remains
         #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
         wait: Option<Duration>,
+        /// Create nothing
+        #[arg(long, hide = true)]
+        existing: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -82,6 +85,9 @@ pub(crate) enum Command {
         /// End the session without confirmation
         #[arg(long)]
         yes: bool,
+        /// What identifies the hold, from the page of `serve`
+        #[arg(long, hide = true)]
+        proof: Option<String>,
     },
     /// Become a command that ends with its parent
     #[cfg(target_os = "linux")]

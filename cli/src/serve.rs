@@ -11,6 +11,7 @@ mod metrics;
 mod page;
 mod querying;
 mod server;
+mod spare;
 mod text;
 mod watched;
 

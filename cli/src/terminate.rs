@@ -25,9 +25,9 @@ use std::{
 const ENDING: Duration = Duration::from_secs(5);
 
 /// A held ticket, with what distinguishes its holder from a later one.
-pub(crate) struct Hold {
+struct Hold {
     name: String,
-    pub(crate) holder: Holder,
+    holder: Holder,
     proof: Proof,
 }
 
@@ -91,9 +91,15 @@ pub(crate) fn terminate(
     name: &str,
     ticket: i64,
     yes: bool,
+    proof: Option<&str>,
 ) -> Result<(), Fault> {
     let mut conn = database.connect()?;
     let hold = find(&mut conn, name, ticket)?;
+    if proof.is_some_and(|proof| !hold.is_shown_by(proof)) {
+        return Err(Fault::new(format_args!(
+            "ticket {ticket} of {name:?} has another holder now"
+        )));
+    }
     if !yes && !confirmed(&hold)? {
         return Err(Fault::new("nothing was done"));
     }
@@ -103,7 +109,7 @@ pub(crate) fn terminate(
 }
 
 /// Finds the holder of a ticket.
-pub(crate) fn find(conn: &mut Connection, name: &str, ticket: i64) -> Result<Hold, Fault> {
+fn find(conn: &mut Connection, name: &str, ticket: i64) -> Result<Hold, Fault> {
     let holder = holder(conn, name, ticket)?.ok_or_else(|| not_held(name, ticket))?;
     let proof = match conn.backend() {
         #[cfg(feature = "postgres")]
@@ -124,7 +130,7 @@ pub(crate) fn find(conn: &mut Connection, name: &str, ticket: i64) -> Result<Hol
 }
 
 /// Ends the holder, if it still holds the ticket. Returns what was done.
-pub(crate) fn end(conn: &mut Connection, hold: &Hold) -> Result<String, Fault> {
+fn end(conn: &mut Connection, hold: &Hold) -> Result<String, Fault> {
     let (name, ticket) = (&hold.name, hold.holder.ticket);
     match (&hold.proof, conn.backend()) {
         #[cfg(feature = "postgres")]
@@ -147,7 +153,7 @@ pub(crate) fn end(conn: &mut Connection, hold: &Hold) -> Result<String, Fault> {
 
 impl Hold {
     /// Returns whether the text is one of this hold, and not of an earlier one.
-    pub(crate) fn is_shown_by(&self, text: &str) -> bool {
+    fn is_shown_by(&self, text: &str) -> bool {
         match &self.proof {
             #[cfg(feature = "postgres")]
             Proof::Postgres(proof) => proof.text(&self.holder).is_some_and(|own| own == text),

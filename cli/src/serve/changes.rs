@@ -1,8 +1,7 @@
-//! Changes that operators make: one at a time in each database, on a connection of its own.
+//! Changes that operators make: one at a time in each database, each by a process of its own, which can be killed.
 
 use super::watched::Watched;
-use crate::{database::Database, fault::Fault, output, terminate};
-use diesel_dbsemaphore as sem;
+use crate::{database::Database, fault::Fault, output};
 use std::{
     fmt,
     process::Stdio,
@@ -15,7 +14,16 @@ use std::{
 const PATIENT: Duration = Duration::from_secs(2);
 
 /// How long a shrink waits for held tickets.
-const LONGEST: &str = "30s";
+const LONGEST_SHRINK: Duration = Duration::from_secs(30);
+
+/// How long the other steps of a change may take, without connecting.
+const LONGEST_REST: Duration = Duration::from_secs(10);
+
+/// How long connecting may take if the database's URL has no limit.
+const LONGEST_CONNECT: Duration = Duration::from_secs(10);
+
+/// Between two looks whether the process has ended.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// How long the result is shown.
 const SHOWN: Duration = Duration::from_secs(60);
@@ -75,24 +83,22 @@ impl Changes {
     }
 }
 
-/// Starts a change, and waits for its result for a short time. Returns `false` if another change is in progress.
+/// Starts a change, and waits for its result for a short time. Returns `false` if another change is in progress, or
+/// the second connection is taken otherwise.
 pub(super) fn start(watched: &Arc<Watched>, change: Change) -> Result<bool, Fault> {
-    {
-        let mut last = watched.changes.last();
-        if last.as_ref().is_some_and(|last| last.result.is_none()) {
-            return Ok(false);
-        }
-        *last = Some(Progress {
-            what: change.to_string(),
-            since: Instant::now(),
-            result: None,
-        });
-    }
+    let Some(spare) = watched.spare.take() else {
+        return Ok(false);
+    };
+    *watched.changes.last() = Some(Progress {
+        what: change.to_string(),
+        since: Instant::now(),
+        result: None,
+    });
     let (done, is_done) = mpsc::channel::<()>();
     let changing = Arc::clone(watched);
     let thread = thread::Builder::new().name("changing".to_owned());
     let started = thread.spawn(move || {
-        let _done = done;
+        let (_done, _spare) = (done, spare);
         let unfinished = Unfinished(&changing);
         unfinished.finish(change.make(&changing.database));
     });
@@ -140,43 +146,71 @@ impl fmt::Display for Change {
 }
 
 impl Change {
-    fn make(&self, database: &Database) -> Result<String, Fault> {
-        let mut conn = database.connect()?;
-        match self {
-            Self::Resize { name, size } => {
-                // A typing error in a request must not create a semaphore.
-                sem::usage_of(&mut conn, name)?;
-                drop(conn);
-                resize(database, name, *size)
-            }
+    /// What this tool is called with.
+    fn words(&self) -> Vec<String> {
+        let wait = humantime::format_duration(LONGEST_SHRINK).to_string();
+        let words: &[&str] = match self {
+            Self::Resize { name, size } => &[
+                "make",
+                "--existing",
+                "--wait",
+                &wait,
+                "--",
+                name,
+                &size.to_string(),
+            ],
             Self::End {
                 name,
                 ticket,
                 proof,
-            } => {
-                let hold = terminate::find(&mut conn, name, *ticket)?;
-                if !hold.is_shown_by(proof) {
-                    return Err(Fault::new("the ticket has another holder now"));
-                }
-                terminate::end(&mut conn, &hold)
-            }
-        }
+            } => &[
+                "terminate",
+                "--yes",
+                "--proof",
+                proof,
+                "--",
+                name,
+                &ticket.to_string(),
+            ],
+        };
+        words.iter().map(|word| (*word).to_owned()).collect()
     }
-}
 
-/// Resizes, in a process of its own. On SQLite, nothing ends a wait for held tickets but the end of its process.
-fn resize(database: &Database, name: &str, size: u32) -> Result<String, Fault> {
-    let size = size.to_string();
-    let made = database
-        .tool()?
-        .args(["make", "--wait", LONGEST, "--", name, &size])
-        .stdin(Stdio::null())
-        .output()?;
-    let printed = |text: &[u8]| String::from_utf8_lossy(text).trim().to_owned();
-    if made.status.success() {
-        return Ok(printed(&made.stdout));
+    fn limit(&self, database: &Database) -> Duration {
+        let shrink = match self {
+            Self::Resize { .. } => LONGEST_SHRINK,
+            Self::End { .. } => Duration::ZERO,
+        };
+        database.limit().unwrap_or(LONGEST_CONNECT) + shrink + LONGEST_REST
     }
-    let said = printed(&made.stderr);
-    let fault = said.strip_prefix("dbsemaphore: ").unwrap_or(&said);
-    Err(Fault::new(fault))
+
+    fn make(&self, database: &Database) -> Result<String, Fault> {
+        let mut change = database
+            .tool()?
+            .args(self.words())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let (began, limit) = (Instant::now(), self.limit(database));
+        while change.try_wait()?.is_none() {
+            if began.elapsed() > limit {
+                change.kill()?;
+                change.wait()?;
+                return Err(Fault::new(format_args!(
+                    "the database has not answered within {}: the page shows whether the change was made, once it answers",
+                    humantime::format_duration(limit)
+                )));
+            }
+            thread::sleep(PAUSE);
+        }
+        let made = change.wait_with_output()?;
+        let printed = |text: &[u8]| String::from_utf8_lossy(text).trim().to_owned();
+        if made.status.success() {
+            return Ok(printed(&made.stdout));
+        }
+        let said = printed(&made.stderr);
+        let fault = said.strip_prefix("dbsemaphore: ").unwrap_or(&said);
+        Err(Fault::new(fault))
+    }
 }

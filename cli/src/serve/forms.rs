@@ -123,7 +123,7 @@ async fn change_by(
         Ok(Ok(true)) => see_page(),
         Ok(Ok(false)) => plain(
             StatusCode::CONFLICT,
-            "another change of this database is in progress: try again when it has ended",
+            "another change of this database is in progress, or a connection to it has no answer: try again later",
         ),
         Ok(Err(fault)) => plain(StatusCode::INTERNAL_SERVER_ERROR, &fault.to_string()),
         Err(error) => broken(&error),

@@ -1,12 +1,16 @@
 //! Queries a database for as long as it answers.
 
+use super::spare::{Spare, Taken};
 use crate::{
     database::Database,
     fault::Fault,
     snapshot::{Snapshot, Source},
 };
 use std::{
-    sync::mpsc::{self, RecvTimeoutError},
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError},
+    },
     thread,
     time::Duration,
 };
@@ -14,30 +18,37 @@ use std::{
 /// How long an answer may take. Then another connection replaces this one.
 const LONGEST_ANSWER: Duration = Duration::from_secs(10);
 
-/// A thread that queries, and another one if that has no answer. A client library waits for a vanished host for minutes
-/// or hours. There are at most two such threads, so that a database that is only slow has no more connections.
+/// How often the thread looks after that whether the second connection is available.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// A thread that queries, and another one if that has no answer. A client library waits for a vanished host for minutes or hours.
+/// The thread without an answer has taken the second connection until it ends.
 pub(super) struct Querying {
     database: Database,
     with_proofs: bool,
+    spare: Arc<Spare>,
     current: Option<Answers>,
-    /// Is set while the thread before has no answer.
-    earlier: Option<thread::JoinHandle<()>>,
 }
 
 struct Answers {
-    thread: thread::JoinHandle<()>,
-    ask: mpsc::Sender<()>,
+    order: mpsc::Sender<Order>,
     answers: mpsc::Receiver<Result<Snapshot, Fault>>,
+}
+
+enum Order {
+    Query,
+    /// Dropped at the end of the thread.
+    End(#[expect(dead_code, reason = "held until it is dropped")] Taken),
 }
 
 impl Answers {
     /// The thread ends when this is dropped, after its last answer.
     fn start(database: Database, with_proofs: bool) -> Result<Self, Fault> {
-        let (ask, asked) = mpsc::channel();
+        let (order, orders) = mpsc::channel();
         let (answer, answers) = mpsc::channel();
         let query = move || {
             let mut source = Source::new(database).with_proofs(with_proofs);
-            while asked.recv().is_ok() {
+            while let Ok(Order::Query) = orders.recv() {
                 let found = source.query(|usage| usage.in_use > 0 || usage.waiting > 0);
                 if answer.send(found).is_err() {
                     return;
@@ -45,28 +56,35 @@ impl Answers {
             }
         };
         let thread = thread::Builder::new().name("querying".to_owned());
-        Ok(Self {
-            thread: thread.spawn(query).map_err(Fault::thread)?,
-            ask,
-            answers,
-        })
+        thread.spawn(query).map_err(Fault::thread)?;
+        Ok(Self { order, answers })
     }
 
-    fn query(&self, limit: Duration) -> Result<Result<Snapshot, Fault>, RecvTimeoutError> {
-        self.ask
-            .send(())
-            .map_err(|_| RecvTimeoutError::Disconnected)?;
-        self.answers.recv_timeout(limit)
+    /// `None` if there is no answer, and the thread has taken the second connection.
+    fn query(&self, spare: &Spare) -> Option<Result<Snapshot, Fault>> {
+        self.order.send(Order::Query).ok()?;
+        let mut limit = LONGEST_ANSWER;
+        loop {
+            match self.answers.recv_timeout(limit) {
+                Ok(found) => return Some(found),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => limit = PAUSE,
+            }
+            if let Some(taken) = spare.take() {
+                let _ = self.order.send(Order::End(taken));
+                return None;
+            }
+        }
     }
 }
 
 impl Querying {
-    pub(super) fn new(database: Database, with_proofs: bool) -> Self {
+    pub(super) fn new(database: Database, with_proofs: bool, spare: Arc<Spare>) -> Self {
         Self {
             database,
             with_proofs,
+            spare,
             current: None,
-            earlier: None,
         }
     }
 
@@ -75,25 +93,13 @@ impl Querying {
             Some(current) => current,
             None => Answers::start(self.database.clone(), self.with_proofs)?,
         };
-        self.earlier.take_if(|earlier| earlier.is_finished());
-        let limit = match self.earlier {
-            None => LONGEST_ANSWER,
-            Some(_) => Duration::MAX,
+        let Some(found) = current.query(&self.spare) else {
+            return Err(Fault::new(format_args!(
+                "the database has not answered for {}",
+                humantime::format_duration(LONGEST_ANSWER)
+            )));
         };
-        match current.query(limit) {
-            Ok(found) => {
-                self.current = Some(current);
-                found
-            }
-            Err(error) => {
-                if error == RecvTimeoutError::Timeout {
-                    self.earlier = Some(current.thread);
-                }
-                Err(Fault::new(format_args!(
-                    "the database has not answered for {}",
-                    humantime::format_duration(LONGEST_ANSWER)
-                )))
-            }
-        }
+        self.current = Some(current);
+        found
     }
 }

@@ -4,6 +4,7 @@ use super::{
     changes::Changes,
     history::{History, point_time},
     querying::Querying,
+    spare::Spare,
 };
 use crate::{database::Database, fault::Fault, snapshot::Snapshot};
 use std::{
@@ -26,6 +27,7 @@ pub(super) struct Watched {
     pub(super) queries: AtomicU64,
     pub(super) failed_queries: AtomicU64,
     pub(super) changes: Changes,
+    pub(super) spare: Arc<Spare>,
     interval: Duration,
     began: Instant,
     seen: Mutex<Arc<Seen>>,
@@ -86,6 +88,7 @@ impl Watched {
             queries: AtomicU64::default(),
             failed_queries: AtomicU64::default(),
             changes: Changes::default(),
+            spare: Arc::default(),
             interval,
             began: Instant::now(),
             seen: Mutex::default(),
@@ -93,7 +96,11 @@ impl Watched {
     }
 
     fn keep_watching(&self, allow_changes: bool) {
-        let mut querying = Querying::new(self.database.clone(), allow_changes);
+        let mut querying = Querying::new(
+            self.database.clone(),
+            allow_changes,
+            Arc::clone(&self.spare),
+        );
         let mut pause = self.interval;
         loop {
             let began = Instant::now();

@@ -20,7 +20,7 @@ const HOLD: &str = "SELECT h.ticket_id, h.pid, extract(epoch FROM a.backend_star
      WHERE $2 IS NULL OR h.ticket_id = $2";
 
 #[derive(QueryableByName)]
-pub(super) struct Proof {
+pub(crate) struct Proof {
     #[diesel(sql_type = BigInt)]
     ticket_id: i64,
     #[diesel(sql_type = Nullable<Integer>)]

@@ -1,5 +1,5 @@
 //! `dbsemaphore serve`, as its users and their browsers see it.
 
-mod changes;
+pub(crate) mod changes;
 pub(crate) mod client;
 mod reading;

@@ -1,14 +1,15 @@
 //! Several databases, and those that are down.
 
-use crate::serve::client::Served;
-use crate::tool::{database_with, url};
+use crate::serve::{changes::Browser, client::Served};
+use crate::tool::{database_with, pool_mode, url};
 use diesel::{Connection, QueryableByName, RunQueryDsl, sql_query, sql_types::BigInt};
-use diesel_dbsemaphore as sem;
+use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use stand::{Server, Stop, eventually};
+use url::Url;
 
 #[test]
 fn two_databases_are_on_one_page() {
@@ -130,4 +131,41 @@ fn requests_use_no_connection() {
         .unwrap();
     // Behind a pooler, a session may remain from the set-up.
     assert_eq!(count, 1);
+}
+
+#[test]
+fn a_change_that_has_no_answer_ends() {
+    let database = database_with(1);
+    let ticket = SemaphoreTicket::require(database.connect(), "x").unwrap();
+    let mut url = Url::parse(&url(&database)).unwrap();
+    url.query_pairs_mut().append_pair("connect_timeout", "2");
+    let browser = Browser::log_in_at(url.as_str());
+    let end = browser.form_to_end();
+    ticket.release().unwrap();
+    let mut observer = database.postgres().connect();
+    let mut locker = database.postgres().connect();
+    locker.begin_test_transaction().unwrap();
+    let lock = "LOCK TABLE dbsemaphore.semaphore";
+    sql_query(lock).execute(&mut locker).unwrap();
+    assert_eq!(browser.post("/end", &[], &end), 303);
+    // It counts connections, and begins to replace the one of the page, before the change is ended.
+    eventually("the change fails", || {
+        let sessions = "SELECT count(*) FROM pg_stat_activity \
+             WHERE datname = current_database() AND application_name LIKE 'dbsemaphore%'";
+        let Count { count } = sql_query(sessions).get_result(&mut observer).unwrap();
+        let page = browser.served.get("/").body;
+        if page.contains("in progress") {
+            assert!(pool_mode().is_some() || count <= 2, "{count} connections");
+        }
+        page.contains("failed: the database has not answered within 12s")
+    });
+    // The connection of the page has no answer either.
+    eventually("another one replaces it", || {
+        browser.post("/resize", &[], "size=3") == 409
+    });
+    drop(locker);
+    eventually("the next change is possible", || {
+        browser.post("/resize", &[], "size=2") == 303
+    });
+    browser.served.until("size", 2);
 }

@@ -9,8 +9,8 @@ use stand::eventually;
 use std::{io::Write, thread, time::Duration};
 
 /// An operator's browser.
-struct Browser {
-    served: Served,
+pub(crate) struct Browser {
+    pub(crate) served: Served,
     cookie: String,
     /// The text in each form.
     form: String,
@@ -18,7 +18,11 @@ struct Browser {
 
 impl Browser {
     fn log_in(database: &Database) -> Self {
-        let served = Served::start(&[url(database)], &["--allow-changes"]);
+        Self::log_in_at(&url(database))
+    }
+
+    pub(crate) fn log_in_at(url: &str) -> Self {
+        let served = Served::start(&[url.to_owned()], &["--allow-changes"]);
         let token = served.token.clone();
         Self::log_in_to(served, &token)
     }
@@ -47,12 +51,12 @@ impl Browser {
         }
     }
 
-    fn post(&self, path: &str, headers: &[(&str, &str)], fields: &str) -> u16 {
+    pub(crate) fn post(&self, path: &str, headers: &[(&str, &str)], fields: &str) -> u16 {
         self.answer(path, headers, fields).status
     }
 
     /// The fields of the form that ends the holder which the page shows.
-    fn form_to_end(&self) -> String {
+    pub(crate) fn form_to_end(&self) -> String {
         self.served.until("in_use", 1);
         let page = self.served.get_with("/", &[("Cookie", &self.cookie)]).body;
         let (_, form) = page.split_once("action=\"/end\"").unwrap();

@@ -1,25 +1,15 @@
 //! The commands that do one thing and print what they did.
 
+mod within;
+
 use crate::{
     database::{Connection, Database},
     fault::Fault,
     view::{self, Shown, print, table},
 };
-#[cfg(feature = "postgres")]
-use diesel::{RunQueryDsl, sql_query};
 use diesel_dbsemaphore::{self as sem, Usage};
-#[cfg(feature = "postgres")]
-use diesel_dbsemaphore::{BackendConnection, TicketConnection};
 use serde_json::json;
-use std::{
-    sync::mpsc,
-    thread,
-    time::{Duration, Instant},
-};
-
-/// How long PostgreSQL has to end a statement by its own limit, which comes first.
-#[cfg(feature = "postgres")]
-const ANSWERING: Duration = Duration::from_secs(1);
+use std::time::Duration;
 
 pub(crate) fn migrate(database: &Database, json: bool) -> Result<(), Fault> {
     sem::run_migrations(&mut database.connect_or_create()?)?;
@@ -42,46 +32,11 @@ pub(crate) fn make(
     }
     match wait {
         None => drop(sem::make(&mut conn, name, tickets)?),
-        Some(limit) => make_within(limit, conn, name, tickets)?,
+        Some(limit) => within::make(database, conn, name, tickets, limit)?,
     }
     print(json, &json!({ "name": name, "size": tickets }), || {
         format!("semaphore {name:?}: size set to {tickets}")
     })
-}
-
-/// Leaves a wait that takes too long to the end of this process, which is soon. There it ends on MySQL and SQLite, but not on
-/// PostgreSQL, whose server processes don't notice that in a wait.
-fn make_within(
-    limit: Duration,
-    mut conn: Connection,
-    name: &str,
-    tickets: u32,
-) -> Result<(), Fault> {
-    #[allow(unused_mut)]
-    let mut answering = Duration::ZERO;
-    #[cfg(feature = "postgres")]
-    if let BackendConnection::Postgres(conn) = conn.backend() {
-        // 0 is no limit.
-        let ms = limit.as_millis().clamp(1, i32::MAX as u128);
-        sql_query(format!("SET statement_timeout = {ms}")).execute(conn)?;
-        answering = ANSWERING;
-    }
-    let began = Instant::now();
-    let (made, result) = mpsc::channel();
-    let owned = name.to_owned();
-    thread::Builder::new()
-        .name("resizing".to_owned())
-        .spawn(move || drop(made.send(sem::make(&mut conn, &owned, tickets))))
-        .map_err(Fault::thread)?;
-    match result.recv_timeout(limit.saturating_add(answering)) {
-        Ok(Err(error)) if began.elapsed() < limit => Err(error.into()),
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(_)) | Err(_) => Err(Fault::new(format_args!(
-            "semaphore {name:?}: too few tickets were released within {}, so the old size remains: resize later, or end holders \
-             with `dbsemaphore terminate`",
-            humantime::format_duration(limit)
-        ))),
-    }
 }
 
 pub(crate) fn destroy(database: &Database, name: &str, json: bool) -> Result<(), Fault> {

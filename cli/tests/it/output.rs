@@ -3,7 +3,9 @@
 mod sink;
 
 use crate::database::Database;
-use crate::tool::{self, Running, code, database_with, on_terminal, tool, tool_from};
+use crate::tool::{
+    self, Running, code, database_with, on_terminal, tool, tool_from, until_waiting,
+};
 use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
 use nix::{
     fcntl::{FcntlArg, OFlag, fcntl},
@@ -222,4 +224,23 @@ fn messages_in_the_background_do_not_stop_the_tool() {
     let mut terminal = Running::start(&mut on_terminal(&database, script));
     assert!(terminal.line_with("125").ends_with("code 125"));
     terminal.end();
+}
+
+/// While nobody reads its message, the tool does not end at once.
+#[test]
+fn a_shrink_that_has_failed_is_not_made_later() {
+    let database = database_with(1);
+    let ticket = SemaphoreTicket::require(database.connect(), "x").unwrap();
+    let (mut tool, _reader) = Sink::Unread.stderr(&database);
+    let mut tool = Running::start(tool.args(["make", "x", "0", "--wait", "1s"]));
+    until_waiting(&database, 1);
+    thread::sleep(Duration::from_millis(1400));
+    ticket.release().unwrap();
+    let size = match tool.end() {
+        0 => 0,
+        1 => 1,
+        other => panic!("exit code {other}"),
+    };
+    let usage = sem::usage_of(&mut database.connect(), "x").unwrap();
+    assert_eq!(usage.size, size);
 }

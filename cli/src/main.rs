@@ -23,7 +23,7 @@ mod terminate;
 mod top;
 mod view;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use database::Database;
 use fault::Fault;
 use nix::sys::signal::SigSet;
@@ -56,8 +56,11 @@ fn failed() -> u8 {
     if runs() { run::FAILED } else { 1 }
 }
 
+/// Whether the subcommand is `run`, also if its arguments are wrong.
 fn runs() -> bool {
-    env::args_os().any(|word| word == "run" || word == "become")
+    let lenient = Options::command().ignore_errors(true).try_get_matches();
+    let matches = lenient.unwrap_or_default();
+    matches!(matches.subcommand_name(), Some("run" | "become"))
 }
 
 /// Prints clap's message: help, the version, or an error in the arguments.

@@ -102,6 +102,12 @@ fn failures_have_the_usual_exit_codes() {
         (&["run", "x", "--tickets", "2", "--", "true"], 125),
         (&["run", "x", "--tickets", "0", "--", "true"], 125),
         (&["run", "x"], 125),
+        (&["run", "x", "--unknown", "--", "true"], 125),
+        (&["run", "--tickets", "x", "x", "--", "true"], 125),
+        // Semaphores of that name.
+        (&["show", "run"], 1),
+        (&["make", "run"], 2),
+        (&["list", "become"], 2),
         (&["list", "x"], 2),
     ] {
         let told = tell(&database, words);

@@ -127,14 +127,16 @@ impl Metrics {
                 .get_or_create(&labels)
                 .set(usage.waiting.into());
             let people = seen.snapshot.people.get(&usage.name);
-            let holds = people.into_iter().flat_map(|(holders, _)| holders);
-            let waits = people.into_iter().flat_map(|(_, waiters)| waiters);
-            let seconds =
-                |time: Option<Duration>| time.map_or(0.0, |time| (time + age).as_secs_f64());
-            let oldest = seconds(holds.filter_map(|holder| holder.held_for).max());
-            self.oldest_hold.get_or_create(&labels).set(oldest);
-            let oldest = seconds(waits.filter_map(|waiter| waiter.waited).max());
-            self.oldest_wait.get_or_create(&labels).set(oldest);
+            let holders = people.into_iter().flat_map(|(holders, _)| holders);
+            let waiters = people.into_iter().flat_map(|(_, waiters)| waiters);
+            for (family, ages) in [
+                (&self.oldest_hold, holders.map(|one| one.held_for).collect()),
+                (&self.oldest_wait, waiters.map(|one| one.waited).collect()),
+            ] {
+                if let Some(oldest) = oldest(ages, age) {
+                    family.get_or_create(&labels).set(oldest);
+                }
+            }
         }
     }
 
@@ -147,9 +149,9 @@ impl Metrics {
             "Waiters in the queue of the semaphore",
             self.waiting,
         );
-        let hold = "Age of the oldest hold of the semaphore, 0 without a holder";
+        let hold = "Age of the oldest hold of the semaphore, 0 without a holder, missing if no age is known";
         all.register_with_unit("oldest_hold", hold, Unit::Seconds, self.oldest_hold);
-        let wait = "Age of the oldest wait for the semaphore, 0 without a waiter";
+        let wait = "Age of the oldest wait for the semaphore, 0 without a waiter, missing if no age is known";
         all.register_with_unit("oldest_wait", wait, Unit::Seconds, self.oldest_wait);
         all.register("up", "Whether the database answers", self.up);
         all.register(
@@ -164,4 +166,13 @@ impl Metrics {
         );
         all
     }
+}
+
+/// In seconds, now. `age` is that of the ages. `None` if none of them is known.
+fn oldest(ages: Vec<Option<Duration>>, age: Duration) -> Option<f64> {
+    if ages.is_empty() {
+        return Some(0.0);
+    }
+    let oldest = ages.into_iter().flatten().max()?;
+    Some((oldest + age).as_secs_f64())
 }

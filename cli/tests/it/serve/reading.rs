@@ -1,6 +1,7 @@
 //! The page, JSON and metrics.
 
 use super::client::Served;
+use crate::database::backend;
 use crate::tool::{database_with, tool_at, url};
 use diesel_dbsemaphore::{self as sem, Request, SemaphoreTicket};
 use nix::sys::signal::Signal;
@@ -55,6 +56,25 @@ fn all_paths_show_holders() {
         });
         assert!(line.is_some(), "{name}: {}", text.body);
     }
+}
+
+/// MySQL does not know since when a guard without a label holds its ticket.
+#[test]
+fn an_unknown_age_is_no_metric() {
+    let database = database_with(1);
+    let served = Served::start(&[url(&database)], &[]);
+    served.until("size", 1);
+    let oldest = || {
+        let metrics = served.get("/metrics").body;
+        let mut lines = metrics.lines();
+        let line = lines.find(|line| line.starts_with("dbsemaphore_oldest_hold_seconds{"));
+        line.map(|line| line.rsplit_once(' ').unwrap().1.to_owned())
+    };
+    assert_eq!(oldest().as_deref(), Some("0.0"));
+    let _ticket = SemaphoreTicket::require(database.connect(), "x").unwrap();
+    served.until("in_use", 1);
+    assert_eq!(oldest().is_none(), backend() == "mysql");
+    assert_ne!(oldest().as_deref(), Some("0.0"));
 }
 
 #[test]

@@ -119,7 +119,7 @@ pub(crate) struct Serve {
     pub(crate) interval: Duration,
 
     /// Answer requests for this host name too, such as that of a proxy. Without this option: localhost, and addresses
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = host)]
     pub(crate) allowed_host: Vec<String>,
 
     /// Let operators resize and close semaphores, and end holders, after they have entered a token
@@ -138,6 +138,15 @@ fn interval(text: &str) -> Result<Duration, String> {
         return Err("not between 100ms and 1h".to_owned());
     }
     Ok(interval)
+}
+
+#[cfg(feature = "serve")]
+fn host(name: &str) -> Result<String, String> {
+    let is_letter = |letter: char| letter.is_ascii_alphanumeric() || "-._".contains(letter);
+    if name.is_empty() || !name.chars().all(is_letter) {
+        return Err("not the name of a host alone, without port, scheme and path".to_owned());
+    }
+    Ok(name.to_owned())
 }
 
 #[derive(Args)]

@@ -67,14 +67,17 @@ async fn check_host(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let host = request.headers().get(header::HOST);
-    let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let host = host
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default()
+        .to_owned();
     let state = request.app_data::<answers::Shared>();
-    if state.is_some_and(|state| state.access.is_known_host(host)) {
+    if state.is_some_and(|state| state.access.is_known_host(&host)) {
         return Ok(next.call(request).await?.map_into_left_body());
     }
-    let answer = answers::plain(
-        StatusCode::FORBIDDEN,
-        "this host name is not allowed: start dbsemaphore serve with --allowed-host NAME",
+    let refused = format!(
+        "the host name {host:?} is not allowed: start dbsemaphore serve with --allowed-host NAME"
     );
+    let answer = answers::plain(StatusCode::FORBIDDEN, &refused);
     Ok(request.into_response(answer).map_into_right_body())
 }

@@ -139,6 +139,10 @@ fn only_known_hosts_are_answered() {
         for path in ["/", "/api/semaphores", "/metrics"] {
             let answer = served.get_with(path, &[("Host", host)]);
             assert_eq!(answer.status, status, "{host}{path}");
+            let is_named = answer
+                .body
+                .contains(&format!("the host name {host:?} is not allowed"));
+            assert_eq!(is_named, status == 403, "{}", answer.body);
         }
     }
 }
@@ -162,6 +166,12 @@ fn wrong_options_get_clear_errors() {
         (&["--listen", &address][..], "can't listen on"),
         (&["--listen", "nowhere"], "can't listen on \"nowhere\""),
         (&["--interval", "1ms"], "not between 100ms and 1h"),
+        (&["--allowed-host", "ops.example:8443"], "without port"),
+        (
+            &["--allowed-host", "https://ops.example"],
+            "without port, scheme",
+        ),
+        (&["--allowed-host", ""], "not the name of a host"),
         (
             &[
                 "--listen",

@@ -6,15 +6,25 @@ use actix_web::{
     App, Error, HttpServer,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
+    error::ErrorRequestTimeout,
     http::{StatusCode, header},
     middleware::{DefaultHeaders, Next, from_fn},
-    rt::System,
+    rt::{System, time::timeout},
     web,
 };
-use std::{net::TcpListener, sync::Arc};
+use std::{net::TcpListener, sync::Arc, time::Duration};
 
 /// Threads that answer. No answer waits for a database.
 const WORKERS: usize = 2;
+
+/// The most connections of a thread. The others wait, so that enough open files remain for databases.
+const CONNECTIONS: usize = 100;
+
+/// How long a client has for the head of a request.
+const LONGEST_HEAD: Duration = Duration::from_secs(5);
+
+/// How long a client has for the rest of a request, and the answer for its own work.
+const LONGEST_REQUEST: Duration = Duration::from_secs(10);
 
 /// The longest form, in bytes: a name has at most 255 characters.
 const LONGEST_FORM: usize = 16 * 1024;
@@ -43,23 +53,35 @@ pub(super) fn run(listener: TcpListener, state: Arc<State>) -> Result<(), Fault>
         } else {
             app
         };
-        app.wrap(from_fn(check_host)).wrap(
-            DefaultHeaders::new()
-                .add((header::CACHE_CONTROL, "no-store"))
-                .add((header::CONTENT_SECURITY_POLICY, POLICY))
-                // With "no-referrer", browsers hide the origin of forms also from this server.
-                .add((header::REFERRER_POLICY, "same-origin"))
-                .add((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-                .add((header::X_FRAME_OPTIONS, "DENY"))
-                .add(("Cross-Origin-Opener-Policy", "same-origin"))
-                .add(("Cross-Origin-Resource-Policy", "same-origin")),
-        )
+        app.wrap(from_fn(limit_time))
+            .wrap(from_fn(check_host))
+            .wrap(
+                DefaultHeaders::new()
+                    .add((header::CACHE_CONTROL, "no-store"))
+                    .add((header::CONTENT_SECURITY_POLICY, POLICY))
+                    // With "no-referrer", browsers hide the origin of forms also from this server.
+                    .add((header::REFERRER_POLICY, "same-origin"))
+                    .add((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+                    .add((header::X_FRAME_OPTIONS, "DENY"))
+                    .add(("Cross-Origin-Opener-Policy", "same-origin"))
+                    .add(("Cross-Origin-Resource-Policy", "same-origin")),
+            )
     })
     .workers(WORKERS)
+    .max_connections(CONNECTIONS)
+    .client_request_timeout(LONGEST_HEAD)
     .disable_signals()
     .listen(listener)?
     .run();
     Ok(System::new().block_on(server)?)
+}
+
+async fn limit_time(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let answer = timeout(LONGEST_REQUEST, next.call(request)).await;
+    answer.map_err(|_| ErrorRequestTimeout("the request has not been complete in time"))?
 }
 
 async fn check_host(

@@ -2,4 +2,5 @@
 
 pub(crate) mod changes;
 pub(crate) mod client;
+mod clients;
 mod reading;

@@ -8,13 +8,18 @@ use actix_web::{
 };
 use constant_time_eq::constant_time_eq;
 use std::{
+    collections::VecDeque,
     fs,
     net::{IpAddr, SocketAddr},
     os::unix::fs::MetadataExt,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 /// The fewest characters of a token that a file contains.
 const LEAST: usize = 16;
+
+/// The most sessions of operators.
+const SESSIONS: usize = 100;
 
 /// The permissions of a file for other users than its owner.
 const OTHERS: u32 = 0o077;
@@ -31,9 +36,15 @@ pub(super) struct Access {
 struct Secrets {
     token: String,
     is_random: bool,
-    /// The value of the cookie of those who have entered the token.
-    session: String,
-    /// Each form of these contains it.
+    /// From log-in to log-out, the last ones.
+    sessions: Mutex<VecDeque<Session>>,
+}
+
+/// Of an operator who has entered the token.
+struct Session {
+    /// The value of the cookie.
+    cookie: String,
+    /// Each form contains it.
     form: String,
 }
 
@@ -70,43 +81,74 @@ impl Access {
         secrets.is_random.then_some(secrets.token.as_str())
     }
 
-    /// Returns the cookie for whoever knows the token.
-    pub(super) fn log_in(&self, token: &str) -> Option<Cookie<'static>> {
-        let secrets = self.secrets.as_ref()?;
-        is_same(token.trim(), &secrets.token).then(|| self.cookie(&secrets.session))
+    /// Returns the cookie for whoever knows the token, and says on standard error who has tried.
+    pub(super) fn log_in(
+        &self,
+        request: &HttpRequest,
+        token: &str,
+    ) -> Result<Option<Cookie<'static>>, Fault> {
+        let Some(secrets) = &self.secrets else {
+            return Ok(None);
+        };
+        let client = request.peer_addr().map(|address| address.ip());
+        let client = client.map_or("an unknown address".to_owned(), |ip| ip.to_string());
+        if !is_from_here(request) || !is_same(token.trim(), &secrets.token) {
+            output::say(format_args!("log-in from {client} refused"));
+            return Ok(None);
+        }
+        let (cookie, form) = (random()?, random()?);
+        let mut sessions = secrets.sessions();
+        sessions.truncate(SESSIONS - 1);
+        sessions.push_front(Session {
+            cookie: cookie.clone(),
+            form,
+        });
+        output::say(format_args!("log-in from {client}"));
+        Ok(Some(self.cookie(request, cookie)))
     }
 
-    /// Returns a cookie that replaces the other.
-    pub(super) fn log_out(&self) -> Cookie<'static> {
-        let mut cookie = self.cookie("");
+    /// Ends the session. Returns a cookie that replaces the other.
+    pub(super) fn log_out(&self, request: &HttpRequest) -> Cookie<'static> {
+        if let Some((secrets, cookie)) = self.secrets.as_ref().zip(request.cookie(&self.cookie)) {
+            let mut sessions = secrets.sessions();
+            sessions.retain(|session| !is_same(cookie.value(), &session.cookie));
+        }
+        let mut cookie = self.cookie(request, String::new());
         cookie.make_removal();
         cookie
     }
 
-    fn cookie(&self, value: &str) -> Cookie<'static> {
-        Cookie::build(self.cookie.clone(), value.to_owned())
+    /// A browser that has come by TLS sends it by TLS only.
+    fn cookie(&self, request: &HttpRequest, value: String) -> Cookie<'static> {
+        let origin = request.headers().get(header::ORIGIN);
+        let is_secure = origin.is_some_and(|origin| origin.as_bytes().starts_with(b"https://"));
+        Cookie::build(self.cookie.clone(), value)
             .path("/")
             .http_only(true)
+            .secure(is_secure)
             .same_site(SameSite::Strict)
             .finish()
     }
 
     /// Returns the text for each form, if the operator has entered the token.
-    pub(super) fn form_token(&self, request: &HttpRequest) -> Option<&str> {
+    pub(super) fn form_token(&self, request: &HttpRequest) -> Option<String> {
         let secrets = self.secrets.as_ref()?;
         let cookie = request.cookie(&self.cookie)?;
-        is_same(cookie.value(), &secrets.session).then_some(secrets.form.as_str())
+        let sessions = secrets.sessions();
+        let mut sessions = sessions.iter();
+        let session = sessions.find(|session| is_same(cookie.value(), &session.cookie))?;
+        Some(session.form.clone())
     }
 
     /// Returns whether a form comes from a page of this server, and its sender has entered the token.
     pub(super) fn accepts(&self, request: &HttpRequest, form: &str) -> bool {
         let expected = self.form_token(request);
-        expected.is_some_and(|expected| is_same(form, expected)) && is_from_here(request)
+        expected.is_some_and(|expected| is_same(form, &expected)) && is_from_here(request)
     }
 }
 
 /// Returns whether no header says that the request comes from a page of another server.
-pub(super) fn is_from_here(request: &HttpRequest) -> bool {
+fn is_from_here(request: &HttpRequest) -> bool {
     let header = |name: &str| request.headers().get(name).map(|value| value.to_str());
     let host = header(header::HOST.as_str());
     let origin = match header("Origin") {
@@ -150,9 +192,12 @@ impl Secrets {
         Ok(Self {
             is_random: given.is_none(),
             token: given.unwrap_or_else(random)?,
-            session: random()?,
-            form: random()?,
+            sessions: Mutex::default(),
         })
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, VecDeque<Session>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -16,7 +16,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 pub(super) async fn page(request: HttpRequest, state: Shared) -> HttpResponse {
-    match page::render(&state, state.access.form_token(&request)) {
+    match page::render(&state, state.access.form_token(&request).as_deref()) {
         Ok(page) => typed("text/html; charset=utf-8", page),
         Err(error) => broken(&error),
     }

@@ -2,7 +2,6 @@
 
 use super::{
     State,
-    access::is_from_here,
     answers::{Shared, broken, plain},
     changes::{self, Change},
 };
@@ -24,18 +23,15 @@ pub(super) async fn log_in(
     state: Shared,
     form: web::Form<LogIn>,
 ) -> HttpResponse {
-    match state
-        .access
-        .log_in(&form.token)
-        .filter(|_| is_from_here(&request))
-    {
-        Some(cookie) => {
+    match state.access.log_in(&request, &form.token) {
+        Ok(Some(cookie)) => {
             let mut answer = see_page();
             answer
                 .add_cookie(&cookie)
                 .map_or_else(|error| broken(&error), |()| answer)
         }
-        None => refused("the token is wrong, or the form comes from another page"),
+        Ok(None) => refused("the token is wrong, or the form comes from another page"),
+        Err(fault) => plain(StatusCode::INTERNAL_SERVER_ERROR, &fault.to_string()),
     }
 }
 
@@ -60,7 +56,7 @@ pub(super) async fn log_out(
         return not_accepted();
     }
     let mut answer = see_page();
-    let removed = answer.add_cookie(&state.access.log_out());
+    let removed = answer.add_cookie(&state.access.log_out(&request));
     removed.map_or_else(|error| broken(&error), |()| answer)
 }
 

@@ -1,4 +1,4 @@
-//! Changes, and who may make them.
+//! Changes.
 
 use super::client::{Answer, Served};
 use crate::database::{Database, backend};
@@ -6,18 +6,18 @@ use crate::tool::{Running, database_with, tool, until_held, url};
 use diesel_dbsemaphore::{self as sem, Request, SemaphoreTicket};
 use nix::sys::signal::Signal;
 use stand::eventually;
-use std::{io::Write, thread, time::Duration};
+use std::{thread, time::Duration};
 
 /// An operator's browser.
 pub(crate) struct Browser {
     pub(crate) served: Served,
-    cookie: String,
+    pub(crate) cookie: String,
     /// The text in each form.
-    form: String,
+    pub(crate) form: String,
 }
 
 impl Browser {
-    fn log_in(database: &Database) -> Self {
+    pub(crate) fn log_in(database: &Database) -> Self {
         Self::log_in_at(&url(database))
     }
 
@@ -27,7 +27,7 @@ impl Browser {
         Self::log_in_to(served, &token)
     }
 
-    fn log_in_to(served: Served, token: &str) -> Self {
+    pub(crate) fn log_in_to(served: Served, token: &str) -> Self {
         served.until_healthy(true);
         let answer = served.post("/log-in", &[], &format!("token={token}"));
         assert_eq!(answer.status, 303);
@@ -77,7 +77,7 @@ impl Browser {
     }
 }
 
-fn size(database: &Database) -> u32 {
+pub(crate) fn size(database: &Database) -> u32 {
     sem::usage_of(&mut database.connect(), "x").unwrap().size
 }
 
@@ -151,75 +151,4 @@ fn a_shrink_that_waits_is_the_only_change_until_it_ends() {
     browser.served.until("size", 0);
     eventually("it ends", || browser.post("/resize", &[], "size=1") == 303);
     assert_eq!(size(&database), 1);
-}
-
-#[test]
-fn other_pages_and_strangers_change_nothing() {
-    let database = database_with(2);
-    let browser = Browser::log_in(&database);
-    let own = format!("http://{}", browser.served.address);
-    let foreign = [
-        ("Origin", "http://evil.example"),
-        ("Origin", "null"),
-        ("Sec-Fetch-Site", "cross-site"),
-        ("Sec-Fetch-Site", "same-site"),
-    ];
-    for header in foreign {
-        assert_eq!(
-            browser.post("/resize", &[header], "size=9"),
-            403,
-            "{header:?}"
-        );
-    }
-    let form = format!("form={}&semaphore=x&size=9", browser.form);
-    let cookie = [("Cookie", browser.cookie.as_str())];
-    let stolen = browser.cookie.replace('a', "b").replace('1', "2");
-    for (headers, form) in [
-        (&[][..], form.as_str()),
-        (&[("Cookie", stolen.as_str())], &form),
-        (&cookie, "form=&semaphore=x&size=9"),
-        (
-            &cookie,
-            "form=00000000000000000000000000000000&semaphore=x&size=9",
-        ),
-    ] {
-        assert_eq!(browser.served.post("/resize", headers, form).status, 403);
-    }
-    assert_eq!(
-        browser.served.post("/log-in", &[], "token=wrong").status,
-        403
-    );
-    assert_eq!(size(&database), 2);
-    assert_eq!(browser.post("/resize", &[("Origin", &own)], "size=9"), 303);
-    assert_eq!(size(&database), 9);
-}
-
-#[test]
-fn the_token_can_come_from_a_file() {
-    let database = database_with(2);
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    writeln!(file, "correct horse battery staple").unwrap();
-    let words = [
-        "--allow-changes",
-        "--token-file",
-        file.path().to_str().unwrap(),
-    ];
-    let served = Served::start(&[url(&database)], &words);
-    Browser::log_in_to(served, "correct+horse+battery+staple");
-}
-
-#[test]
-fn nothing_can_be_changed_by_default() {
-    let database = database_with(2);
-    let served = Served::start(&[url(&database)], &[]);
-    for path in ["/log-in", "/log-out", "/resize", "/end"] {
-        assert_eq!(
-            served
-                .post(path, &[], "token=&form=&semaphore=x&size=9")
-                .status,
-            404,
-            "{path}"
-        );
-    }
-    assert_eq!(size(&database), 2);
 }

@@ -5,6 +5,7 @@ use super::{
     answers::{Shared, broken, plain},
     changes::{self, Change},
 };
+use crate::secret::decode;
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{StatusCode, header},
@@ -40,6 +41,7 @@ pub(super) struct Form {
     form: String,
     #[serde(default)]
     database: usize,
+    /// Percent-encoded.
     #[serde(default)]
     semaphore: String,
     size: Option<String>,
@@ -76,7 +78,7 @@ pub(super) async fn resize(
         );
     };
     let change = Some(Change::Resize {
-        name: semaphore.clone(),
+        name: decode(semaphore),
         size,
     });
     change_by(&request, &state, &form, change).await
@@ -95,7 +97,7 @@ pub(super) async fn end(
     } = &*form;
     let hold = ticket.zip(proof.clone());
     let change = hold.map(|(ticket, proof)| Change::End {
-        name: semaphore.clone(),
+        name: decode(semaphore),
         ticket,
         proof,
     });

@@ -10,6 +10,7 @@ use super::{
 };
 use askama::Template;
 use diesel_dbsemaphore::{Holder, Session, Usage, Waiter};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::time::Duration;
 
 pub(super) const SCRIPT: &str = include_str!("app.js");
@@ -45,8 +46,8 @@ struct Database<'a> {
 struct Semaphore {
     id: String,
     name: String,
-    /// As it is, for forms.
-    exact_name: String,
+    /// Percent-encoded, for forms: browsers change line ends.
+    encoded_name: String,
     size: u32,
     in_use: u32,
     waiting: u32,
@@ -166,7 +167,7 @@ impl Semaphore {
         Self {
             id,
             name: visible(&usage.name),
-            exact_name: usage.name.clone(),
+            encoded_name: utf8_percent_encode(&usage.name, NON_ALPHANUMERIC).to_string(),
             size: usage.size,
             in_use: usage.in_use,
             waiting: usage.waiting,

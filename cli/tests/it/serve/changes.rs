@@ -152,3 +152,32 @@ fn a_shrink_that_waits_is_the_only_change_until_it_ends() {
     eventually("it ends", || browser.post("/resize", &[], "size=1") == 303);
     assert_eq!(size(&database), 1);
 }
+
+/// A browser sends each line end of a field as CR and LF.
+#[test]
+fn a_name_may_have_line_ends_and_percents() {
+    let database = database_with(1);
+    for name in ["a\nb", "a\r\nb", "a%41 b+c\u{e9}"] {
+        sem::destroy(&mut database.connect(), "x").unwrap();
+        sem::make(&mut database.connect(), name, 2).unwrap();
+        let browser = Browser::log_in(&database);
+        let page = || {
+            let cookie = [("Cookie", browser.cookie.as_str())];
+            browser.served.get_with("/", &cookie).body
+        };
+        eventually("it is shown", || page().contains("action=\"/resize\""));
+        let page = page();
+        let (_, field) = page.split_once("name=\"semaphore\" value=\"").unwrap();
+        let sent = field.split('"').next().unwrap();
+        assert!(!sent.contains(['\r', '\n']));
+        let sent = sent.replace('%', "%25");
+        let form = format!("form={}&semaphore={sent}&size=5", browser.form);
+        let cookie = [("Cookie", browser.cookie.as_str())];
+        assert_eq!(browser.served.post("/resize", &cookie, &form).status, 303);
+        assert_eq!(
+            sem::usage_of(&mut database.connect(), name).unwrap().size,
+            5
+        );
+        sem::destroy(&mut database.connect(), name).unwrap();
+    }
+}

@@ -19,14 +19,14 @@ use crate::{
 ///
 /// On MySQL and MariaDB, some of this is weaker: see [`mysql`](crate::guide::mysql#what-is-weaker).
 ///
-/// Takes one round trip. A request that [waits](Request::wait) and has to join the queue takes six: see
+/// Takes one round trip, and on MySQL two. A request that [waits](Request::wait) and has to join the queue takes six: see
 /// [`waiting`](crate::guide::waiting#costs).
 ///
 /// # Errors
 ///
 /// These leave the transaction as it was:
 ///
-/// * [`NotInTransaction`](Error::NotInTransaction): the connection is not inside a transaction.
+/// * [`NotInTransaction`](Error::NotInTransaction): the connection is not inside a transaction, or the server has ended it.
 /// * [`UnknownSemaphore`](Error::UnknownSemaphore): there is no semaphore of that name.
 /// * [`InvalidName`](Error::InvalidName), [`InvalidLabel`](Error::InvalidLabel): the name or the label is not valid.
 /// * [`InvalidTickets`](Error::InvalidTickets): 0 tickets were requested, or more than the semaphore has.

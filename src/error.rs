@@ -32,9 +32,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A ticket was requested outside of a transaction. Its row lock would end with the statement.
+    /// A ticket was requested outside of a transaction. Its row lock would end with the statement. On MySQL and MariaDB, also
+    /// [`make`](crate::make) and [`destroy`](crate::destroy) report a transaction that the server has ended already.
     #[error(
-        "a ticket is held by a transaction, and this connection is not inside one: call this inside \
+        "this connection is not inside a transaction, or the server has ended it (on MySQL, DDL commits): call this inside \
          conn.transaction(|conn| ..), or use with_ticket or SemaphoreTicket"
     )]
     NotInTransaction,

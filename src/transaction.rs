@@ -8,7 +8,7 @@ use diesel::{Connection, connection::TransactionManager, result::Error as Diesel
 ///
 /// Opens a transaction as Diesel's [`Connection::transaction`] does: a savepoint if one is open, so that the ticket is
 /// released when the outermost transaction ends. Acquires the ticket, calls `work`, and commits. If `work` fails, rolls
-/// back. Takes one round trip more than the transaction.
+/// back. Takes one round trip more than the transaction, and on MySQL two.
 ///
 /// On SQLite, acquires the ticket first, and then begins a transaction that can write (`BEGIN IMMEDIATE`). The commit or
 /// rollback releases the ticket. An open transaction is [`AlreadyInTransaction`](Error::AlreadyInTransaction).

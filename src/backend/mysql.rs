@@ -4,6 +4,7 @@
 //! MySQL, which MariaDB ignores. So nothing has to ask which server it is.
 
 mod acquire;
+mod callers_transaction;
 mod cancel;
 mod errors;
 mod fragment;
@@ -58,7 +59,8 @@ impl Backend for MysqlConnection {
         params: AcquireParams<'_>,
         hold: &mut Hold,
     ) -> Result<AcquireOutcome> {
-        Ok(acquire::try_acquire(self, params, &mut hold.mysql)?)
+        acquire::try_acquire(self, params, &mut hold.mysql)
+            .map_err(|error| callers_transaction::after_error(self, params, error))
     }
 
     fn acquire(
@@ -68,13 +70,8 @@ impl Backend for MysqlConnection {
         cancellation: u32,
         hold: &mut Hold,
     ) -> Result<AcquireOutcome> {
-        Ok(acquire::acquire(
-            self,
-            params,
-            timeout_ms,
-            cancellation,
-            &mut hold.mysql,
-        )?)
+        acquire::acquire(self, params, timeout_ms, cancellation, &mut hold.mysql)
+            .map_err(|error| callers_transaction::after_error(self, params, error))
     }
 
     /// No savepoint: a rollback to one would keep the row locks.
@@ -82,7 +79,7 @@ impl Backend for MysqlConnection {
         &mut self,
         wait: &mut dyn FnMut(&mut dyn Backend) -> Result<Option<Ticket>>,
     ) -> Result<Option<Ticket>> {
-        wait(self).inspect_err(|error| transaction::replace_if_deadlocked(self, error))
+        wait(self)
     }
 
     fn cancel_wait(&mut self, cancellation: u32) -> QueryResult<bool> {

@@ -1,10 +1,7 @@
 //! A deadlock's victim loses its whole transaction.
 
-use super::{number, run, with_semaphore};
-use diesel::{
-    Connection,
-    result::{DatabaseErrorKind, Error as DieselError},
-};
+use super::{is_serialization_failure, number, run, with_semaphore};
+use diesel::Connection;
 use diesel_dbsemaphore::{self as sem, Error, Request};
 use std::{sync::Barrier, thread, time::Duration};
 
@@ -46,24 +43,39 @@ fn the_victim_can_neither_write_nor_keep_a_ticket() {
     });
     let (victims, others): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_err);
     assert_eq!((victims.len(), others.len()), (1, 1));
-    let Err(error) = &victims[0] else {
-        unreachable!()
-    };
-    assert!(
-        matches!(
-            error,
-            Error::Database(DieselError::DatabaseError(
-                DatabaseErrorKind::SerializationFailure,
-                _
-            ))
-        ),
-        "{error:?}"
-    );
-    assert!(
-        error
-            .to_string()
-            .contains("rolled back the whole transaction"),
-        "{error}"
-    );
+    assert!(is_serialization_failure(&victims[0]), "{victims:?}");
+    assert_eq!(number(&mut conn, "(SELECT COUNT(*) FROM work)"), 1);
+}
+
+/// Each holds a ticket that the other one's resize needs.
+#[test]
+fn the_victim_of_a_resize_can_not_write() {
+    let (database, mut conn) = with_semaphore("one", 1);
+    sem::make(&mut conn, "two", 1).unwrap();
+    run(&mut conn, "CREATE TABLE work (name varchar(9))").unwrap();
+    let both_hold = Barrier::new(2);
+    let outcomes = thread::scope(|scope| {
+        [("one", "two"), ("two", "one")]
+            .map(|(first, second)| {
+                let (database, both_hold) = (&database, &both_hold);
+                scope.spawn(move || {
+                    database.connect().transaction::<_, Error, _>(|conn| {
+                        run(conn, &format!("INSERT INTO work VALUES ('{first}')"))?;
+                        sem::require(conn, first)?;
+                        both_hold.wait();
+                        let made = sem::make(conn, second, 0);
+                        if made.is_err() {
+                            let write = run(conn, "INSERT INTO work VALUES ('late')");
+                            assert!(write.is_err());
+                        }
+                        made
+                    })
+                })
+            })
+            .map(|thread| thread.join().unwrap())
+    });
+    let (victims, others): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_err);
+    assert_eq!((victims.len(), others.len()), (1, 1));
+    assert!(is_serialization_failure(&victims[0]), "{victims:?}");
     assert_eq!(number(&mut conn, "(SELECT COUNT(*) FROM work)"), 1);
 }

@@ -1,8 +1,10 @@
 //! What is MySQL's and MariaDB's alone.
 
+mod autocommit;
 mod binary_log;
 mod cancel;
 mod deadlock;
+mod ended_transaction;
 mod failover;
 mod fencing;
 mod guard;
@@ -15,8 +17,12 @@ mod rights;
 mod round_trips;
 mod search;
 
-use diesel::{MysqlConnection, QueryResult, QueryableByName, RunQueryDsl, sql_types::BigInt};
-use diesel_dbsemaphore as sem;
+use diesel::{
+    MysqlConnection, QueryResult, QueryableByName, RunQueryDsl,
+    result::{DatabaseErrorKind, Error as DieselError},
+    sql_types::BigInt,
+};
+use diesel_dbsemaphore::{self as sem, Error};
 use stand::mysql::Database;
 
 /// A database with the tables and this semaphore.
@@ -48,4 +54,14 @@ fn number(conn: &mut MysqlConnection, sql: &str) -> i64 {
 
 fn is_mariadb(conn: &mut MysqlConnection) -> bool {
     number(conn, "VERSION() LIKE '%MariaDB%'") == 1
+}
+
+/// Whether a call says that the server has rolled back the whole transaction.
+fn is_serialization_failure<T>(result: &sem::Result<T>) -> bool {
+    use DatabaseErrorKind::SerializationFailure;
+    matches!(
+        result,
+        Err(Error::Database(DieselError::DatabaseError(SerializationFailure, raised)))
+            if raised.hint().is_some_and(|hint| hint.contains("rolled back the whole transaction"))
+    )
 }

@@ -1,6 +1,7 @@
 //! The statements of acquisitions.
 
 use super::{
+    callers_transaction::{IS_OPEN, require_open},
     fragment::{json, statement},
     holder_locks,
     locks::Lock,
@@ -32,9 +33,10 @@ const IS_PRIMARY: &str = "CAST(@@GLOBAL.read_only AS char) IN ('0', 'OFF')";
 statement! {
     /// Locks one of a few random tickets, if no waiter has searched in vain. The inner query has a LIMIT, so that it is
     /// run by itself, and its row is not locked.
-    FirstLook { is_guard: bool => Bool, name: &'a str => Text, numbers: &'a str => Text } -> (BigInt, BigInt, BigInt, Nullable<BigInt>),
+    FirstLook { is_guard: bool => Bool, name: &'a str => Text, numbers: &'a str => Text } -> (BigInt, BigInt, BigInt, Nullable<BigInt>, Nullable<Bool>),
     format!(
-        "SELECT t.id, s.id AS semaphore_id, {CLOCK} AS token, IF(?, GET_LOCK({holder_lock}, 0), 1) AS holder_lock \
+        "SELECT t.id, s.id AS semaphore_id, {CLOCK} AS token, IF(?, GET_LOCK({holder_lock}, 0), 1) AS holder_lock, \
+             {IS_OPEN} AS is_open \
          FROM ( \
              SELECT o.id, o.slot_bound FROM dbsemaphore_semaphore AS o \
              WHERE o.name = ? AND o.size = o.slot_bound AND o.size > 0 AND IS_FREE_LOCK({no_overtaking}) AND {IS_PRIMARY} \
@@ -59,9 +61,9 @@ statement! {
 
 statement! {
     /// The fencing token of locked tickets, and how many of their holder locks are acquired.
-    Token { is_guard: bool => Bool, ids: &'a str => Text } -> (Nullable<BigInt>, Nullable<BigInt>),
+    Token { is_guard: bool => Bool, ids: &'a str => Text } -> (Nullable<BigInt>, Nullable<BigInt>, Nullable<Bool>),
     format!(
-        "SELECT MAX({CLOCK}), CAST(SUM(IF(?, GET_LOCK({}, 0), 1)) AS signed) \
+        "SELECT MAX({CLOCK}), CAST(SUM(IF(?, GET_LOCK({}, 0), 1)) AS signed), {IS_OPEN} \
          FROM JSON_TABLE(?, '$[*]' COLUMNS (id bigint PATH '$')) AS t",
         Lock::Holder.name("t.id"),
     )
@@ -111,11 +113,12 @@ fn try_once(
     if params.tickets == 1 {
         let mut random_numbers = RandomNumbers::new();
         let numbers = json((0..FIRST_LOOK).map(|_| random_numbers.next() >> 33));
-        let locked: Option<(i64, i64, i64, Option<i64>)> =
-            FirstLook::new(params.is_guard(), params.semaphore, &numbers)
-                .get_result(conn)
-                .optional()?;
-        if let Some((ticket, semaphore_id, token, holder_lock)) = locked {
+        type Row = (i64, i64, i64, Option<i64>, Option<bool>);
+        let locked: Option<Row> = FirstLook::new(params.is_guard(), params.semaphore, &numbers)
+            .get_result(conn)
+            .optional()?;
+        if let Some((ticket, semaphore_id, token, holder_lock, is_open)) = locked {
+            require_open(conn, params, is_open)?;
             if holder_lock != Some(1) {
                 holder_locks::acquire_late(conn, &[ticket]);
             }
@@ -194,8 +197,9 @@ fn acquired(
     tickets: Vec<i64>,
     held: &mut Held,
 ) -> QueryResult<AcquireOutcome> {
-    let (token, holder_locks): (Option<i64>, Option<i64>) =
+    let (token, holder_locks, is_open): (Option<i64>, Option<i64>, Option<bool>) =
         Token::new(params.is_guard(), &json(&tickets)).get_result(conn)?;
+    require_open(conn, params, is_open)?;
     if holder_locks.and_then(|count| usize::try_from(count).ok()) != Some(tickets.len()) {
         holder_locks::acquire_late(conn, &tickets);
     }

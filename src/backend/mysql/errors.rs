@@ -10,8 +10,8 @@ use crate::{
     error::CONNECTION_LOST,
 };
 use diesel::{
-    MysqlConnection,
-    connection::SimpleConnection,
+    Connection, MysqlConnection,
+    connection::{CacheSize, SimpleConnection},
     result::{DatabaseErrorKind, Error as DieselError},
 };
 
@@ -62,6 +62,7 @@ pub(super) fn add_hint(error: Error, conn: &mut MysqlConnection, operation: Oper
     let Error::Database(DieselError::DatabaseError(kind, raised)) = error else {
         return error;
     };
+    forget_statements(conn);
     let hint = match &kind {
         DatabaseErrorKind::ReadOnlyTransaction => Some(NEEDS_PRIMARY.to_owned()),
         DatabaseErrorKind::SerializationFailure => Some(DEADLOCK.to_owned()),
@@ -84,6 +85,14 @@ pub(super) fn add_hint(error: Error, conn: &mut MysqlConnection, operation: Oper
         None => raised,
     };
     Error::Database(DieselError::DatabaseError(kind, raised))
+}
+
+/// Closes the prepared statements of the connection. MariaDB's client library waits without end if one runs again whose result an
+/// error has ended after its columns.
+fn forget_statements(conn: &mut MysqlConnection) {
+    for size in [CacheSize::Disabled, CacheSize::Unbounded] {
+        conn.set_prepared_statement_cache_size(size);
+    }
 }
 
 /// What MySQL raises as an error, MariaDB's functions return as null. A DELETE that KILL QUERY has interrupted there may succeed

@@ -1,6 +1,7 @@
 //! The statements that create, resize, destroy and list semaphores.
 
 use super::{
+    callers_transaction::in_read_scope,
     errors::interrupted,
     fragment::json,
     queue,
@@ -10,7 +11,7 @@ use super::{
 };
 use crate::{
     Result,
-    backend::{SizeChange, transaction::in_read_scope},
+    backend::SizeChange,
     cancel,
     schema::mysql::{dbsemaphore_semaphore as semaphore, dbsemaphore_ticket as ticket},
 };

@@ -3,11 +3,10 @@
 //!
 //! DDL commits implicitly. So a migration is not atomic: after a crash, it runs again from its beginning.
 
-use super::{errors::interrupted, fragment::ALL_ROWS, locks::Lock};
-use crate::{
-    Error, Result,
-    backend::transaction::{in_read_scope, is_open},
+use super::{
+    callers_transaction::in_read_scope, errors::interrupted, fragment::ALL_ROWS, locks::Lock,
 };
+use crate::{Error, Result, backend::transaction::is_open};
 use diesel::{
     connection::SimpleConnection,
     prelude::*,
@@ -59,7 +58,8 @@ pub(super) fn run(conn: &mut MysqlConnection) -> Result<()> {
         for (name, up) in pending(conn)? {
             let run = conn
                 .batch_execute(up)
-                .and_then(|()| conn.batch_execute(&record(name)));
+                // Without autocommit, nothing else would commit this.
+                .and_then(|()| conn.batch_execute(&format!("{}; COMMIT", record(name))));
             run.map_err(|error| Error::Migration(format!("{name}: {error}").into()))?;
         }
         Ok(())

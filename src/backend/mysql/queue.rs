@@ -5,8 +5,8 @@
 //! them: see `leave`. The server releases those of a session that ends.
 
 use super::{
-    errors::interrupted, fragment::statement, head, locks::Lock, request_row, transaction::retry,
-    wait::Wait,
+    callers_transaction::name_rollback, errors::interrupted, fragment::statement, head,
+    locks::Lock, request_row, transaction::retry, wait::Wait,
 };
 use crate::backend::transaction::mark_broken;
 use diesel::{
@@ -64,6 +64,7 @@ pub(super) fn wait(conn: &mut MysqlConnection, wait: &Wait<'_>) -> QueryResult<O
             None => Ok(None),
         });
     leave(conn, wait);
+    let waited = waited.map_err(|error| name_rollback(conn, error));
     let hidden = match &waited {
         // The row is gone, with the transaction.
         Err(DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, _)) => Ok(()),

@@ -1,6 +1,7 @@
 //! The transaction of a guard, and those of changes and reports.
 
 use super::{
+    callers_transaction,
     fragment::{json, statement},
     holder_locks,
     locks::Lock,
@@ -14,10 +15,9 @@ use crate::{
     },
 };
 use diesel::{
-    Connection, MysqlConnection,
+    MysqlConnection,
     connection::{AnsiTransactionManager, SimpleConnection},
     prelude::*,
-    result::{DatabaseErrorKind, Error as DieselError},
     sql_types::{BigInt, Bool, Text},
 };
 use std::time::Duration;
@@ -165,33 +165,16 @@ fn owns_transaction(conn: &mut MysqlConnection) -> bool {
     would_be_closed_by_pool(conn)
 }
 
-/// The victim of a deadlock has lost its whole transaction, while Diesel counts it as open. What the caller does before Diesel ends
-/// that would commit at once. So it runs in another transaction, which can't write. Does nothing if a transaction is open after all.
-pub(super) fn replace_if_deadlocked(conn: &mut MysqlConnection, error: &Error) {
-    let deadlocked = matches!(
-        error,
-        Error::Database(DieselError::DatabaseError(
-            DatabaseErrorKind::SerializationFailure,
-            _
-        ))
-    );
-    if deadlocked && matches!(is_open(conn), Ok(true)) {
-        let replaced = conn.batch_execute("SET TRANSACTION READ ONLY; START TRANSACTION");
-        if let Err(error) = replaced {
-            log::debug!("after a deadlock: {error}");
-        }
-    }
-}
-
 /// Runs `work` in a READ COMMITTED transaction that can write, or in a savepoint of the caller's transaction.
 pub(super) fn in_write_transaction<T>(
     conn: &mut MysqlConnection,
     work: impl FnOnce(&mut MysqlConnection) -> Result<T>,
 ) -> Result<T> {
     if is_open(conn)? {
-        return conn
-            .transaction(work)
-            .inspect_err(|error| replace_if_deadlocked(conn, error));
+        callers_transaction::begin(conn)?;
+        let done = work(conn);
+        let done = done.map_err(|error| callers_transaction::replace_if_ended(conn, error));
+        return end(conn, done);
     }
     run(conn, &format!("{READ_COMMITTED}; {START}"), work)
 }
@@ -220,7 +203,13 @@ fn run<T>(
             error.into()
         }
     })?;
-    match work(conn) {
+    let done = work(conn);
+    end(conn, done)
+}
+
+/// Commits what has succeeded, and rolls back what has failed.
+fn end<T>(conn: &mut MysqlConnection, done: Result<T>) -> Result<T> {
+    match done {
         Ok(done) => {
             release_savepoint(conn)?;
             Ok(done)

@@ -65,7 +65,9 @@ pub(super) fn add_hint(error: Error, conn: &mut MysqlConnection, operation: Oper
     forget_statements(conn);
     let hint = match &kind {
         DatabaseErrorKind::ReadOnlyTransaction => Some(NEEDS_PRIMARY.to_owned()),
-        DatabaseErrorKind::SerializationFailure => Some(DEADLOCK.to_owned()),
+        DatabaseErrorKind::SerializationFailure if raised.hint().is_none() => {
+            Some(DEADLOCK.to_owned())
+        }
         // Diesel does not tell a lost connection from other errors.
         DatabaseErrorKind::Unknown if conn.batch_execute("DO 0").is_err() => {
             Some(CONNECTION_LOST.to_owned())

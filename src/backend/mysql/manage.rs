@@ -11,16 +11,16 @@ use super::{
 };
 use crate::{
     Result,
-    backend::SizeChange,
+    backend::{SizeChange, hint::with_hint},
     cancel,
     schema::mysql::{dbsemaphore_semaphore as semaphore, dbsemaphore_ticket as ticket},
 };
 use diesel::{
-    dsl::{count_star, max},
+    dsl::{count_star, max, sql},
     prelude::*,
     result::{DatabaseErrorKind, Error as DieselError},
     sql_query,
-    sql_types::{BigInt, Text},
+    sql_types::{BigInt, Text, Timestamp},
 };
 use std::time::Instant;
 
@@ -29,6 +29,9 @@ const MAX_RACES: usize = 10;
 
 /// How many tickets one statement inserts or deletes.
 const CHUNK: usize = 10_000;
+
+/// Never the same for two resizes.
+const LATER: &str = "GREATEST(NOW(6), resized_at + INTERVAL 1 MICROSECOND)";
 
 pub(super) fn semaphore_id(conn: &mut MysqlConnection, name: &str) -> QueryResult<Option<i64>> {
     semaphore::table
@@ -39,22 +42,39 @@ pub(super) fn semaphore_id(conn: &mut MysqlConnection, name: &str) -> QueryResul
 }
 
 /// Delays other resizes of this semaphore until the transaction ends, and nothing else: the lock is that of the row, not that of its
-/// name, whose index has neighbours.
+/// name, whose index has neighbours. Fails if the transaction's snapshot is older than the last resize: a lock is that of the latest
+/// row, while the snapshot has the tickets of an older one.
 fn lock_semaphore(conn: &mut MysqlConnection, name: &str) -> QueryResult<Option<Semaphore>> {
     let Some(id) = semaphore_id(conn, name)? else {
         return Ok(None);
     };
-    let row: Option<(i64, i32, i32)> = semaphore::table
-        .find(id)
-        .select((semaphore::id, semaphore::size, semaphore::slot_bound))
-        .for_update()
-        .first(conn)
-        .optional()?;
-    Ok(row.map(|(id, size, slot_bound)| Semaphore {
+    let row = semaphore::table.find(id).select((
+        semaphore::size,
+        semaphore::slot_bound,
+        sql::<Text>("CAST(resized_at AS char)"),
+    ));
+    let locked: Option<(i32, i32, String)> = row.clone().for_update().first(conn).optional()?;
+    let seen: Option<(i32, i32, String)> = row.first(conn).optional()?;
+    if locked != seen {
+        return Err(old_snapshot());
+    }
+    Ok(locked.map(|(size, slot_bound, _)| Semaphore {
         id,
         size,
         slot_bound,
     }))
+}
+
+fn old_snapshot() -> DieselError {
+    let message =
+        "the semaphore was resized, created or destroyed after the snapshot of this transaction";
+    DieselError::DatabaseError(
+        DatabaseErrorKind::SerializationFailure,
+        with_hint(
+            Box::new(message.to_owned()),
+            "run the transaction again".to_owned(),
+        ),
+    )
 }
 
 /// Returns false if there is one of that name.
@@ -150,11 +170,7 @@ pub(super) fn make(
                 return Ok(Some(SizeChange::Created));
             }
         }
-        Err(DieselError::DatabaseError(
-            DatabaseErrorKind::Unknown,
-            Box::new("the semaphore is not in the snapshot of this transaction, or others create and destroy it".to_owned()),
-        )
-        .into())
+        Err(old_snapshot().into())
     })
 }
 
@@ -207,7 +223,7 @@ fn resize(conn: &mut MysqlConnection, semaphore: Semaphore, size: i32) -> Result
         .set((
             semaphore::size.eq(i32::try_from(count).unwrap_or(i32::MAX)),
             semaphore::slot_bound.eq(last_slot.map_or(0, |last| last + 1)),
-            semaphore::resized_at.eq(diesel::dsl::now),
+            semaphore::resized_at.eq(sql::<Timestamp>(LATER)),
         ))
         .execute(conn)?;
     Ok(true)

@@ -74,7 +74,7 @@ pub(super) fn in_read_scope<T>(
 }
 
 /// Returns a serialization failure if an error has ended the whole transaction, as a deadlock does. Diesel does not tell which error
-/// it was: MariaDB's 1020, by `innodb_snapshot_isolation`, and a time-out with `innodb_rollback_on_timeout` end it, too.
+/// it was: MariaDB's 1020, by `innodb_snapshot_isolation`, and an expired lock wait with `innodb_rollback_on_timeout` do so, too.
 pub(super) fn name_rollback(conn: &mut MysqlConnection, error: DieselError) -> DieselError {
     let DieselError::DatabaseError(DatabaseErrorKind::Unknown, raised) = error else {
         return error;

@@ -84,7 +84,7 @@ fn a_change_after_the_snapshot_is_a_serialization_failure() {
             run(conn, "INSERT INTO work VALUES (1)")?;
             sem::list(conn)?;
             sem::make(&mut database.connect(), "x", 0)?;
-            let result = call(conn);
+            let result = conn.transaction(call);
             // What a caller that ignores the error would do next.
             assert!(run(conn, "INSERT INTO work VALUES (2)").is_err());
             result

@@ -6,7 +6,7 @@ use crate::{
     Error, Result,
     backend::{
         AcquireParams,
-        transaction::{begin_savepoint, transaction_depth},
+        transaction::{begin_savepoint, roll_back, transaction_depth},
     },
 };
 use diesel::{
@@ -82,10 +82,9 @@ pub(super) fn name_rollback(conn: &mut MysqlConnection, error: DieselError) -> D
     if is_open(conn) {
         return DieselError::DatabaseError(DatabaseErrorKind::Unknown, raised);
     }
-    // Diesel then knows that each savepoint is gone. This raises the error of a deadlock.
-    if let Err(error) = conn.batch_execute("SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213") {
-        log::debug!("{raised:?} has ended the transaction: {error}");
-    }
+    // Without a transaction, there is no savepoint, and the rollback to it fails. So Diesel learns that each savepoint is gone.
+    let rolled_back = begin_savepoint(conn).and_then(|()| Ok(roll_back(conn)?));
+    log::debug!("{raised:?} has ended the transaction: {rolled_back:?}");
     DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, raised)
 }
 

@@ -3,6 +3,7 @@
 
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod hint;
+mod hold;
 #[cfg(feature = "mysql")]
 mod mysql;
 #[cfg(feature = "postgres")]
@@ -15,6 +16,8 @@ mod sqlite;
 #[cfg_attr(not(feature = "postgres"), allow(dead_code))]
 mod transaction;
 
+pub(crate) use hold::Hold;
+
 use crate::{BackendConnection, Error, Holder, Result, Ticket, Usage, Waiter};
 use diesel::result::QueryResult;
 use std::time::Duration;
@@ -26,15 +29,6 @@ pub(crate) enum Operation {
     Inspect,
     Manage,
     Migrate,
-}
-
-/// What a backend has to know about a guard. Nothing for PostgreSQL.
-#[derive(Debug, Default)]
-pub(crate) struct Hold {
-    #[cfg(feature = "mysql")]
-    pub(in crate::backend) mysql: mysql::Held,
-    #[cfg(feature = "sqlite")]
-    pub(in crate::backend) files: sqlite::HeldFiles,
 }
 
 /// The parameters of a request to the server.

@@ -20,10 +20,8 @@ mod search;
 mod transaction;
 mod wait;
 
-pub(crate) use transaction::Held;
-
 use super::{
-    AcquireOutcome, AcquireParams, Backend, Hold, Operation, SizeChange,
+    AcquireOutcome, AcquireParams, Backend, Hold, Operation, SizeChange, hold::HeldRows,
     transaction as diesel_transaction,
 };
 use crate::{Error, Holder, Result, Ticket, Usage, Waiter};
@@ -40,12 +38,12 @@ impl Backend for MysqlConnection {
     }
 
     fn finish_guard(&mut self, hold: &mut Hold) -> QueryResult<()> {
-        transaction::finish_guard(self, &hold.mysql)
+        transaction::finish_guard(self, &hold.rows)
     }
 
     /// `acquire` has left the queue already.
     fn abort_guard(&mut self) {
-        if let Err(error) = transaction::finish_guard(self, &Held::default()) {
+        if let Err(error) = transaction::finish_guard(self, &HeldRows::default()) {
             log::debug!("rollback after a failed wait: {error}");
         }
     }
@@ -59,7 +57,7 @@ impl Backend for MysqlConnection {
         params: AcquireParams<'_>,
         hold: &mut Hold,
     ) -> Result<AcquireOutcome> {
-        acquire::try_acquire(self, params, &mut hold.mysql)
+        acquire::try_acquire(self, params, &mut hold.rows)
             .map_err(|error| callers_transaction::after_error(self, params, error))
     }
 
@@ -70,7 +68,7 @@ impl Backend for MysqlConnection {
         cancellation: u32,
         hold: &mut Hold,
     ) -> Result<AcquireOutcome> {
-        acquire::acquire(self, params, timeout_ms, cancellation, &mut hold.mysql)
+        acquire::acquire(self, params, timeout_ms, cancellation, &mut hold.rows)
             .map_err(|error| callers_transaction::after_error(self, params, error))
     }
 
@@ -87,7 +85,7 @@ impl Backend for MysqlConnection {
     }
 
     fn is_held(&mut self, next_within: Option<Duration>, hold: &Hold) -> QueryResult<bool> {
-        transaction::is_held(self, &hold.mysql.ticket_ids, next_within)
+        transaction::is_held(self, &hold.rows.ticket_ids, next_within)
     }
 
     fn ensure(&mut self, name: &str, size: i32) -> Result<bool> {

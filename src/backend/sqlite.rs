@@ -20,8 +20,6 @@ mod slots;
 mod tables;
 mod waits;
 
-pub(in crate::backend) use held::HeldFiles;
-
 use super::{
     AcquireOutcome, AcquireParams, Backend, Hold, Operation, SizeChange,
     transaction::{self, is_open, would_be_closed_by_pool},
@@ -54,7 +52,7 @@ impl Backend for SqliteConnection {
     }
 
     fn finish_guard(&mut self, hold: &mut Hold) -> QueryResult<()> {
-        hold.files.release()
+        hold.files.take().map_or(Ok(()), |held| held.check())
     }
 
     /// A failed wait has left the queue already: its position was dropped.
@@ -94,7 +92,10 @@ impl Backend for SqliteConnection {
     }
 
     fn is_held(&mut self, _: Option<Duration>, hold: &Hold) -> QueryResult<bool> {
-        hold.files.check().map(|()| true)
+        match &hold.files {
+            Some(held) => held.check().map(|()| true),
+            None => Ok(true),
+        }
     }
 
     fn ensure(&mut self, name: &str, size: i32) -> Result<bool> {

@@ -75,6 +75,17 @@ pub(crate) fn retry_until_ok(conn: &mut impl AnsiConnection, statements: &str) -
     (0..MAX_ATTEMPTS).any(|_| conn.batch_execute(statements).is_ok())
 }
 
+/// Repeats what has to succeed although it may be cancelled.
+#[cfg(feature = "mysql")]
+pub(crate) fn retry<T>(mut attempt: impl FnMut() -> QueryResult<T>) -> QueryResult<T> {
+    for _ in 1..MAX_ATTEMPTS {
+        if let Ok(done) = attempt() {
+            return Ok(done);
+        }
+    }
+    attempt()
+}
+
 pub(crate) fn begin_savepoint(conn: &mut impl AnsiConnection) -> Result<()> {
     Ok(AnsiTransactionManager::begin_transaction(conn)?)
 }

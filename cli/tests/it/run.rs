@@ -1,8 +1,8 @@
 //! Commands that run while a ticket is held.
 
-use crate::database::Database;
 use crate::{
     command::Worker,
+    database::Database,
     tool::{
         self, Running, TOOL, code, database_with, is_alive, tell, tool, until_held, until_waiting,
     },
@@ -210,11 +210,8 @@ fn background_processes_of_the_command_keep_no_ticket() {
     let mut tool = Running::start(tool.stdin(Stdio::piped()));
     let _stdin = tool.0.stdin.take();
     assert_eq!(tool.end(), 0);
-    assert!(
-        SemaphoreTicket::acquire(database.connect(), "x")
-            .unwrap()
-            .is_some()
-    );
+    let acquired = SemaphoreTicket::acquire(database.connect(), "x");
+    assert!(acquired.unwrap().is_some());
 }
 
 #[test]
@@ -244,10 +241,8 @@ fn a_label_tells_the_command() {
     ]);
     let mut waits = Running::start(&mut waits);
     until_waiting(&database, 1);
-    let waiter = sem::waiters(&mut database.connect(), "x")
-        .unwrap()
-        .remove(0);
-    assert_eq!(waiter.session.label.as_deref(), Some("nightly"));
+    let waiters = sem::waiters(&mut database.connect(), "x").unwrap();
+    assert_eq!(waiters[0].session.label.as_deref(), Some("nightly"));
     drop(tool.0.stdin.take());
     assert_eq!((tool.end(), waits.end()), (0, 0));
 }

@@ -7,10 +7,9 @@ use super::{
     locks::Lock,
     queue, request_row,
     search::{self, RandomNumbers, Semaphore},
-    transaction::Held,
     wait::{self, Wait},
 };
-use crate::backend::{AcquireOutcome, AcquireParams};
+use crate::backend::{AcquireOutcome, AcquireParams, hold::HeldRows};
 use diesel::{
     MysqlConnection,
     prelude::*,
@@ -100,7 +99,7 @@ fn find(conn: &mut MysqlConnection, name: &str) -> QueryResult<Option<Found>> {
 pub(super) fn try_acquire(
     conn: &mut MysqlConnection,
     params: AcquireParams<'_>,
-    held: &mut Held,
+    held: &mut HeldRows,
 ) -> QueryResult<AcquireOutcome> {
     try_once(conn, params, held).inspect_err(|_| release_holder_locks(conn, params))
 }
@@ -108,7 +107,7 @@ pub(super) fn try_acquire(
 fn try_once(
     conn: &mut MysqlConnection,
     params: AcquireParams<'_>,
-    held: &mut Held,
+    held: &mut HeldRows,
 ) -> QueryResult<AcquireOutcome> {
     if params.tickets == 1 {
         let mut random_numbers = RandomNumbers::new();
@@ -157,7 +156,7 @@ pub(super) fn acquire(
     params: AcquireParams<'_>,
     timeout_ms: Option<i64>,
     cancellation: u32,
-    held: &mut Held,
+    held: &mut HeldRows,
 ) -> QueryResult<AcquireOutcome> {
     let Some(found) = find(conn, params.semaphore)? else {
         return Ok(AcquireOutcome::UnknownSemaphore);
@@ -195,7 +194,7 @@ fn acquired(
     params: AcquireParams<'_>,
     semaphore_id: i64,
     tickets: Vec<i64>,
-    held: &mut Held,
+    held: &mut HeldRows,
 ) -> QueryResult<AcquireOutcome> {
     let (token, holder_locks, is_open): (Option<i64>, Option<i64>, Option<bool>) =
         Token::new(params.is_guard(), &json(&tickets)).get_result(conn)?;
@@ -220,7 +219,7 @@ fn finish(
     semaphore_id: i64,
     token: i64,
     tickets: Vec<i64>,
-    held: &mut Held,
+    held: &mut HeldRows,
 ) -> QueryResult<AcquireOutcome> {
     if params.is_guard() && params.label.is_some() {
         held.has_written = true;

@@ -1,7 +1,8 @@
 //! Cancelling a wait from another session, by KILL QUERY. The account has to be that of the waiter, or has to have the right to kill
 //! others.
 
-use super::{fragment::statement, locks::Lock, transaction::retry};
+use super::{fragment::statement, locks::Lock};
+use crate::backend::transaction::retry;
 use diesel::{
     MysqlConnection,
     connection::SimpleConnection,

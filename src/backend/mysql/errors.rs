@@ -3,16 +3,18 @@
 //! Diesel does not report the error's number, and the server translates its messages. So hints depend on the kinds that Diesel
 //! knows, on names in a message, which are not translated, and on further queries to the server.
 
-use super::migrations::has_table;
 use crate::{
     Error,
     backend::{Operation, hint::with_hint},
     error::CONNECTION_LOST,
 };
 use diesel::{
-    Connection, MysqlConnection,
+    MysqlConnection,
     connection::{CacheSize, SimpleConnection},
+    dsl::sql,
+    prelude::*,
     result::{DatabaseErrorKind, Error as DieselError},
+    sql_types::{Bool, Text},
 };
 
 const NEEDS_PRIMARY: &str = "tickets are row locks, which need the primary server, with read_only off; in a transaction of yours that is READ ONLY, \
@@ -55,6 +57,18 @@ pub(super) fn classify(error: Error, conn: &mut MysqlConnection, operation: Oper
         return Error::NotMigrated;
     }
     add_hint(error, conn, operation)
+}
+
+/// Whether this account sees a table of ours: one that exists, and on which it has any privilege.
+pub(super) fn has_table(conn: &mut MysqlConnection, name: &str) -> QueryResult<bool> {
+    diesel::select(
+        sql::<Bool>(
+            "EXISTS (SELECT 1 FROM information_schema.tables AS t WHERE t.table_schema = DATABASE() AND t.table_name = ",
+        )
+        .bind::<Text, _>(name)
+        .sql(")"),
+    )
+    .get_result(conn)
 }
 
 /// Adds a hint to an error.

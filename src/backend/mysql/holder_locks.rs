@@ -1,7 +1,7 @@
 //! The user locks by which `holders` and `usage` show a guard, one for each ticket.
 
-use super::{fragment::statement, locks::Lock, transaction::retry};
-use crate::backend::transaction::mark_broken;
+use super::{fragment::statement, locks::Lock};
+use crate::backend::transaction::{mark_broken, retry};
 use diesel::{
     MysqlConnection,
     prelude::*,

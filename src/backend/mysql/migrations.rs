@@ -4,7 +4,10 @@
 //! DDL commits implicitly. So a migration is not atomic: after a crash, it runs again from its beginning.
 
 use super::{
-    callers_transaction::in_read_scope, errors::interrupted, fragment::ALL_ROWS, locks::Lock,
+    callers_transaction::in_read_scope,
+    errors::{has_table, interrupted},
+    fragment::ALL_ROWS,
+    locks::Lock,
 };
 use crate::{Error, Result, backend::transaction::is_open};
 use diesel::{
@@ -122,18 +125,6 @@ fn pending(conn: &mut MysqlConnection) -> Result<Vec<(&'static str, &'static str
         .filter(|(name, ..)| !is_applied(name))
         .map(|(name, up, _)| (*name, *up))
         .collect())
-}
-
-/// Whether this account sees a table of ours: one that exists, and on which it has any privilege.
-pub(super) fn has_table(conn: &mut MysqlConnection, name: &str) -> QueryResult<bool> {
-    diesel::select(
-        diesel::dsl::sql::<diesel::sql_types::Bool>(
-            "EXISTS (SELECT 1 FROM information_schema.tables AS t WHERE t.table_schema = DATABASE() AND t.table_name = ",
-        )
-        .bind::<Text, _>(name)
-        .sql(")"),
-    )
-    .get_result(conn)
 }
 
 /// Runs `work` while no other process migrates this database.

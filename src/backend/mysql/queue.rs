@@ -6,9 +6,9 @@
 
 use super::{
     callers_transaction::name_rollback, errors::interrupted, fragment::statement, head,
-    locks::Lock, request_row, transaction::retry, wait::Wait,
+    locks::Lock, request_row, wait::Wait,
 };
-use crate::backend::transaction::mark_broken;
+use crate::backend::transaction::{mark_broken, retry};
 use diesel::{
     MysqlConnection,
     prelude::*,

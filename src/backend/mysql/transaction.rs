@@ -8,10 +8,12 @@ use super::{
 };
 use crate::{
     Error, Result,
-    backend::transaction::{
-        MAX_ATTEMPTS, begin_savepoint, count_begun_transaction, force_rollback, is_open,
-        mark_broken, release_savepoint, reset_transaction_depth, roll_back,
-        would_be_closed_by_pool,
+    backend::{
+        hold::HeldRows,
+        transaction::{
+            begin_savepoint, count_begun_transaction, force_rollback, is_open, mark_broken,
+            release_savepoint, reset_transaction_depth, roll_back, would_be_closed_by_pool,
+        },
     },
 };
 use diesel::{
@@ -76,14 +78,6 @@ statement! {
          FOR UPDATE /*!80000 OF t */ SKIP LOCKED) AS held"
 }
 
-/// What a guard holds.
-#[derive(Debug, Default)]
-pub(crate) struct Held {
-    pub(super) ticket_ids: Vec<i64>,
-    /// A row was to be seen by others. The end of the transaction has to roll it back.
-    pub(super) has_written: bool,
-}
-
 /// Begins the transaction of a guard, or a savepoint in the transaction of `begin_test_transaction`.
 pub(super) fn begin_guard(conn: &mut MysqlConnection) -> Result<()> {
     if is_open(conn)? {
@@ -113,7 +107,7 @@ fn is_in_raw_transaction(conn: &mut MysqlConnection) -> bool {
 }
 
 /// Ends the transaction of a guard. Fails if it had ended before.
-pub(super) fn finish_guard(conn: &mut MysqlConnection, held: &Held) -> QueryResult<()> {
+pub(super) fn finish_guard(conn: &mut MysqlConnection, held: &HeldRows) -> QueryResult<()> {
     let ticket_ids = held.ticket_ids.as_slice();
     let release = holder_locks::release_statements(ticket_ids);
     if !owns_transaction(conn) {
@@ -221,14 +215,4 @@ fn end<T>(conn: &mut MysqlConnection, done: Result<T>) -> Result<T> {
             Err(error)
         }
     }
-}
-
-/// Repeats what has to succeed although it may be cancelled.
-pub(super) fn retry<T>(mut attempt: impl FnMut() -> QueryResult<T>) -> QueryResult<T> {
-    for _ in 1..MAX_ATTEMPTS {
-        if let Ok(done) = attempt() {
-            return Ok(done);
-        }
-    }
-    attempt()
 }

@@ -3,7 +3,7 @@
 use super::{
     errors::named,
     folder::{Database, Folder, repeat_if_deleted},
-    held::{self, Held, HeldFiles},
+    held::{self, Held},
     lock_file::LockFile,
     queue::{self, Position},
     record::{Record, now_us},
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Result,
-    backend::{AcquireOutcome, AcquireParams},
+    backend::{AcquireOutcome, AcquireParams, hold::HeldFiles},
 };
 use diesel::SqliteConnection;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 pub(super) fn try_acquire(
     conn: &mut SqliteConnection,
     params: AcquireParams<'_>,
-    held: &mut HeldFiles,
+    held: &mut Option<Box<dyn HeldFiles>>,
 ) -> Result<AcquireOutcome> {
     repeat_if_deleted(|| {
         let database = Database::of(conn)?;
@@ -64,7 +64,7 @@ pub(super) fn wait(
     params: AcquireParams<'_>,
     timeout_ms: Option<i64>,
     cancellation: u32,
-    held: &mut HeldFiles,
+    held: &mut Option<Box<dyn HeldFiles>>,
 ) -> Result<AcquireOutcome> {
     let limit = timeout_ms.map(|ms| Duration::from_millis(ms.unsigned_abs()));
     let wait = Wait::begin(cancellation, limit);
@@ -75,7 +75,7 @@ fn wait_in_queue(
     conn: &mut SqliteConnection,
     params: AcquireParams<'_>,
     wait: &Wait,
-    held: &mut HeldFiles,
+    held: &mut Option<Box<dyn HeldFiles>>,
 ) -> Result<AcquireOutcome> {
     let database = Database::of(conn)?;
     let Some(Semaphore { id, .. }) = tables::find(conn, params.semaphore)? else {
@@ -147,7 +147,7 @@ fn search(
     semaphore: &Semaphore,
     params: AcquireParams<'_>,
     position: Option<&Position>,
-    held: &mut HeldFiles,
+    held: &mut Option<Box<dyn HeldFiles>>,
 ) -> Result<Option<AcquireOutcome>> {
     let requested = usize::try_from(params.tickets).unwrap_or(usize::MAX);
     let mut locked: Vec<(u32, LockFile)> = Vec::new();
@@ -193,7 +193,7 @@ fn search(
             .collect(),
     };
     let database = folder.database().clone();
-    held.0 = Some(Box::new(Held {
+    *held = Some(Box::new(Held {
         slots,
         files,
         record,

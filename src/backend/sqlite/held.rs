@@ -1,6 +1,7 @@
 //! The tickets that a guard holds.
 
 use super::{errors::failure, folder::Database, lock_file::LockFile, record::Record};
+use crate::backend::hold::HeldFiles;
 use diesel::result::QueryResult;
 use std::{cell::Cell, io};
 
@@ -14,10 +15,6 @@ pub(super) fn released_last() -> Option<u32> {
     RELEASED_LAST.try_with(Cell::get).ok().flatten()
 }
 
-/// The tickets of a guard, if it has acquired some. In a box, because a guard on other databases has none.
-#[derive(Debug, Default)]
-pub(in crate::backend) struct HeldFiles(pub(super) Option<Box<Held>>);
-
 #[derive(Debug)]
 pub(super) struct Held {
     /// In the order of `files`.
@@ -27,29 +24,13 @@ pub(super) struct Held {
     pub(super) database: Database,
 }
 
-impl HeldFiles {
-    /// Fails if others can acquire these tickets.
-    pub(super) fn check(&self) -> QueryResult<()> {
-        match &self.0 {
-            Some(held) => held.check(),
-            None => Ok(()),
-        }
-    }
-
-    /// Releases the tickets. Fails if others could acquire them before.
-    pub(super) fn release(&mut self) -> QueryResult<()> {
-        match self.0.take() {
-            Some(held) => held.check(),
-            None => Ok(()),
-        }
-    }
-}
-
 impl Held {
     fn is_of_this_process(&self) -> bool {
         self.files.iter().all(LockFile::is_of_this_process)
     }
+}
 
+impl HeldFiles for Held {
     fn check(&self) -> QueryResult<()> {
         if !self.is_of_this_process() {
             return Err(failure(format!(

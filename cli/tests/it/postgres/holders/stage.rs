@@ -106,12 +106,8 @@ impl Stage {
 
     /// How many have connected and asked, not counting the tool.
     pub(super) fn count(&self) -> usize {
-        let truth = self.truth.lock().unwrap();
-        truth
-            .last
-            .keys()
-            .filter(|name| name.starts_with('h'))
-            .count()
+        let known = &self.truth.lock().unwrap().last;
+        known.keys().filter(|name| name.starts_with('h')).count()
     }
 
     pub(super) fn is_over(&self) -> bool {

@@ -147,6 +147,7 @@ lint: setup
 
 # Checks spelling, licences, advisories, the public API and each combination of features. Compiles the programs for it, once.
 checks: setup
+	@scripts/setup mysql
 	scripts/tool typos
 	scripts/deny
 	scripts/api --check
@@ -161,19 +162,18 @@ api: setup
 semver: setup
 	@scripts/semver
 
-# Checks and tests the alert rules, and checks the dashboard.
-rules:
+# Checks and tests the alert rules, and checks the dashboard and the metrics.
+rules: setup
 	@command -v promtool >/dev/null || scripts/setup prometheus
-	promtool check rules docs/prometheus-rules.yml
-	promtool test rules tests/page/prometheus-rules.yml
-	python3 -m json.tool docs/grafana-dashboard.json >/dev/null
+	@scripts/rules
 
 # Compiles with the oldest Rust, and tests with the oldest versions of dependencies.
 msrv: setup
+	@scripts/setup mysql
 	@scripts/msrv
 
 minimal-versions: setup
-	@scripts/setup pgbouncer iproute2
+	@scripts/setup pgbouncer iproute2 mysql
 	@scripts/minimal-versions
 
 # Packages the files that would be published, and uses them outside of this folder.

@@ -178,6 +178,7 @@ fn a_transaction_that_diesel_does_not_count_is_refused() {
         let mut conn = connect(&database, setting).unwrap();
         conn.transaction(|conn| run(conn, "DO 0")).unwrap();
         sem::list(&mut conn).unwrap();
+        run(&mut conn, "SELECT COUNT(*) FROM dbsemaphore_semaphore").unwrap();
         let refused = [
             sem::make(&mut conn, "reports", 1).unwrap_err(),
             sem::usage(&mut conn).unwrap_err(),

@@ -107,7 +107,7 @@ pub enum Error {
 
     /// The pool had no connection available, or could not connect.
     #[cfg(feature = "r2d2")]
-    #[error("the pool has no connection for a ticket: {0}; each holder and each waiter needs one")]
+    #[error("{}", pool_error(.0))]
     Pool(diesel::r2d2::PoolError),
 
     /// A lock file beside the database of SQLite can't be used: see [`sqlite`](crate::guide::sqlite). The ticket is not held.
@@ -155,9 +155,8 @@ impl Error {
     pub fn is_busy(&self) -> bool {
         match self {
             Self::Unavailable { .. } => true,
-            // It adds what its last attempt to connect met with.
             #[cfg(feature = "r2d2")]
-            Self::Pool(error) => !error.to_string().contains(": "),
+            Self::Pool(error) => connect_error(error).is_none(),
             _ => false,
         }
     }
@@ -175,6 +174,24 @@ impl From<diesel::r2d2::PoolError> for Error {
 impl From<DieselError> for Error {
     fn from(error: DieselError) -> Self {
         Self::Database(error)
+    }
+}
+
+/// What the pool's last attempt to connect met with. The pool adds that to its own words.
+#[cfg(feature = "r2d2")]
+fn connect_error(error: &diesel::r2d2::PoolError) -> Option<String> {
+    let text = error.to_string();
+    let (_, cause) = text.split_once(": ")?;
+    Some(cause.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+#[cfg(feature = "r2d2")]
+fn pool_error(error: &diesel::r2d2::PoolError) -> String {
+    match connect_error(error) {
+        Some(cause) => format!("the pool for tickets could not connect: {cause}"),
+        None => "all connections of the pool for tickets are in use, by holders and waiters: increase its max_size, or admit \
+            fewer requests at a time"
+            .to_owned(),
     }
 }
 

@@ -8,6 +8,9 @@ use crate::{Result, TicketConnection, backend::Operation};
 /// for it. All migrations are applied or none. If there is nothing to do, the call takes no lock and needs the [rights
 /// of a holder](crate::guide::security#roles). The application's own migrations and `search_path` remain as they are.
 ///
+/// On PostgreSQL, the first call needs `CREATE` on the database. Later ones need no rights but those of an
+/// [observer](crate::guide::security#roles), unless this version of the crate has something to install.
+///
 /// # Errors
 ///
 /// * [`Migration`](crate::Error::Migration): a migration failed. If an [event

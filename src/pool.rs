@@ -32,10 +32,12 @@ const OVERDUE: Duration = Duration::from_secs(1);
 /// * **A request that does not wait** fails at once if all connections of the pool are in use. While the pool has room,
 ///   the request waits for a new connection for up to 1 s, or the pool's `connection_timeout` if that is shorter.
 /// * **A request that waits without limit** waits for a connection for up to `connection_timeout`.
+/// * **If the server does not answer at all**, a call blocks until its connection gives up, also beyond these limits: see
+///   [how to bound that time](crate::guide::losing_a_ticket#detection).
 ///
 /// # Errors
 ///
-/// `E` can be any error that implements `From<Error>`.
+/// `E` can be any error that implements `From<Error>`. With `anyhow`, `error.downcast_ref::<Error>()` returns it.
 ///
 /// * The error of `work`, if it fails.
 /// * [`TicketLost`](Error::TicketLost): `work` succeeded, but the ticket was lost meanwhile.

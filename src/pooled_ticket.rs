@@ -125,6 +125,43 @@ where
         }
     }
 
+    /// Registers a function that is called when a [watched](crate::Request::watch) ticket is lost, as
+    /// [`WatchedTicket::on_lost`] does. Use it if the work blocks in one call, which the function can end. Without a watch,
+    /// nobody observes the ticket, and the function is not called.
+    ///
+    /// ```
+    /// # use diesel::{PgConnection, r2d2::{ConnectionManager, Pool}};
+    /// # use diesel_dbsemaphore::{self as sem, Request};
+    /// # use std::{net::{Shutdown, TcpListener, TcpStream}, time::Duration};
+    /// # let database = stand::Database::create();
+    /// # let pool = Pool::builder().max_size(2).build(ConnectionManager::<PgConnection>::new(database.url()))?;
+    /// # sem::run_migrations(&mut *pool.get()?)?;
+    /// # sem::ensure(&mut *pool.get()?, "third party", 1)?;
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// # let address = listener.local_addr()?;
+    /// # #[derive(Debug, thiserror::Error)]
+    /// # enum AppError {
+    /// #     #[error(transparent)]
+    /// #     Ticket(#[from] sem::Error),
+    /// #     #[error(transparent)]
+    /// #     Io(#[from] std::io::Error),
+    /// # }
+    /// let request = Request::new("third party").watch(Duration::from_secs(2));
+    /// sem::with_ticket(&pool, request, |ticket| -> Result<(), AppError> {
+    ///     let socket = TcpStream::connect(address)?;
+    ///     let same_socket = socket.try_clone()?;
+    ///     ticket.on_lost(move || drop(same_socket.shutdown(Shutdown::Both)));
+    ///     // .. the call by this socket, which fails as soon as the ticket is lost ..
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_lost(&self, call: impl FnOnce() + Send + 'static) {
+        if let Held::Watched(watched) = &self.0 {
+            watched.on_lost(call);
+        }
+    }
+
     pub(crate) fn release(self) -> Result<()> {
         match self.0 {
             Held::Guard(guard) => guard.release().map(drop),

@@ -154,7 +154,7 @@ impl<'a> Request<'a> {
     /// Sets the label that [`holders`](crate::holders) and [`waiters`](crate::waiters) show.
     ///
     /// A label has 1 to 40 printable ASCII characters. Other labels are [`Error::InvalidLabel`] when the request is
-    /// sent. While the request waits, and until the transaction that holds its tickets ends, the label is part of the
+    /// sent: do not build a label of what a user has written. While the request waits, and until the transaction that holds its tickets ends, the label is part of the
     /// connection's `application_name`, which each role can see. So do not put a secret into it. A later
     /// `SET LOCAL application_name` or `RESET ALL` in that transaction removes the label.
     ///

@@ -27,15 +27,18 @@ pub(crate) fn make(
     json: bool,
 ) -> Result<(), Fault> {
     let mut conn = database.connect()?;
-    if existing {
-        sem::usage_of(&mut conn, name)?;
+    let exists = sem::list(&mut conn)?.contains_key(name);
+    if existing && !exists {
+        return Err(Fault::unknown(name));
     }
     match wait {
         None => drop(sem::make(&mut conn, name, tickets)?),
         Some(limit) => within::make(database, conn, name, tickets, limit)?,
     }
-    print(json, &json!({ "name": name, "size": tickets }), || {
-        format!("semaphore {name:?}: size set to {tickets}")
+    let made = json!({ "name": name, "size": tickets, "created": !exists });
+    print(json, &made, || match exists {
+        true => format!("semaphore {name:?}: size set to {tickets}"),
+        false => format!("semaphore {name:?}: created with {tickets} tickets"),
     })
 }
 

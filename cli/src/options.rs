@@ -42,8 +42,8 @@ pub(crate) enum Command {
         /// Wait for held tickets for at most this time, such as 30s; after that, the old size remains
         #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
         wait: Option<Duration>,
-        /// Create nothing
-        #[arg(long, hide = true)]
+        /// Resize only: fail if there is no such semaphore
+        #[arg(long)]
         existing: bool,
         /// Print JSON
         #[arg(long)]

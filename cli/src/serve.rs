@@ -31,7 +31,7 @@ struct State {
 pub(crate) fn serve(databases: Vec<Database>, options: &Serve) -> Result<(), Fault> {
     let listener = TcpListener::bind(&options.listen).map_err(|error| {
         Fault::new(format_args!(
-            "can't listen on {:?}: {error}; choose another address with --listen",
+            "can't listen on {:?}: {error}; give another ADDRESS:PORT with --listen, such as 127.0.0.1:9187",
             options.listen
         ))
     })?;

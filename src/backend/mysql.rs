@@ -86,6 +86,7 @@ impl Backend for MysqlConnection {
 
     fn is_held(&mut self, next_within: Option<Duration>, hold: &Hold) -> QueryResult<bool> {
         transaction::is_held(self, &hold.rows.ticket_ids, next_within)
+            .inspect_err(|_| errors::forget_statements(self))
     }
 
     fn ensure(&mut self, name: &str, size: i32) -> Result<bool> {

@@ -104,6 +104,7 @@ fn a_request_that_does_not_wait_does_not_wait_for_a_connection<D: TestDatabase>(
         let busy = nested(request).unwrap_err();
         assert!(matches!(busy, Error::Pool(_)), "{busy:?}");
         assert!(busy.is_busy(), "{busy}");
+        assert!(busy.to_string().contains("max_size"), "{busy}");
     }
 }
 
@@ -116,4 +117,7 @@ fn a_pool_that_cannot_connect_is_not_busy<D: TestDatabase>() {
     let failed = sem::with_ticket(&pool, "x", |_| sem::Result::Ok(())).unwrap_err();
     assert!(matches!(failed, Error::Pool(_)), "{failed:?}");
     assert!(!failed.is_busy(), "{failed}");
+    let text = failed.to_string();
+    assert!(text.contains("could not connect: "), "{text}");
+    assert!(!text.contains('\n'), "{text}");
 }

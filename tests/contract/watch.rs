@@ -208,12 +208,15 @@ fn with_ticket_reports_the_loss_of_a_watched_ticket<D: ServerDatabase>() {
     let database = D::with_size(1);
     let pool = database.pool(2);
     let request = Request::new("x").watch(Duration::from_millis(20));
+    let (tell, told) = mpsc::channel();
     let lost = sem::with_ticket(&pool, request, |ticket| -> sem::Result<()> {
         assert!(!ticket.is_lost());
+        ticket.on_lost(move || tell.send("lost").unwrap());
         ticket.check()?;
         let holder = &sem::holders(&mut database.connect(), "x")?[0];
         database.kill_session(holder.session.pid.unwrap().into());
-        eventually("the loss is reported", || ticket.is_lost());
+        assert_eq!(told.recv_timeout(LONG).unwrap(), "lost");
+        assert!(ticket.is_lost());
         assert!(matches!(ticket.check(), Err(Error::TicketLost { .. })));
         Ok(())
     });

@@ -22,9 +22,12 @@ fn a_life() {
         );
     }
     assert_eq!(json(&database, &["list", "--json"]), json!([]));
+    let unknown = tell(&database, &["make", "x", "2", "--existing"]);
+    assert_eq!(code(unknown.status), 1);
     let made = json(&database, &["make", "x", "2", "--json"]);
-    assert_eq!(made, json!({ "name": "x", "size": 2 }));
-    json(&database, &["make", "x", "3", "--json"]);
+    assert_eq!(made, json!({ "name": "x", "size": 2, "created": true }));
+    let made = json(&database, &["make", "x", "3", "--existing", "--json"]);
+    assert_eq!(made, json!({ "name": "x", "size": 3, "created": false }));
     let _guard = SemaphoreTicket::require(database.connect(), "x").unwrap();
     let x = json!({ "name": "x", "size": 3, "in_use": 1, "waiting": 0 });
     assert_eq!(json(&database, &["list", "--json"]), json!([x]));

@@ -105,7 +105,7 @@ pub(super) fn add_hint(error: Error, conn: &mut MysqlConnection, operation: Oper
 
 /// Closes the prepared statements of the connection. MariaDB's client library waits without end if one runs again whose result an
 /// error has ended after its columns.
-fn forget_statements(conn: &mut MysqlConnection) {
+pub(super) fn forget_statements(conn: &mut MysqlConnection) {
     for size in [CacheSize::Disabled, CacheSize::Unbounded] {
         conn.set_prepared_statement_cache_size(size);
     }

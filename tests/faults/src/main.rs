@@ -92,6 +92,15 @@ fn kind_named(word: &str) -> Kind {
     })
 }
 
+/// Otherwise a panic of the main thread would wait for the others without end.
+struct SetOnDrop<'a>([&'a AtomicBool; 2]);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.into_iter().for_each(|flag| flag.store(true, SeqCst));
+    }
+}
+
 fn run<B: Backend>(
     time: Duration,
     seed: u64,
@@ -138,6 +147,7 @@ fn run<B: Backend>(
     println!("{} workers, seed {seed}, {time:?}", places.len());
 
     let mut sight = thread::scope(|scope| {
+        let _ends_on_panic = SetOnDrop([&over, &all_over]);
         let witness = scope.spawn(|| {
             let url = || arena.read().unwrap_or_else(PoisonError::into_inner).url();
             witness::watch::<B>(idle_limit, url, &all_over)

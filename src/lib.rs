@@ -19,7 +19,7 @@
 //! // A pool for tickets alone. Its size bounds how many tickets this process holds and waits for.
 //! let ticket_pool = Pool::builder().max_size(5).build(ConnectionManager::<PgConnection>::new(database_url))?;
 //! let mut conn = ticket_pool.get()?;
-//! sem::run_migrations(&mut conn)?;                // when the application starts, in every process
+//! sem::run_migrations(&mut conn)?;                // at each start; the first one needs CREATE on the database
 //! sem::ensure(&mut conn, "third party", 3)?;      // creates the semaphore with 3 tickets, unless it exists
 //! drop(conn);
 //!
@@ -29,7 +29,7 @@
 //! });
 //! let status = match done {
 //!     Ok(()) => 200,
-//!     Err(error) if error.is_busy() => 503,       // no ticket, or no connection of the pool, within 2 s
+//!     Err(error) if error.is_busy() => 503,       // all tickets, or all connections of the pool, in use for 2 s
 //!     Err(error) => return Err(error.into()),
 //! };
 //! # assert_eq!(status, 200);

@@ -1,7 +1,7 @@
 //! A database in a folder of its own.
 
 use crate::kit::{
-    TestDatabase,
+    TestDatabase, eventually,
     ways::{Way, by_guard, by_transaction},
 };
 use diesel::{
@@ -132,8 +132,13 @@ fn lock_folder(conn: &mut SqliteConnection) -> PathBuf {
         file: String,
     }
     let query = "SELECT file FROM pragma_database_list WHERE name = 'main'";
-    let main: Main = diesel::sql_query(query).get_result(conn).unwrap();
-    format!("{}-dbsemaphore", main.file).into()
+    // The first query of a connection reads the schema, which another one may be changing.
+    let mut main = None;
+    eventually("the database is not locked", || {
+        main = diesel::sql_query(query).get_result::<Main>(conn).ok();
+        main.is_some()
+    });
+    format!("{}-dbsemaphore", main.unwrap().file).into()
 }
 
 /// The files in the queues of a lock folder.

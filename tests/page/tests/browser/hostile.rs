@@ -53,11 +53,11 @@ fn hostile_names_and_labels_stay_text_and_run_nothing() {
     let foreign = "[...document.querySelectorAll('main img, main script, main h1, [onmouseover], [onerror]')].length";
     assert_eq!(browser.value(foreign), 0);
     assert_eq!(browser.value("document.scripts.length"), 1);
-    // Forms have the name as it is, the page has it without letters that nobody sees.
+    // Forms have the name percent-encoded, the page has it without letters that nobody sees.
     let mut sorted = names.to_vec();
     sorted.sort();
     let mut sent: Vec<String> = serde_json::from_value(browser.value(
-        "[...new Set([...document.querySelectorAll('input[name=semaphore]')].map(field => field.value))]",
+        "[...new Set([...document.querySelectorAll('input[name=semaphore]')].map(field => decodeURIComponent(field.value)))]",
     ))
     .unwrap();
     sent.sort();

@@ -101,9 +101,9 @@ pub(super) fn begin_guard(conn: &mut MysqlConnection) -> Result<()> {
     Ok(count_begun_transaction(conn)?)
 }
 
-/// After `READ_COMMITTED` has failed. Only inside a transaction, it fails each time.
+/// After a transaction could not be begun. A connection that is lost has none.
 fn is_in_raw_transaction(conn: &mut MysqlConnection) -> bool {
-    conn.batch_execute("DO 0").is_ok() && conn.batch_execute(READ_COMMITTED).is_err()
+    conn.batch_execute("DO 0").is_ok() && callers_transaction::is_open(conn)
 }
 
 /// Ends the transaction of a guard. Fails if it had ended before.

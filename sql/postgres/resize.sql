@@ -1,6 +1,8 @@
 -- Deletes `remove_count` tickets. Waits for them in the queue as any waiter does. No other transaction can acquire those that it
 -- has locked so far. Tickets that this transaction holds itself are deleted last, and without waiting: the transaction holds
 -- them until it ends. At the caller's lock_timeout, which bounds the whole wait, no ticket is deleted.
+--
+-- The caller has updated the row of the semaphore before, so that resizes take turns, and sets `slot_bound` after it.
 CREATE OR REPLACE FUNCTION dbsemaphore._remove_tickets(semaphore_id bigint, remove_count integer) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -10,7 +12,11 @@ AS $$
 #variable_conflict use_variable
 DECLARE
     lock_timeout_at timestamptz := clock_timestamp() + nullif(current_setting('lock_timeout')::interval, interval '0');
-    held_ids bigint[] := (SELECT h.ticket_ids FROM dbsemaphore._get_own_tickets(semaphore_id) AS h);
+    -- Without those that it has deleted already.
+    held_ids bigint[] := ARRAY(
+        SELECT t.id FROM dbsemaphore.ticket t
+        WHERE t.id = ANY ((SELECT h.ticket_ids FROM dbsemaphore._get_own_tickets(semaphore_id) AS h)::bigint[])
+        ORDER BY t.id);
     other_count integer := (SELECT count(*) FROM (
         SELECT t.id FROM dbsemaphore.ticket t WHERE t.semaphore_id = semaphore_id ORDER BY t.slot) AS t
         WHERE t.id <> ALL (held_ids));

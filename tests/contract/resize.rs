@@ -1,7 +1,8 @@
 //! Resizing, also while tickets are held.
 
 use crate::kit::{
-    ServerDatabase, StopAtEnd, TestDatabase, eventually, on_each_backend, on_each_server,
+    ServerDatabase, StopAtEnd, TestDatabase, eventually, in_transaction, on_each_backend,
+    on_each_server,
 };
 use diesel::Connection;
 use diesel_dbsemaphore::{self as sem, Error, SemaphoreTicket};
@@ -29,6 +30,7 @@ on_each_backend!(
 
 on_each_server!(
     a_resize_in_a_transaction_is_undone_with_it,
+    a_holder_shrinks_again_and_again,
     a_cancelled_shrink_leaves_the_old_size,
 );
 
@@ -183,6 +185,20 @@ fn a_resize_in_a_transaction_is_undone_with_it<D: ServerDatabase>() {
         sem::list(&mut conn).unwrap(),
         BTreeMap::from([("x".to_owned(), 3)])
     );
+}
+
+fn a_holder_shrinks_again_and_again<D: ServerDatabase>() {
+    let database = D::with_size(4);
+    let mut conn = database.connect();
+    in_transaction(&mut conn, |c| {
+        sem::require(c, sem::Request::new("x").tickets(3)).unwrap();
+        for size in [2, 1, 3, 1, 0] {
+            sem::make(c, "x", size).unwrap();
+            assert_eq!(sem::list(c).unwrap()["x"], size);
+        }
+        Ok(())
+    });
+    assert_eq!(sem::list(&mut conn).unwrap()["x"], 0);
 }
 
 fn a_cancelled_shrink_leaves_the_old_size<D: ServerDatabase>() {

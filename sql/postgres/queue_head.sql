@@ -11,17 +11,20 @@ RETURNS bigint
 LANGUAGE plpgsql AS $$
 #variable_conflict use_variable
 DECLARE
+    ticket_ids bigint[];
     first_slot integer;
     ticket_id bigint;
 BEGIN
     -- At least 1: 0 would mean for ever.
     PERFORM set_config('lock_timeout', greatest(1, ceil(extract(epoch FROM max_wait) * 1000))::bigint::text, true);
     IF slot_bound <= 64 THEN
-        SELECT t.id INTO ticket_id FROM dbsemaphore.ticket t
-        WHERE t.id = (
+        -- Counted, because a shrink may have left fewer tickets than slots.
+        ticket_ids := ARRAY(
             SELECT o.id FROM dbsemaphore.ticket o
             WHERE o.semaphore_id = semaphore_id AND o.slot < slot_bound AND o.id <> ALL (excluded_ids)
-            ORDER BY age(o.xmax) DESC OFFSET rotation % greatest(1, slot_bound - cardinality(excluded_ids)) LIMIT 1)
+            ORDER BY age(o.xmax) DESC);
+        SELECT t.id INTO ticket_id FROM dbsemaphore.ticket t
+        WHERE t.id = ticket_ids[1 + rotation % greatest(1, cardinality(ticket_ids))]
         FOR NO KEY UPDATE;
     ELSE
         first_slot := floor(random() * slot_bound);

@@ -87,6 +87,31 @@ fn a_shrink_by_a_holder_deletes_its_own_tickets_last() {
     assert_eq!(sem::list(&mut conn).unwrap()["x"], 0);
 }
 
+/// Not asleep for a time, after which the ticket may have been available for long.
+#[test]
+fn a_head_sleeps_on_the_last_ticket_that_a_shrink_has_left() {
+    let database = Database::with_size(5);
+    let mut holder = database.connect();
+    holder
+        .batch_execute("BEGIN; SELECT FROM dbsemaphore.ticket WHERE slot = 4 FOR NO KEY UPDATE")
+        .unwrap();
+    let mut observer = database.connect();
+    sem::make(&mut observer, "x", 1).unwrap();
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| {
+            SemaphoreTicket::require(database.connect(), Request::new("x").wait(LONG)).map(drop)
+        });
+        database.until_head_waits();
+        let blind = "SELECT count(*)::int FROM pg_stat_activity \
+            WHERE datname = current_database() AND wait_event = 'PgSleep'";
+        for _ in 0..300 {
+            assert_eq!(number(&mut observer, blind), 0);
+        }
+        holder.batch_execute("ROLLBACK").unwrap();
+        waiter.join().unwrap().unwrap();
+    });
+}
+
 #[test]
 fn a_deadlock_ends_in_an_error() {
     let database = Database::with_size(1);

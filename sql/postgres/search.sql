@@ -39,9 +39,9 @@ $$;
 -- Locks up to `requested` available tickets and returns their ids. Tickets in `excluded_ids` don't count.
 --
 -- Up to 10,000 slots: reads who has locked each ticket, which costs a fraction of an attempt to lock it, and tries those that
--- may be available. Meanwhile another transaction may acquire them, and release others. So fewer than `requested` are returned only if
--- all others were held at one instant (none may be available, or each has the same locker as in the round before), or if
--- holders changed in each of `max_rounds` rounds.
+-- may be available. Meanwhile another transaction may acquire them, and release others. So fewer than `requested` are
+-- returned only if all others were held at one instant (none may be available, or each has the same locker as in the round
+-- before), or if holders changed in each of `max_rounds` rounds.
 --
 -- More slots: tries 1,024 random slots, then all of them in order. Fewer than `requested` are returned if each of the others was
 -- held when it was tried.

@@ -22,8 +22,8 @@ RETURN requested = 1 AND coalesce(current_setting('dbsemaphore.held_tickets', tr
 -- The answer is one text, because OUT parameters cost a guard 4 % more of the server's instructions as a record, and 10 % more
 -- as columns.
 --
--- With a `host_timeout_s` the transaction is that of a guard: see `_apply_guard_settings`. The transaction has the label for as
--- long as it holds the tickets.
+-- With a `host_timeout_s` the transaction is that of a guard, a `SemaphoreTicket` in Rust: see `_apply_guard_settings`. The
+-- transaction has the label for as long as it waits for the tickets or holds them.
 --
 -- Most calls find an available ticket near a random key, and are the first of their transaction. PostgreSQL initializes each
 -- expression of a PL/pgSQL function once in each transaction, which costs as much as its evaluation. So this function has few
@@ -65,6 +65,7 @@ BEGIN
     WHERE s.name OPERATOR(pg_catalog.=) semaphore_name;
 
     IF is_simple AND is_blocked THEN
+        PERFORM dbsemaphore._check_row_security(true);
         IF host_timeout_s IS NOT NULL THEN
             unused := dbsemaphore._apply_wait_settings();
         END IF;

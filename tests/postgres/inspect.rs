@@ -99,6 +99,24 @@ fn a_label_lasts_as_long_as_the_ticket() {
 }
 
 #[test]
+fn a_label_ends_with_a_wait_that_was_refused() {
+    let database = Database::with_size(1);
+    let _holder = SemaphoreTicket::require(database.connect(), "x").unwrap();
+    let mut conn = database.connect();
+    conn.batch_execute("SET application_name = 'web'").unwrap();
+    conn.transaction::<_, Error, _>(|c| {
+        let request = Request::new("x").label("mine");
+        for request in [request, request.wait(Duration::from_millis(20))] {
+            assert!(sem::acquire(c, request)?.is_none());
+            let unchanged = "SELECT (current_setting('application_name') = 'web')::int";
+            assert_eq!(number(c, unchanged), 1);
+        }
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
 fn a_waiter_in_a_transaction_is_listed_and_then_as_holder() {
     let database = &Database::with_size(1);
     let mut conn = database.connect();

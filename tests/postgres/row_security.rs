@@ -1,11 +1,12 @@
 //! Row level security on our tables. What it hides would look held, or unknown, or not there.
 
+use crate::contract::queue::hold;
 use crate::kit::TestDatabase;
 use crate::postgres::rights::create_roles;
 use diesel::{Connection, PgConnection, connection::SimpleConnection};
 use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket};
 use stand::Database;
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 const LONG: Duration = Duration::from_secs(60);
 const TABLES: [&str; 2] = ["semaphore", "ticket"];
@@ -70,6 +71,29 @@ fn hidden_rows_are_an_error() {
         assert_eq!(sem::list(&mut database.connect()).unwrap()["x"], 3);
         assert_eq!(database.available(), 3);
     }
+}
+
+/// Behind a waiter, a request is refused before it looks for a ticket.
+#[test]
+fn hidden_tickets_are_an_error_behind_a_waiter() {
+    let mut database = Database::with_size(1);
+    let [_, role, _] = create_roles(&mut database);
+    let statement = "ALTER TABLE dbsemaphore.ticket ENABLE ROW LEVEL SECURITY";
+    alter(&database, statement);
+    let holder = hold(&database, 1);
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| {
+            let request = Request::new("x").wait(LONG);
+            acquire(&mut database.connect(), request)
+        });
+        database.until_head_waits();
+        let conn = &mut connect(&database, &role);
+        assert_names_it("a request", acquire(conn, Request::new("x")));
+        let short = Request::new("x").wait(Duration::from_secs(5));
+        assert_names_it("a wait", acquire(conn, short));
+        drop(holder);
+        assert!(waiter.join().unwrap().unwrap());
+    });
 }
 
 fn assert_works(database: &Database, role: &str) {

@@ -3,7 +3,7 @@
 use crate::contract::queue::hold;
 use crate::kit::TestDatabase;
 use crate::postgres::number;
-use diesel::{Connection, connection::SimpleConnection};
+use diesel::{Connection, PgConnection, connection::SimpleConnection};
 use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket};
 use stand::Database;
 use std::{sync::mpsc, thread, time::Duration};
@@ -87,16 +87,27 @@ fn a_shrink_by_a_holder_deletes_its_own_tickets_last() {
     assert_eq!(sem::list(&mut conn).unwrap()["x"], 0);
 }
 
+/// Makes a semaphore whose only ticket has a high slot, because it was held during a shrink. Returns its holder.
+fn make_with_gaps(database: &Database, name: &str) -> PgConnection {
+    let mut conn = database.connect();
+    sem::make(&mut conn, name, 5).unwrap();
+    let mut holder = database.connect();
+    holder
+        .batch_execute(&format!(
+            "BEGIN; SELECT FROM dbsemaphore.ticket t JOIN dbsemaphore.semaphore s ON s.id = t.semaphore_id \
+             WHERE s.name = '{name}' AND t.slot = 4 FOR NO KEY UPDATE OF t"
+        ))
+        .unwrap();
+    sem::make(&mut conn, name, 1).unwrap();
+    holder
+}
+
 /// Not asleep for a time, after which the ticket may have been available for long.
 #[test]
 fn a_head_sleeps_on_the_last_ticket_that_a_shrink_has_left() {
-    let database = Database::with_size(5);
-    let mut holder = database.connect();
-    holder
-        .batch_execute("BEGIN; SELECT FROM dbsemaphore.ticket WHERE slot = 4 FOR NO KEY UPDATE")
-        .unwrap();
+    let database = Database::with_size(1);
+    let mut holder = make_with_gaps(&database, "x");
     let mut observer = database.connect();
-    sem::make(&mut observer, "x", 1).unwrap();
     thread::scope(|scope| {
         let waiter = scope.spawn(|| {
             SemaphoreTicket::require(database.connect(), Request::new("x").wait(LONG)).map(drop)
@@ -116,11 +127,25 @@ fn a_head_sleeps_on_the_last_ticket_that_a_shrink_has_left() {
 fn a_deadlock_ends_in_an_error() {
     let database = Database::with_size(1);
     sem::make(&mut database.connect(), "y", 1).unwrap();
+    assert_deadlock_is_found(&database);
+}
+
+#[test]
+fn a_deadlock_after_a_shrink_ends_in_an_error() {
+    let database = Database::with_size(1);
+    for name in ["x", "y"] {
+        drop(make_with_gaps(&database, name));
+    }
+    assert_deadlock_is_found(&database);
+}
+
+/// Each of two transactions holds the only ticket of one semaphore, and waits for that of the other.
+fn assert_deadlock_is_found(database: &Database) {
     let both_hold = std::sync::Barrier::new(2);
     let outcomes: Vec<_> = thread::scope(|scope| {
         [("x", "y"), ("y", "x")]
             .map(|(first, second)| {
-                let (database, both_hold) = (&database, &both_hold);
+                let both_hold = &both_hold;
                 scope.spawn(move || {
                     database.connect().transaction::<_, Error, _>(|c| {
                         sem::require(c, first)?;

@@ -19,7 +19,7 @@ DECLARE
         ORDER BY t.id);
     other_count integer := (SELECT count(*) FROM (
         SELECT t.id FROM dbsemaphore.ticket t WHERE t.semaphore_id = semaphore_id ORDER BY t.slot) AS t
-        WHERE t.id <> ALL (held_ids));
+        WHERE t.id NOT IN (SELECT unnest(held_ids)));
     removed_ids bigint[] := '{}';
 BEGIN
     IF other_count > 0 THEN

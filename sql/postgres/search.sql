@@ -8,6 +8,9 @@
 -- for an equal slot the planner would ignore the order. `jit` is off, too: what the planner has to use although it is off
 -- costs so much that PostgreSQL would compile the query.
 --
+-- Tickets are excluded by NOT IN (SELECT ..), which PostgreSQL looks up in a hash table. It would compare each ticket with each
+-- element of an array.
+--
 -- None of these functions sets search_path: their callers do.
 
 -- The slots whose tickets may be available, from `first_slot` on and wrapped around, according to the lockers (`xmax`) that were
@@ -73,7 +76,7 @@ BEGIN
                     LATERAL (
                         SELECT t.id FROM dbsemaphore.ticket t
                         WHERE t.semaphore_id = semaphore_id AND t.slot BETWEEN c.slot AND c.slot
-                          AND t.id <> ALL (excluded_ids || locked_ids)
+                          AND t.id NOT IN (SELECT unnest(excluded_ids || locked_ids))
                         ORDER BY t.slot LIMIT 1
                         FOR NO KEY UPDATE SKIP LOCKED) AS t
                 LIMIT requested - cardinality(locked_ids));
@@ -89,7 +92,8 @@ BEGIN
             FROM (SELECT floor(random() * slot_bound)::integer AS slot FROM generate_series(1, 1024)) AS r,
                 LATERAL (
                     SELECT t.id FROM dbsemaphore.ticket t
-                    WHERE t.semaphore_id = semaphore_id AND t.slot BETWEEN r.slot AND r.slot AND t.id <> ALL (excluded_ids)
+                    WHERE t.semaphore_id = semaphore_id AND t.slot BETWEEN r.slot AND r.slot
+                      AND t.id NOT IN (SELECT unnest(excluded_ids))
                     ORDER BY t.slot LIMIT 1
                     FOR NO KEY UPDATE SKIP LOCKED) AS t
             LIMIT requested) AS l);
@@ -97,7 +101,7 @@ BEGIN
         locked_ids := locked_ids || ARRAY(
             SELECT t.id FROM dbsemaphore.ticket t
             WHERE t.semaphore_id = semaphore_id AND t.slot >= first_slot AND t.slot < slot_bound
-              AND t.id <> ALL (excluded_ids || locked_ids)
+              AND t.id NOT IN (SELECT unnest(excluded_ids || locked_ids))
             ORDER BY t.slot
             LIMIT requested - cardinality(locked_ids)
             FOR NO KEY UPDATE SKIP LOCKED);
@@ -105,7 +109,8 @@ BEGIN
     IF cardinality(locked_ids) < requested THEN
         locked_ids := locked_ids || ARRAY(
             SELECT t.id FROM dbsemaphore.ticket t
-            WHERE t.semaphore_id = semaphore_id AND t.slot < first_slot AND t.id <> ALL (excluded_ids || locked_ids)
+            WHERE t.semaphore_id = semaphore_id AND t.slot < first_slot
+              AND t.id NOT IN (SELECT unnest(excluded_ids || locked_ids))
             ORDER BY t.slot
             LIMIT requested - cardinality(locked_ids)
             FOR NO KEY UPDATE SKIP LOCKED);

@@ -4,16 +4,19 @@
 --
 -- The epoch increases with each promotion of a standby, and with each recorded move of a semaphore to another cluster.
 
+-- The number of the current timeline. 0 if the server refuses its WAL functions, as Amazon Aurora does.
 CREATE OR REPLACE FUNCTION dbsemaphore._current_timeline() RETURNS integer
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     RETURN ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer;
+EXCEPTION WHEN OTHERS THEN
+    RETURN 0;
 END
 $$;
 
--- The identifier of this cluster. 0 if the role may not see it.
+-- The identifier of this cluster. 0 if the role may not see it, or the server refuses to tell it.
 CREATE OR REPLACE FUNCTION dbsemaphore._current_system() RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -24,15 +27,18 @@ BEGIN
         RETURN (SELECT c.system_identifier FROM pg_control_system() AS c);
     END IF;
     RETURN 0;
+EXCEPTION WHEN OTHERS THEN
+    RETURN 0;
 END
 $$;
 
 -- The next token of a semaphore with these columns. While the timeline is the recorded one, this function does not compute
--- its number, which would cost half as much again as all of a token.
+-- its number, which would cost half as much again as all of a token. With timeline 0, the server refuses to tell it.
 CREATE OR REPLACE FUNCTION dbsemaphore._next_fencing_token(timeline integer, next_timeline text, epoch integer)
 RETURNS bigint
 LANGUAGE sql
-RETURN (CASE WHEN pg_walfile_name(pg_current_wal_lsn()) < next_timeline COLLATE "C" THEN epoch
+RETURN (CASE WHEN timeline = 0 THEN epoch
+             WHEN pg_walfile_name(pg_current_wal_lsn()) < next_timeline COLLATE "C" THEN epoch
              ELSE epoch + greatest(0, dbsemaphore._current_timeline() - timeline) END % 2048)::bigint << 52
     | (date_part('epoch', clock_timestamp()) * 1000000)::bigint;
 

@@ -32,6 +32,33 @@ fn tokens_remain_while_the_ticket_is_held() {
     .unwrap();
 }
 
+/// As Amazon Aurora does. PostgreSQL's own function can't be replaced, so ours call another one.
+#[test]
+fn tokens_increase_if_the_server_refuses_its_wal_functions() {
+    const FUNCTIONS: &str = include_str!("../../sql/postgres/fencing.sql");
+    let database = Database::with_size(1);
+    let mut conn = database.connect();
+    conn.batch_execute(
+        "CREATE FUNCTION public.refuse() RETURNS pg_lsn \
+         LANGUAGE plpgsql AS 'BEGIN RAISE feature_not_supported; END'",
+    )
+    .unwrap();
+    let mut tokens = vec![token_of_a_guard(&mut conn)];
+    for (name, function) in [
+        ("refused", "public.refuse()"),
+        ("told", "pg_current_wal_lsn()"),
+    ] {
+        conn.batch_execute(&FUNCTIONS.replace("pg_current_wal_lsn()", function))
+            .unwrap();
+        sem::run_migrations(&mut conn).unwrap();
+        tokens.push(token_of_a_guard(&mut conn));
+        sem::make(&mut conn, name, 1).unwrap();
+        assert!(SemaphoreTicket::acquire(&mut conn, name).unwrap().is_some());
+    }
+    let epochs: Vec<_> = tokens.iter().map(|token| token >> 52).collect();
+    assert_rise(&epochs);
+}
+
 /// If one server process is killed, the postmaster ends all others, and restarts by itself.
 #[test]
 fn tokens_increase_after_a_server_process_was_killed() {

@@ -12,13 +12,13 @@ CREATE TABLE dbsemaphore.semaphore (
     slot_bound integer NOT NULL DEFAULT 0 CHECK (slot_bound >= 0),
     -- PostgreSQL increases its timeline when a standby is promoted, but a new cluster, filled by pg_upgrade or from a
     -- dump, begins with timeline 1 again. These columns move with a semaphore: the cluster and timeline where it was last
-    -- seen, and the high bits of its fencing tokens there.
+    -- seen, and the high bits of its fencing tokens there. 0 where the server refuses to tell the cluster or timeline.
     system_identifier bigint NOT NULL,
     timeline integer NOT NULL,
     -- The name of the first WAL file of the next timeline begins with this. Comparing names is cheaper than computing
     -- a timeline.
     next_timeline text COLLATE "C" NOT NULL GENERATED ALWAYS AS (upper(lpad(to_hex(timeline + 1), 8, '0'))) STORED,
-    epoch integer NOT NULL CHECK (epoch > 0)
+    epoch integer NOT NULL CHECK (epoch >= 0)
 );
 
 CREATE TABLE dbsemaphore.ticket (

@@ -2,7 +2,7 @@
 
 use crate::{
     output::SOON,
-    tool::{self, Running, database_with, tool_from, until_held},
+    tool::{self, Running, database_with, tool_from},
 };
 use std::{io::Write, process::Stdio, thread, time::Duration};
 
@@ -36,12 +36,13 @@ fn a_file_size_limit_loses_only_the_message() {
         "--",
         "sh",
         "-c",
-        "trap 'exit 5' XFSZ; trap '' TERM; read -r _; exit 4",
+        "trap 'exit 5' XFSZ; trap '' TERM; echo begun; read -r _; exit 4",
     ])
     .stderr(file.reopen().unwrap())
-    .stdin(Stdio::piped());
+    .stdin(Stdio::piped())
+    .stdout(Stdio::piped());
     let mut tool = Running::start(&mut tool);
-    until_held(&database, 1);
+    assert_eq!(tool.line(), "begun");
     database.lose();
     // The message has been tried: the next look at the ticket is a second later.
     thread::sleep(Duration::from_millis(1500));

@@ -149,7 +149,7 @@ impl Database {
         connected.map_err(|error| {
             Fault::new(format_args!(
                 "no connection to the database: {} ({})",
-                self.place.redact(&error.to_string()),
+                self.place.redact(&error.to_string()).trim_end(),
                 self.place.advice()
             ))
         })

@@ -95,3 +95,13 @@ fn connecting_is_bounded() {
         }
     });
 }
+
+/// The messages of libpq end with a new line.
+#[test]
+fn a_refused_connection_is_reported_in_one_sentence() {
+    let url = format!("{}://ada@127.0.0.1:1/x", backend());
+    let (code, said, _) = run(&url, &["list"]);
+    assert_eq!(code, 1);
+    assert!(said.contains(" (check --database-url"), "{said}");
+    assert!(!said.contains("; ("), "{said}");
+}

@@ -94,11 +94,13 @@ pub(crate) fn run(database: &Database, options: &Run, blocked: &SigSet) -> Resul
     let lost = tell.clone();
     ticket.on_lost(move || drop(lost.send(Event::Lost)));
     let code = supervisor::supervise(options, &ticket, &events, blocked);
-    let lost = ticket.release().is_err();
-    if lost {
-        output::say("the ticket was lost before the command had ended");
+    let is_lost = ticket.release().is_err();
+    match code {
+        Some(code) if !is_lost => return Ok(code),
+        Some(_) => output::say("the ticket was lost before the command had ended"),
+        None => output::say("the ticket was lost before the command was started"),
     }
-    Ok(if lost { options.lost_code } else { code })
+    Ok(options.lost_code)
 }
 
 /// Returns the exit code that shells use for a signal.

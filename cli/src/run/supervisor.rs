@@ -29,21 +29,22 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// The interval while the command is being ended, which causes no event.
 const ENDING_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Runs and supervises the command. Returns its exit code, or the code for the reason why it could not be run.
+/// Runs and supervises the command. Returns its exit code, or the code for the reason why it could not be run. `None` if the
+/// ticket was lost before: the command is not started.
 pub(super) fn supervise(
     options: &Run,
     ticket: &WatchedTicket<Connection>,
     events: &Receiver<Event>,
     blocked: &SigSet,
-) -> u8 {
+) -> Option<u8> {
     // The ticket can't be watched, for example.
     if ticket.is_lost() {
-        return options.lost_code;
+        return None;
     }
-    match command::start(options, ticket.ticket(), blocked) {
+    Some(match command::start(options, ticket.ticket(), blocked) {
         Ok(child) => Supervisor::new(child, options).watch(ticket, events),
         Err(error) => command::cannot_run(&options.command, &error),
-    }
+    })
 }
 
 /// Ends the command if this is dropped before the command has ended, for example by a panic.

@@ -78,10 +78,7 @@ fn find(word: &OsStr) -> PathBuf {
 
 /// Reports why the command can't be run. Returns the exit code for that.
 pub(super) fn cannot_run(words: &[OsString], error: &io::Error) -> u8 {
-    output::say(format_args!(
-        "{} can't be run: {error}",
-        Path::new(&words[0]).display()
-    ));
+    output::say(format_args!("{:?} can't be run: {error}", words[0]));
     if error.kind() == io::ErrorKind::NotFound {
         127
     } else {

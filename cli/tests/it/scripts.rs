@@ -131,3 +131,19 @@ fn a_tool_that_is_replaced_while_it_waits_runs_its_command() {
         assert_eq!((tool.line().as_str(), tool.end()), ("begun", 5));
     }
 }
+
+#[test]
+fn a_missing_command_is_quoted_in_one_line() {
+    let database = database_with(1);
+    for words in WAYS {
+        let mut tool = tool(&database);
+        tool.args(["run", "x"])
+            .args(words)
+            .args(["--", "no\nwhere"]);
+        let told = tool.output().unwrap();
+        let said = String::from_utf8(told.stderr).unwrap();
+        assert_eq!(code(told.status), 127);
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.contains(r#""no\nwhere" can't be run"#), "{said}");
+    }
+}

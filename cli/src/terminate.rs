@@ -164,15 +164,18 @@ impl Hold {
         }
     }
 
-    fn who(&self) -> String {
-        let kind = match self.proof {
+    fn kind(&self) -> &'static str {
+        match self.proof {
             #[cfg(feature = "sqlite")]
             Proof::Sqlite(_) => "process",
             #[allow(unreachable_patterns)]
             _ => "session",
-        };
+        }
+    }
+
+    fn who(&self) -> String {
         let pid = self.holder.session.pid.unwrap_or_default();
-        format!("{kind} {pid}")
+        format!("{} {pid}", self.kind())
     }
 }
 
@@ -225,22 +228,19 @@ fn confirmed(hold: &Hold) -> Result<bool, Fault> {
         ));
     }
     let [ticket, _, role, application, label, client, age] = view::holder_row(&hold.holder);
-    let who: Vec<String> = [role, application, label, client]
+    let age = (!age.is_empty()).then(|| format!("for {age}"));
+    let known: Vec<String> = [role, application, label, client]
         .into_iter()
         .filter(|text| !text.is_empty())
+        .chain(age)
         .collect();
-    let (name, mut whose) = (&hold.name, hold.who());
-    if let Some(first) = whose.get_mut(..1) {
-        first.make_ascii_uppercase();
-    }
-    let kind = if whose.starts_with('P') {
-        "process"
-    } else {
-        "session"
+    let known = match &*known.join(", ") {
+        "" => String::new(),
+        known => format!(" ({known})"),
     };
+    let (name, kind, who) = (&hold.name, hold.kind(), hold.who());
     output::print(&format!(
-        "{whose} ({}) has held ticket {ticket} of {name:?} for {age}.\nEnd this {kind} and its work? [y/N] ",
-        who.join(", ")
+        "Ticket {ticket} of {name:?} is held by {who}{known}.\nEnd this {kind} and its work? [y/N] "
     ))
     .map_err(Fault::output)?;
     let mut answer = String::new();

@@ -38,7 +38,10 @@ pub(crate) fn make(
     let made = json!({ "name": name, "size": tickets, "created": !exists });
     print(json, &made, || match exists {
         true => format!("semaphore {name:?}: size set to {tickets}"),
-        false => format!("semaphore {name:?}: created with {tickets} tickets"),
+        false => format!(
+            "semaphore {name:?}: created with {}",
+            view::tickets(tickets)
+        ),
     })
 }
 
@@ -47,7 +50,7 @@ pub(crate) fn destroy(database: &Database, name: &str, json: bool) -> Result<(),
         return Err(Fault::unknown(name));
     }
     print(json, &json!({ "name": name, "destroyed": true }), || {
-        format!("semaphore {name:?} is gone")
+        format!("semaphore {name:?}: deleted")
     })
 }
 
@@ -68,8 +71,10 @@ pub(crate) fn show(database: &Database, name: &str, json: bool) -> Result<(), Fa
         let usage = &shown.usage;
         let unknown = database.unknown_columns();
         let mut text = format!(
-            "{name:?}: {} of {} tickets in use, {} waiting",
-            usage.in_use, usage.size, usage.waiting
+            "{name:?}: {} of {} in use, {} waiting",
+            usage.in_use,
+            view::tickets(usage.size),
+            usage.waiting
         );
         if !shown.holders.is_empty() {
             let holders = shown.holders.iter().map(view::holder_row);

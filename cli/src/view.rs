@@ -95,6 +95,11 @@ fn session_row(session: &Session) -> [String; 5] {
     ]
 }
 
+pub(crate) fn tickets(number: u32) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} ticket{plural}")
+}
+
 /// Formats a duration in whole seconds, or in milliseconds below one second.
 fn time(time: Duration) -> String {
     let time = Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));

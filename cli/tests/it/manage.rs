@@ -59,13 +59,33 @@ fn show_lists_holders_and_waiters() {
 
     let text = tell(&database, &["show", "x"]).stdout;
     let text = String::from_utf8(text).unwrap();
-    assert!(text.contains("1 of 1 tickets in use, 1 waiting"), "{text}");
+    assert!(text.contains("1 of 1 ticket in use, 1 waiting"), "{text}");
     assert!(
         text.contains("for Ada") && text.contains("WAITED"),
         "{text}"
     );
     drop(guard);
     assert_eq!(waits.end(), 0);
+}
+
+#[test]
+fn one_ticket_is_no_plural() {
+    let database = database_with(1);
+    for (words, expected) in [
+        (
+            &["make", "y", "1"][..],
+            "semaphore \"y\": created with 1 ticket\n",
+        ),
+        (
+            &["make", "z", "2"],
+            "semaphore \"z\": created with 2 tickets\n",
+        ),
+        (&["show", "y"], "\"y\": 0 of 1 ticket in use, 0 waiting\n"),
+        (&["destroy", "y"], "semaphore \"y\": deleted\n"),
+    ] {
+        let told = tell(&database, words);
+        assert_eq!(String::from_utf8_lossy(&told.stdout), expected, "{told:?}");
+    }
 }
 
 #[test]

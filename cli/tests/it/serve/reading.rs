@@ -36,6 +36,8 @@ fn all_paths_show_holders() {
     assert_eq!(x["holders"][0]["label"], "nightly");
     let page = served.get("/");
     assert!(page.body.contains("1 of 3 in use") && page.body.contains("nightly"));
+    let totals = "<b>1</b> semaphore, <b>1</b> ticket in use, <b>0</b> waiting";
+    assert!(page.body.contains(totals), "{}", page.body);
     assert!(!page.body.contains("<form"), "nothing can be changed");
     assert_eq!(served.get("/health").status, 200);
 

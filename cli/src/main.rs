@@ -23,7 +23,7 @@ mod terminate;
 mod top;
 mod view;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use database::Database;
 use fault::Fault;
 use nix::sys::signal::SigSet;
@@ -41,7 +41,7 @@ fn main() {
     panic::set_hook(Box::new(|panic| output::say(Fault::new(panic))));
     let ended = panic::catch_unwind(|| {
         let blocked = signals::unblock();
-        match Options::try_parse() {
+        match Options::parse_words() {
             Ok(options) => obey(options, &blocked),
             Err(instead) => explain(&instead),
         }

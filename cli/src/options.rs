@@ -1,6 +1,9 @@
 //! The command line.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{
+    Args, Parser, Subcommand,
+    error::{ContextKind, ContextValue},
+};
 #[cfg(feature = "serve")]
 use std::path::PathBuf;
 use std::{ffi::OsString, time::Duration};
@@ -24,6 +27,24 @@ pub(crate) struct Options {
 
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Options {
+    /// Parses the command line. An error suggests the subcommand for a word that other tools have for it.
+    pub(crate) fn parse_words() -> Result<Self, clap::Error> {
+        Self::try_parse().map_err(|mut error| {
+            let word = error.get(ContextKind::InvalidSubcommand);
+            let name = match word.map(ToString::to_string).as_deref() {
+                Some("create" | "resize") => "make",
+                Some("delete" | "remove") => "destroy",
+                Some("end" | "kill") => "terminate",
+                _ => return error,
+            };
+            let names = ContextValue::Strings(vec![name.to_owned()]);
+            error.insert(ContextKind::SuggestedSubcommand, names);
+            error
+        })
+    }
 }
 
 #[derive(Subcommand)]

@@ -89,6 +89,30 @@ fn one_ticket_is_no_plural() {
 }
 
 #[test]
+fn another_word_for_a_subcommand_is_answered_with_its_name() {
+    let database = database_with(1);
+    for (word, name) in [
+        ("resize", "make"),
+        ("create", "make"),
+        ("delete", "destroy"),
+        ("remove", "destroy"),
+        ("kill", "terminate"),
+    ] {
+        let told = tell(&database, &[word, "x", "3"]);
+        let said = String::from_utf8_lossy(&told.stderr);
+        assert_eq!(told.status.code(), Some(2));
+        assert!(
+            said.contains(&format!("unrecognized subcommand '{word}'")),
+            "{said}"
+        );
+        assert!(
+            said.contains(&format!("subcommand exists: '{name}'")),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn control_characters_in_names_are_not_printed() {
     let database = database_with(1);
     sem::make(&mut database.connect(), "\u{1b}[2J", 1).unwrap();

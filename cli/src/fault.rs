@@ -1,7 +1,7 @@
 //! Errors, in one line, each with a fix.
 
 use diesel::result::Error as DieselError;
-use diesel_dbsemaphore::Error;
+use diesel_dbsemaphore::{self as sem, Error};
 use std::{fmt, io};
 
 #[derive(Debug)]
@@ -35,10 +35,12 @@ impl From<Error> for Fault {
                 tickets,
                 limit,
                 ..
-            } if 0 < limit && limit < tickets => Self::new(format_args!(
-                "{tickets} tickets of semaphore {name:?} were requested, and the most is {limit}: request fewer, or resize it with \
+            } if (1..sem::MAX_TICKETS).contains(&limit) && limit < tickets => {
+                Self::new(format_args!(
+                    "{tickets} tickets of semaphore {name:?} were requested, and the most is {limit}: request fewer, or resize it with \
                  `dbsemaphore make`"
-            )),
+                ))
+            }
             other => Self::new(other),
         }
     }

@@ -89,6 +89,16 @@ fn one_ticket_is_no_plural() {
 }
 
 #[test]
+fn a_size_beyond_the_maximum_is_refused() {
+    let told = tell(&database_with(1), &["make", "x", "1000001"]);
+    let said = String::from_utf8_lossy(&told.stderr);
+    assert!(
+        said.contains("more than a semaphore can have (1000000)"),
+        "{said}"
+    );
+}
+
+#[test]
 fn another_word_for_a_subcommand_is_answered_with_its_name() {
     let database = database_with(1);
     for (word, name) in [

@@ -126,13 +126,14 @@ fn dispatch(options: Options, blocked: &SigSet) -> Result<u8, Fault> {
         serve::serve(databases.collect::<Result<_, _>>()?, serve)?;
         return Ok(0);
     }
-    let mut urls = options.database_url.into_iter();
-    let database = Database::new(urls.next())?;
-    if urls.next().is_some() {
+    let lines = options.database_url.iter().flat_map(|url| url.lines());
+    let has_lines = lines.filter(|line| line.contains("://")).count() > 1;
+    if has_lines || options.database_url.len() > 1 {
         return Err(Fault::new(
-            "--database-url is given twice: only `dbsemaphore serve` accepts several databases",
+            "there are several database URLs: only `dbsemaphore serve` accepts more than one",
         ));
     }
+    let database = Database::new(options.database_url.into_iter().next())?;
     match options.command {
         Command::Migrate { json } => manage::migrate(&database, json)?,
         Command::Make {

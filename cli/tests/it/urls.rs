@@ -48,6 +48,20 @@ fn no_password_is_printed() {
     }
 }
 
+#[test]
+fn several_urls_are_for_serve_alone() {
+    let one = "sqlite:///nowhere/s3cret.db";
+    let lines = format!("{one}\n{one}\n");
+    let twice = ["--database-url", one, "--database-url", one];
+    for (url, words) in [(&*lines, &[][..]), (one, &twice)] {
+        let told = tool_at(url).args(words).arg("list").output().unwrap();
+        let said = String::from_utf8(told.stderr).unwrap();
+        assert_eq!(code(told.status), 1, "{said}");
+        assert!(said.contains("only `dbsemaphore serve` accepts"), "{said}");
+        assert!(!said.contains("s3cret"), "{said}");
+    }
+}
+
 #[cfg(not(feature = "mysql"))]
 #[test]
 fn a_missing_backend_is_named_with_its_feature() {

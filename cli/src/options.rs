@@ -60,7 +60,7 @@ pub(crate) enum Command {
         name: String,
         /// The size: how many tickets can be held at the same time; 0 closes the semaphore
         tickets: u32,
-        /// Wait for held tickets for at most this time, such as 30s; after that, the old size remains
+        /// Wait for held tickets for at most this time, such as 30s, 1s or more; after that, the old size remains
         #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
         wait: Option<Duration>,
         /// Resize only: fail if there is no such semaphore

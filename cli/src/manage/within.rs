@@ -18,6 +18,9 @@ use std::{
     time::Duration,
 };
 
+/// The shortest limit: without a wait, too, the statements take time.
+const SHORTEST: Duration = Duration::from_secs(1);
+
 /// How long PostgreSQL has after the limit to end the wait by its own limit.
 const ENDING: Duration = Duration::from_secs(1);
 
@@ -30,6 +33,7 @@ pub(super) fn make(
     tickets: u32,
     limit: Duration,
 ) -> Result<(), Fault> {
+    let limit = limit.max(SHORTEST);
     let (is_postgres, is_sqlite) = match conn.backend() {
         #[cfg(feature = "postgres")]
         BackendConnection::Postgres(_) => (true, false),

@@ -134,11 +134,12 @@ fn control_characters_in_names_are_not_printed() {
 fn a_shrink_waits_no_longer_than_it_may() {
     let database = database_with(1);
     let ticket = SemaphoreTicket::require(database.connect(), "x").unwrap();
+    // Less than a second counts as one.
     let output = tell(&database, &["make", "x", "0", "--wait", "200ms"]);
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        error.contains("within 200ms, so the old size remains"),
+        error.contains("within 1s, so the old size remains"),
         "{error}"
     );
     let usage = sem::usage_of(&mut database.connect(), "x").unwrap();
@@ -151,4 +152,13 @@ fn a_shrink_waits_no_longer_than_it_may() {
     drop(SemaphoreTicket::require(database.connect(), request).unwrap());
     let output = tell(&database, &["make", "x", "0", "--wait", "30s"]);
     assert!(output.status.success());
+}
+
+#[test]
+fn a_resize_that_needs_no_wait_succeeds_within_any_limit() {
+    let database = database_with(1);
+    for size in ["3", "2", "4", "1", "0", "5"] {
+        let told = tell(&database, &["make", "x", size, "--wait", "0s"]);
+        assert!(told.status.success(), "{size}: {told:?}");
+    }
 }

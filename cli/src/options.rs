@@ -30,9 +30,14 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Parses the command line. An error suggests the subcommand for a word that other tools have for it.
+    /// Parses the command line. An error suggests the subcommand for a word that other tools have for it, and lists no hidden one.
     pub(crate) fn parse_words() -> Result<Self, clap::Error> {
         Self::try_parse().map_err(|mut error| {
+            if let Some(ContextValue::Strings(names)) = error.get(ContextKind::ValidSubcommand) {
+                let shown = names.iter().filter(|name| *name != "become").cloned();
+                let shown = ContextValue::Strings(shown.collect());
+                error.insert(ContextKind::ValidSubcommand, shown);
+            }
             let word = error.get(ContextKind::InvalidSubcommand);
             let name = match word.map(ToString::to_string).as_deref() {
                 Some("create" | "resize") => "make",

@@ -99,6 +99,17 @@ fn a_size_beyond_the_maximum_is_refused() {
 }
 
 #[test]
+fn a_missing_subcommand_is_answered_with_those_of_the_help() {
+    let told = tell(&database_with(1), &[]);
+    let said = String::from_utf8_lossy(&told.stderr);
+    assert_eq!(told.status.code(), Some(2));
+    assert!(
+        said.contains(" make, ") && !said.contains("become"),
+        "{said}"
+    );
+}
+
+#[test]
 fn another_word_for_a_subcommand_is_answered_with_its_name() {
     let database = database_with(1);
     for (word, name) in [

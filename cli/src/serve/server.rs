@@ -3,10 +3,11 @@
 use super::{State, answers, forms};
 use crate::fault::Fault;
 use actix_web::{
-    App, Error, HttpServer,
+    App, Error, HttpServer, Route,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
     error::ErrorRequestTimeout,
+    guard,
     http::{StatusCode, header},
     middleware::{DefaultHeaders, Next, from_fn},
     rt::{System, time::timeout},
@@ -39,12 +40,12 @@ pub(super) fn run(listener: TcpListener, state: Arc<State>) -> Result<(), Fault>
         let app = App::new()
             .app_data(state.clone())
             .app_data(web::FormConfig::default().limit(LONGEST_FORM))
-            .route("/", web::get().to(answers::page))
-            .route("/app.js", web::get().to(answers::script))
-            .route("/style.css", web::get().to(answers::style))
-            .route("/metrics", web::get().to(answers::metrics))
-            .route("/health", web::get().to(answers::health))
-            .route("/api/semaphores", web::get().to(answers::semaphores));
+            .route("/", reading().to(answers::page))
+            .route("/app.js", reading().to(answers::script))
+            .route("/style.css", reading().to(answers::style))
+            .route("/metrics", reading().to(answers::metrics))
+            .route("/health", reading().to(answers::health))
+            .route("/api/semaphores", reading().to(answers::semaphores));
         let app = if state.access.allows_changes() {
             app.route("/log-in", web::post().to(forms::log_in))
                 .route("/log-out", web::post().to(forms::log_out))
@@ -74,6 +75,11 @@ pub(super) fn run(listener: TcpListener, state: Arc<State>) -> Result<(), Fault>
     .listen(listener)?
     .run();
     Ok(System::new().block_on(server)?)
+}
+
+/// GET, and HEAD: the server leaves out the body of the answer.
+fn reading() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
 async fn limit_time(

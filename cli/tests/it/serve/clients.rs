@@ -1,7 +1,10 @@
 //! Clients that are slow, and many.
 
 use super::client::Served;
-use crate::tool::{database_with, url};
+use crate::{
+    database::Database,
+    tool::{database_with, url},
+};
 use stand::eventually;
 use std::{
     fs,
@@ -64,4 +67,19 @@ fn a_request_that_is_not_complete_ends() {
         client.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with(status), "{answer}");
     }
+}
+
+/// Monitors and proxies ask so whether a server is there.
+#[test]
+fn head_is_answered_as_get_without_a_body() {
+    let database = Database::sqlite();
+    let served = Served::start(&[database.url()], &["--allow-changes"]);
+    for path in ["/", "/app.js", "/style.css", "/metrics", "/api/semaphores"] {
+        let answer = served.send("HEAD", path, &[], "");
+        assert_eq!((answer.status, &*answer.body), (200, ""), "{path}");
+        assert!(answer.head.contains("content-type: "), "{}", answer.head);
+    }
+    let health = served.get("/health").status;
+    assert_eq!(served.send("HEAD", "/health", &[], "").status, health);
+    assert_eq!(served.send("HEAD", "/resize", &[], "").status, 404);
 }

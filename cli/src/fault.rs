@@ -11,7 +11,8 @@ impl Fault {
     pub(crate) fn new(message: impl fmt::Display) -> Self {
         // PostgreSQL's messages have several lines.
         let message = message.to_string();
-        let lines: Vec<&str> = message.lines().map(str::trim).collect();
+        let lines = message.lines().map(str::trim);
+        let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
         Self(lines.join("; "))
     }
 }

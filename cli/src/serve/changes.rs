@@ -166,8 +166,7 @@ impl Change {
             } => &[
                 "terminate",
                 "--yes",
-                "--proof",
-                proof,
+                &format!("--proof={proof}"),
                 "--",
                 name,
                 &ticket.to_string(),

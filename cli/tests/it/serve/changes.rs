@@ -117,6 +117,16 @@ fn an_operator_ends_the_holder_that_the_page_shows() {
     assert_ne!(holder.end(), 0);
 }
 
+#[test]
+fn a_proof_that_looks_like_an_option_is_none() {
+    let database = database_with(1);
+    let browser = Browser::log_in(&database);
+    let form = "ticket=1&proof=--yes";
+    assert_eq!(browser.post("/end", &[], form), 303);
+    let page = browser.served.get("/").body;
+    assert!(page.contains("failed: nobody holds ticket 1 of"), "{page}");
+}
+
 /// On SQLite, the session is this process.
 #[test]
 fn a_later_hold_of_the_same_session_is_not_ended() {

@@ -62,6 +62,7 @@ pub(crate) enum Command {
     },
     /// Create a semaphore, or resize it while it is in use; a shrink waits for held tickets if necessary
     Make {
+        /// The semaphore
         name: String,
         /// The size: how many tickets can be held at the same time; 0 closes the semaphore
         tickets: u32,
@@ -83,6 +84,7 @@ pub(crate) enum Command {
     },
     /// Delete a semaphore, as soon as all its tickets are released
     Destroy {
+        /// The semaphore
         name: String,
         /// Print JSON
         #[arg(long)]
@@ -90,6 +92,7 @@ pub(crate) enum Command {
     },
     /// Show the holders of a semaphore, since when they hold a ticket, and the waiters
     Show {
+        /// The semaphore
         name: String,
         /// Print JSON
         #[arg(long)]
@@ -105,6 +108,7 @@ pub(crate) enum Command {
     Run(Run),
     /// End the session that holds a ticket, with all its work; on SQLite, send SIGTERM to the process that holds it
     Terminate {
+        /// The semaphore
         name: String,
         /// The id of the ticket, from `show`
         ticket: i64,

@@ -12,10 +12,17 @@ use serde_json::json;
 use std::time::Duration;
 
 pub(crate) fn migrate(database: &Database, json: bool) -> Result<(), Fault> {
-    sem::run_migrations(&mut database.connect_or_create()?)?;
-    print(json, &json!({ "migrated": true }), || {
-        "the tables are up to date".to_owned()
-    })
+    let mut conn = database.connect_or_create()?;
+    let created = matches!(sem::list(&mut conn), Err(sem::Error::NotMigrated));
+    sem::run_migrations(&mut conn)?;
+    print(
+        json,
+        &json!({ "migrated": true, "created": created }),
+        || match created {
+            true => "the tables were created".to_owned(),
+            false => "the tables are up to date".to_owned(),
+        },
+    )
 }
 
 pub(crate) fn make(

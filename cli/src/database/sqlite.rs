@@ -9,7 +9,11 @@ use diesel::{
     Connection as _, ConnectionError, ConnectionResult, SqliteConnection,
     connection::SimpleConnection,
 };
-use std::{path::PathBuf, time::Duration};
+use std::{
+    fs::OpenOptions,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 pub(super) struct Place {
     path: PathBuf,
@@ -46,6 +50,20 @@ impl Place {
     }
 }
 
+impl Place {
+    /// Why the file can't be opened, which SQLite does not tell.
+    fn cause(&self) -> Option<String> {
+        let folder = self.path.parent().filter(|folder| *folder != Path::new(""));
+        let missing = folder.filter(|folder| !folder.exists());
+        if let Some(folder) = missing {
+            return Some(format!("there is no folder {}", folder.display()));
+        }
+        let opened = OpenOptions::new().read(true).append(true).open(&self.path);
+        let error = opened.err().filter(|_| self.path.exists())?;
+        Some(error.to_string())
+    }
+}
+
 impl super::Place for Place {
     fn name(&self) -> String {
         self.path.display().to_string()
@@ -63,7 +81,13 @@ impl super::Place for Place {
                 self.path.display()
             )));
         }
-        let mut conn = SqliteConnection::establish(&self.text)?;
+        let mut conn = SqliteConnection::establish(&self.text).map_err(|error| {
+            ConnectionError::BadConnection(format!(
+                "{} can't be opened: {}",
+                self.path.display(),
+                self.cause().unwrap_or_else(|| error.to_string())
+            ))
+        })?;
         // Opening reads nothing. Later errors don't name the file.
         match conn.batch_execute("PRAGMA schema_version") {
             Err(error) if error.to_string().contains("not a database") => {

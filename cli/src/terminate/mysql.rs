@@ -63,7 +63,7 @@ impl Proof {
         conn.batch_execute(&format!("KILL {}", self.pid))
             .map_err(|error| {
                 Fault::new(format_args!(
-                    "the session can't be ended: {error} (it takes the same account, or CONNECTION_ADMIN)"
+                    "the session can't be ended: {error} (it takes the same account, or the right CONNECTION_ADMIN, on MariaDB CONNECTION ADMIN)"
                 ))
             })?;
         let is_released = wait_until(|| {

@@ -15,10 +15,10 @@ fn json(database: &Database, words: &[&str]) -> Value {
 #[test]
 fn a_life() {
     let database = Database::create();
-    for _ in 0..2 {
+    for created in [true, false] {
         assert_eq!(
             json(&database, &["migrate", "--json"]),
-            json!({ "migrated": true })
+            json!({ "migrated": true, "created": created })
         );
     }
     assert_eq!(json(&database, &["list", "--json"]), json!([]));

@@ -107,3 +107,23 @@ fn a_file_that_is_no_database_is_named() {
         assert!(code(told.status) == 1 && said.contains(&named), "{said}");
     }
 }
+
+#[test]
+fn a_file_that_cannot_be_opened_is_named_with_the_cause() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing");
+    let below = missing.join("x.db");
+    for (path, cause) in [
+        (
+            below.as_path(),
+            format!("there is no folder {}", missing.display()),
+        ),
+        (folder.path(), "Is a directory".to_owned()),
+    ] {
+        let path = path.to_str().unwrap();
+        let told = tool_at(path).arg("migrate").output().unwrap();
+        let said = String::from_utf8(told.stderr).unwrap();
+        let named = format!("{path} can't be opened: {cause}");
+        assert!(code(told.status) == 1 && said.contains(&named), "{said}");
+    }
+}

@@ -27,7 +27,7 @@ impl Host {
     }
 
     fn cut(&self) -> Instant {
-        self.cable.cut()
+        self.cable.cut().unwrap()
     }
 }
 

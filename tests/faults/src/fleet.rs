@@ -177,8 +177,8 @@ impl Fleet {
 
     pub(crate) fn cut(&self, name: Name) -> bool {
         self.with(name, |process| {
-            process.stopped = true;
-            process.cable.as_ref().map(Cable::cut).is_some()
+            process.stopped = process.cable.as_ref().and_then(Cable::cut).is_some();
+            process.stopped
         })
         .unwrap_or(false)
     }

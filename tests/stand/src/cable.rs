@@ -55,15 +55,23 @@ impl Cable {
         format!("{}.1", net(number))
     }
 
-    /// From now on, nothing comes through, and nobody is told.
-    pub fn cut(&self) -> Instant {
-        ip(&format!("link set {} down", self.name));
-        Instant::now()
+    /// From now on, nothing comes through, and nobody is told. `None` if the host has just ended, and the cable with it.
+    pub fn cut(&self) -> Option<Instant> {
+        self.set("down").then(Instant::now)
     }
 
     /// It is as before it was cut.
     pub fn mend(&self) {
-        ip(&format!("link set {} up", self.name));
+        self.set("up");
+    }
+
+    fn set(&self, state: &str) -> bool {
+        let words = format!("link set {} {state}", self.name);
+        match try_ip(&words) {
+            Ok(()) => true,
+            Err(error) if error.contains("Cannot find device") => false,
+            Err(error) => panic!("ip {words}: {error}"),
+        }
     }
 }
 
@@ -82,11 +90,14 @@ fn net(number: u32) -> String {
 }
 
 fn ip(words: &str) {
+    try_ip(words).unwrap_or_else(|error| panic!("ip {words}: {error}"));
+}
+
+fn try_ip(words: &str) -> Result<(), String> {
     let ran = Command::new("ip").args(words.split(' ')).output();
     let ran = ran.expect("the program `ip`, of the package iproute2");
-    assert!(
-        ran.status.success(),
-        "ip {words}: {}",
-        String::from_utf8_lossy(&ran.stderr)
-    );
+    match ran.status.success() {
+        true => Ok(()),
+        false => Err(String::from_utf8_lossy(&ran.stderr).into_owned()),
+    }
 }

@@ -66,14 +66,21 @@ impl<C: TicketConnection> Watch<C> {
 
     /// Ends the watch for this reason: the ticket counts as lost from now on.
     pub(super) fn fail(&self, reason: &impl fmt::Display) {
-        self.set_lost(&mut self.lock(), Some(reason));
+        self.report_lost(self.lock(), Some(reason));
     }
 
-    fn set_lost(&self, state: &mut State<C>, reason: Option<&impl fmt::Display>) {
-        if !state.lost {
-            state.lost = true;
+    /// Sets the ticket lost. Returns whether nobody had done so before. Then the caller logs it without the lock: a logger
+    /// may block, or ask for the state.
+    fn set_lost(&self, state: &mut State<C>) -> bool {
+        let was_lost = std::mem::replace(&mut state.lost, true);
+        self.changed.notify_all();
+        !was_lost
+    }
+
+    fn report_lost(&self, mut state: MutexGuard<'_, State<C>>, reason: Option<&impl fmt::Display>) {
+        if self.set_lost(&mut state) {
+            drop(state);
             events::log_lost(&self.ticket, self.since, reason);
-            self.changed.notify_all();
         }
     }
 
@@ -147,7 +154,10 @@ impl<C: TicketConnection> Watch<C> {
                     state.confirmed = sent;
                     self.changed.notify_all();
                 }
-                Err(reason) => self.set_lost(&mut state, reason.as_ref()),
+                Err(reason) => {
+                    self.report_lost(state, reason.as_ref());
+                    state = self.lock();
+                }
             }
         }
         if state.detached {
@@ -159,34 +169,43 @@ impl<C: TicketConnection> Watch<C> {
         }
     }
 
-    /// Sets the ticket lost if the last confirmation is too old.
-    fn expire_if_stale(&self, state: &mut State<C>) {
+    /// Sets the ticket lost if the last confirmation is too old. Returns as `set_lost` does.
+    fn expire_if_stale(&self, state: &mut State<C>) -> bool {
         let late = self
             .stale_at(state)
             .and_then(|at| Instant::now().checked_duration_since(at));
         match late {
             // The process was suspended, and its work with it. The next check detects a loss.
-            Some(late) if late > SUSPEND_THRESHOLD => state.confirmed = Instant::now(),
-            Some(_) => self.set_lost(state, Some(&NO_ANSWER)),
-            None => {}
+            Some(late) if late > SUSPEND_THRESHOLD => {
+                state.confirmed = Instant::now();
+                false
+            }
+            Some(_) => self.set_lost(state),
+            None => false,
         }
     }
 
     /// Observes the clock until the ticket is lost or released. Then calls the functions of `on_lost`, which may block: so
     /// each watch has a second thread of its own, and runs this there.
     pub(super) fn run_expiry_thread(&self) {
+        let mut is_news = false;
         let mut state = self.lock();
         while !state.released && !state.lost {
             let until = self.stale_at(&state);
             state = self.wait_until(state, until);
             if !state.released {
-                self.expire_if_stale(&mut state);
+                is_news = self.expire_if_stale(&mut state);
             }
         }
         if state.lost && !state.released {
             let calls = std::mem::take(&mut state.on_lost);
             drop(state);
             calls.into_iter().for_each(run);
+        } else {
+            drop(state);
+        }
+        if is_news {
+            events::log_lost(&self.ticket, self.since, Some(&NO_ANSWER));
         }
     }
 
@@ -206,7 +225,7 @@ impl<C: TicketConnection> Watch<C> {
             let until = self.stale_at(&state);
             if until.is_some_and(|until| until <= Instant::now()) {
                 state.detached = true;
-                self.set_lost(&mut state, Some(&NO_ANSWER));
+                self.report_lost(state, Some(&NO_ANSWER));
                 return None;
             }
             state = self.wait_until(state, until);

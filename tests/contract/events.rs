@@ -9,7 +9,7 @@ use log::{
 };
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, Once},
+    sync::{Arc, Mutex, Once, mpsc},
     time::Duration,
 };
 
@@ -18,7 +18,11 @@ on_each_backend!(
     changes_of_size_are_logged,
 );
 
-on_each_server!(waits_are_logged, a_loss_is_logged_once,);
+on_each_server!(
+    waits_are_logged,
+    a_loss_is_logged_once,
+    a_loss_is_known_while_a_slow_logger_writes_it,
+);
 
 const MOMENT: Duration = Duration::from_millis(1);
 
@@ -33,6 +37,9 @@ struct Event {
 
 /// Of all tests, which run at once and share the one logger that there can be.
 static EVENTS: Mutex<Vec<Event>> = Mutex::new(Vec::new());
+
+/// What the logger does when it hears that a ticket of this semaphore was lost.
+static HOOKS: Mutex<BTreeMap<String, Box<dyn FnOnce() + Send>>> = Mutex::new(BTreeMap::new());
 
 struct Collector;
 
@@ -54,11 +61,15 @@ impl Log for Collector {
         let mut keys = Keys(BTreeMap::new());
         record.key_values().visit(&mut keys).unwrap();
         let name = record.target().trim_start_matches("diesel_dbsemaphore::");
+        let hook = (name == "lost").then(|| HOOKS.lock().unwrap().remove(&keys.0["semaphore"]));
         EVENTS.lock().unwrap().push(Event {
             name: name.to_owned(),
             level: record.level(),
             keys: keys.0,
         });
+        if let Some(hook) = hook.flatten() {
+            hook();
+        }
     }
 
     fn flush(&self) {}
@@ -175,6 +186,31 @@ fn a_loss_is_logged_once<D: ServerDatabase>() {
         assert_eq!(events[0].level, Level::Warn);
         assert!(!events[0].keys["reason"].is_empty());
     }
+}
+
+fn a_loss_is_known_while_a_slow_logger_writes_it<D: ServerDatabase>() {
+    let (database, slow) = &listen::<D>("slow", 1);
+    let mut conn = database.connect();
+    let pid = D::session_id(&mut conn);
+    let guard = SemaphoreTicket::require(conn, slow).unwrap();
+    let watched = Arc::new(guard.watch(MOMENT));
+    let ((tell, told), (let_go, wait)) = (mpsc::channel(), mpsc::channel::<()>());
+    let hook = {
+        let (watched, tell) = (Arc::clone(&watched), tell.clone());
+        move || {
+            tell.send(("the logger asks", watched.is_lost())).unwrap();
+            wait.recv_timeout(LONG).unwrap();
+        }
+    };
+    HOOKS.lock().unwrap().insert(slow.clone(), Box::new(hook));
+    watched.on_lost(move || tell.send(("on_lost", true)).unwrap());
+    database.kill_session(pid);
+    let mut heard = [told.recv_timeout(LONG), told.recv_timeout(LONG)].map(Result::unwrap);
+    heard.sort_unstable();
+    assert_eq!(heard, [("on_lost", true), ("the logger asks", true)]);
+    assert!(watched.is_lost());
+    assert!(watched.wait_lost(LONG));
+    let_go.send(()).unwrap();
 }
 
 fn changes_of_size_are_logged<D: TestDatabase>() {

@@ -74,10 +74,12 @@ fn keep_time() {
         due = match due.calls.first_entry() {
             Some(first) if first.key().0 <= now => {
                 let call = first.remove();
+                // A logger may block.
+                drop(due);
                 if let Err(error) = start("dbsemaphore-alarm", call) {
                     log::error!("no thread for an alarm: {error}");
                 }
-                due
+                lock()
             }
             Some(first) => {
                 let left = first.key().0 - now;

@@ -88,8 +88,10 @@ impl Wait {
             match start(file, path.to_owned()) {
                 Ok(()) => _ = waits.locked.insert(path.to_owned()),
                 Err(error) => {
+                    // A logger may block.
+                    drop(waits);
                     log::debug!("no thread to wait for {}: {error}", path.display());
-                    return self.sleep_while(waits, POLL, |_| true);
+                    return self.sleep(POLL);
                 }
             }
         }

@@ -5,7 +5,14 @@ use std::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
+    thread,
+    time::{Duration, Instant},
 };
+
+/// How long a cancellation looks for a wait that the server does not know yet.
+const SEARCH_LIMIT: Duration = Duration::from_secs(5);
+
+const SEARCH_PAUSE: Duration = Duration::from_millis(5);
 
 /// Cancels waiting requests from another thread.
 ///
@@ -30,10 +37,7 @@ use std::{
 ///         SemaphoreTicket::require(ticket_conn, request).map(drop)
 ///     }
 /// });
-/// while !waiter.is_finished() {
-///     token.cancel(&mut conn)?;
-///     thread::yield_now();
-/// }
+/// token.cancel(&mut conn)?;
 /// assert!(matches!(waiter.join().unwrap(), Err(Error::Cancelled { name, .. }) if name == "closed"));
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
@@ -64,8 +68,12 @@ impl CancellationToken {
     /// the waiter's session. PostgreSQL may ignore a cancellation at the instant of a timeout. If the wait has to end,
     /// repeat this call until the waiting call has returned.
     ///
-    /// Takes one round trip for each running wait. `conn` has to be another connection than the one that waits, of the
-    /// same role or of a member of `pg_signal_backend`. Does not wait for the cancelled call.
+    /// Takes one round trip for each running wait. If a wait has begun, and has not reached the server yet, this call
+    /// looks for it each 5 ms, for 5 s altogether. It returns `false` if the wait is not found, because the server has
+    /// blocked the waiter's statement or the network its connection. Repeat the call then.
+    ///
+    /// `conn` has to be another connection to the same database than the one that waits, of the same role or of a member
+    /// of `pg_signal_backend`. Does not wait for the cancelled call.
     ///
     /// # Errors
     ///
@@ -82,14 +90,37 @@ impl CancellationToken {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn cancel<C: TicketConnection + ?Sized>(&self, conn: &mut C) -> Result<bool> {
+        let end = Instant::now() + SEARCH_LIMIT;
+        let mut found = Vec::new();
+        while self.cancel_running(conn, &mut found)? && Instant::now() < end {
+            thread::sleep(SEARCH_PAUSE);
+        }
+        Ok(!found.is_empty())
+    }
+
+    /// Cancels the waits that are not in `found`, and adds to it those that the server knows. Returns whether there is
+    /// one that it does not know: its thread has checked this token before, and has not sent its statement yet, or has
+    /// its answer already.
+    pub(crate) fn cancel_running<C: TicketConnection + ?Sized>(
+        &self,
+        conn: &mut C,
+        found: &mut Vec<u32>,
+    ) -> Result<bool> {
         self.cancelled.store(true, SeqCst);
         let waits = self.lock().clone();
         let backend = conn.backend().into_backend();
-        let mut found = false;
+        let mut any_is_unknown = false;
         for id in waits {
-            found |= backend.cancel_wait(id)?;
+            if found.contains(&id) {
+                continue;
+            }
+            if backend.cancel_wait(id)? {
+                found.push(id);
+            } else {
+                any_is_unknown = true;
+            }
         }
-        Ok(found)
+        Ok(any_is_unknown)
     }
 
     /// Returns `true` if [`cancel`](Self::cancel) was called.

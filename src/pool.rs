@@ -173,7 +173,7 @@ where
         let cancelled = pool
             .get_timeout(OVERDUE)
             .map_err(Error::Pool)
-            .and_then(|mut conn| token.cancel(&mut conn));
+            .and_then(|mut conn| token.cancel_running(&mut conn, &mut Vec::new()));
         if let Err(error) = cancelled {
             log::warn!("a wait whose time limit is over can't be cancelled: {error}");
         }

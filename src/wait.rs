@@ -17,7 +17,7 @@ pub(crate) fn wait(
     hold: &mut Hold,
 ) -> Result<Option<Ticket>> {
     let id = cancel::random_id();
-    // From here on, a cancellation either is seen by the loop, or cancels the statement on the server.
+    // From here on, the loop sees a cancellation, or `cancel` looks for the wait until the server knows it or it has ended.
     let _added: Vec<_> = request.tokens().map(|token| token.add(id)).collect();
     loop {
         request.check_cancellation()?;

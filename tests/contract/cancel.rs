@@ -1,16 +1,29 @@
 //! Waits that another thread cancels.
 
 use crate::kit::{ServerDatabase, TestDatabase, eventually, on_each_backend, on_each_server};
-use diesel::{Connection, connection::SimpleConnection};
+use diesel::{
+    Connection,
+    connection::{InstrumentationEvent, SimpleConnection},
+};
 use diesel_dbsemaphore::{self as sem, CancellationToken, Error, Request, SemaphoreTicket};
-use std::{thread, thread::ScopedJoinHandle, time::Duration};
+use std::{
+    sync::{Arc, mpsc},
+    thread,
+    thread::ScopedJoinHandle,
+    time::Duration,
+};
 
 on_each_backend!(
     a_cancelled_wait_ends_at_each_position_and_no_other_does,
     a_cancelled_token_refuses_requests_that_would_wait,
 );
 
-on_each_server!(your_transaction_continues_after_a_cancelled_wait,);
+on_each_server!(
+    your_transaction_continues_after_a_cancelled_wait,
+    a_wait_that_has_not_reached_the_server_is_cancelled,
+);
+
+const LONG: Duration = Duration::from_secs(60);
 
 /// Until the call that waits has returned: PostgreSQL may miss a cancel.
 fn cancel<D: TestDatabase, T>(
@@ -94,8 +107,48 @@ fn a_cancelled_token_refuses_requests_that_would_wait<D: TestDatabase>() {
     let token = CancellationToken::new();
     assert!(!token.cancel(&mut conn).unwrap());
     let request = Request::new("x").cancellation(&token);
-    let wait = request.wait(Duration::from_secs(60));
+    let wait = request.wait(LONG);
     assert_cancelled(SemaphoreTicket::require(database.connect(), wait).map(drop));
     // A request that does not wait has nothing to cancel.
     drop(SemaphoreTicket::require(database.connect(), request).unwrap());
+}
+
+/// Its thread has seen that the token is not cancelled, and is about to send the statement that the server could cancel.
+fn a_wait_that_has_not_reached_the_server_is_cancelled<D: ServerDatabase>() {
+    let database = D::with_size(0);
+    let token = Arc::new(CancellationToken::new());
+    let (about_to_wait, is_about_to_wait) = mpsc::channel();
+    let (searched, was_searched) = mpsc::channel();
+    let (tell, told) = mpsc::channel();
+    let mut waiting_conn = database.connect();
+    let session = D::session_id(&mut waiting_conn);
+    waiting_conn.set_instrumentation(move |event: InstrumentationEvent<'_>| {
+        if let InstrumentationEvent::StartQuery { query, .. } = event {
+            if query.to_string().contains(D::JOINS_THE_QUEUE) {
+                about_to_wait.send(()).unwrap();
+                was_searched.recv_timeout(LONG).unwrap();
+            }
+        }
+    });
+    // If it waits without end, the test ends, too.
+    thread::spawn({
+        let token = Arc::clone(&token);
+        move || {
+            let request = Request::new("x").wait_forever().cancellation(&token);
+            tell.send(SemaphoreTicket::require(waiting_conn, request).map(drop))
+        }
+    });
+    is_about_to_wait.recv_timeout(LONG).unwrap();
+    let mut conn = database.connect();
+    conn.set_instrumentation(move |event: InstrumentationEvent<'_>| {
+        if let InstrumentationEvent::FinishQuery { .. } = event {
+            let _ = searched.send(());
+        }
+    });
+    let found = token.cancel(&mut conn).unwrap();
+    if !found {
+        database.kill_session(session);
+    }
+    assert!(found);
+    assert_cancelled(told.recv_timeout(LONG).unwrap());
 }

@@ -99,6 +99,9 @@ pub(crate) trait ServerDatabase: TestDatabase<Connection: TransactionConnection>
     /// Whether the server drives the queue. Otherwise a cancellation can come between two statements of a waiter.
     const SERVER_DRIVES_QUEUE: bool;
 
+    /// What the statement contains from which on the server can cancel a wait.
+    const JOINS_THE_QUEUE: &str;
+
     /// Undoes all `limits`.
     const NO_LIMITS: &str;
 

@@ -73,6 +73,8 @@ impl ServerDatabase for Database {
     const EXACT_IN_TRANSACTIONS: bool = false;
     const SERVER_DRIVES_QUEUE: bool = false;
 
+    const JOINS_THE_QUEUE: &str = "AS joined";
+
     const NO_LIMITS: &str = "DO 0";
 
     fn on(server: &Server) -> Self {

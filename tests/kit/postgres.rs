@@ -59,6 +59,8 @@ impl ServerDatabase for Database {
     const EXACT_IN_TRANSACTIONS: bool = true;
     const SERVER_DRIVES_QUEUE: bool = true;
 
+    const JOINS_THE_QUEUE: &str = "dbsemaphore._acquire(";
+
     const NO_LIMITS: &str = "RESET ALL";
 
     fn on(server: &Server) -> Self {

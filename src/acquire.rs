@@ -30,7 +30,7 @@ use crate::{
 /// * [`UnknownSemaphore`](Error::UnknownSemaphore): there is no semaphore of that name.
 /// * [`InvalidName`](Error::InvalidName), [`InvalidLabel`](Error::InvalidLabel): the name or the label is not valid.
 /// * [`InvalidTickets`](Error::InvalidTickets): 0 tickets were requested, or more than the semaphore has.
-/// * [`Cancelled`](Error::Cancelled): the token of the request was cancelled while it waited.
+/// * [`Cancelled`](Error::Cancelled): the token of the request was cancelled before or while it waited.
 /// * [`Unsupported`](Error::Unsupported): the connection is an enum of yours, and has a connection to SQLite now.
 ///
 /// [`Database`](Error::Database), an error that PostgreSQL raised, aborts the transaction.
@@ -64,6 +64,7 @@ pub(crate) fn in_transaction(
     request: &Request<'_>,
 ) -> Result<Option<Ticket>> {
     let params = request.validate()?;
+    request.check_cancellation()?;
     if !backend.is_in_transaction()? {
         return Err(Error::NotInTransaction);
     }

@@ -18,7 +18,7 @@ const SEARCH_PAUSE: Duration = Duration::from_millis(5);
 ///
 /// [`Request::cancellation`](crate::Request::cancellation) adds the token to a request. Share the token with the
 /// thread that cancels, by a reference or an `Arc`. If several requests have the token, [`cancel`](Self::cancel)
-/// cancels all of them, and also later ones.
+/// cancels all of them, and also later ones. A request that does not [wait](crate::Request::wait) ignores its token.
 ///
 /// ```
 /// use diesel_dbsemaphore::{self as sem, CancellationToken, Error, Request, SemaphoreTicket};
@@ -61,8 +61,8 @@ impl CancellationToken {
 
     /// Cancels the waits of this token. Returns `true` if the server has cancelled one.
     ///
-    /// A request with this token that begins to wait later fails with [`Error::Cancelled`](crate::Error::Cancelled),
-    /// too. A request that acquires its ticket at the instant of the call keeps it.
+    /// Later, each request with this token that may wait fails with [`Error::Cancelled`](crate::Error::Cancelled), even
+    /// if a ticket is available. A request that acquires its ticket at the instant of the call keeps it.
     ///
     /// Limitation: if the wait ends by itself at the instant of the call, the cancellation may meet the next statement of
     /// the waiter's session. PostgreSQL may ignore a cancellation at the instant of a timeout. If the wait has to end,

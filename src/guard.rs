@@ -75,7 +75,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
     /// * [`InvalidName`](Error::InvalidName), [`InvalidLabel`](Error::InvalidLabel): the name or the label is not
     ///   valid.
     /// * [`InvalidTickets`](Error::InvalidTickets): 0 tickets were requested, or more than the semaphore has.
-    /// * [`Cancelled`](Error::Cancelled): the token of the request was cancelled while it waited.
+    /// * [`Cancelled`](Error::Cancelled): the token of the request was cancelled before or while it waited.
     /// * [`NotMigrated`](Error::NotMigrated): the tables are missing.
     /// * [`Database`](Error::Database): the database or Diesel reported an error.
     /// * [`LockFile`](Error::LockFile), [`Unsupported`](Error::Unsupported): on SQLite alone, see
@@ -99,9 +99,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
         let params = request.validate_for_guard()?;
         let backend = conn.backend().into_backend();
         let deadline = Deadline::from_request(&request);
-        if deadline.is_some() {
-            request.check_cancellation()?;
-        }
+        request.check_cancellation()?;
         backend
             .begin_guard()
             .map_err(|error| backend.classify(error, Operation::Acquire))?;

@@ -173,7 +173,8 @@ impl<'a> Request<'a> {
 
     /// Lets another thread cancel the wait by this token: see [`CancellationToken`].
     ///
-    /// The waiting call then fails with [`Error::Cancelled`].
+    /// The waiting call then fails with [`Error::Cancelled`]. So does each later call that may wait, before it asks the
+    /// server. A request that does not wait ignores the token.
     ///
     /// ```
     /// use diesel_dbsemaphore::{CancellationToken, Request};
@@ -203,10 +204,10 @@ impl<'a> Request<'a> {
         self.cancellation.into_iter().chain(self.overdue)
     }
 
-    /// Fails if the token of `cancellation` was cancelled.
+    /// Fails if the request may wait, and the token of `cancellation` was cancelled.
     pub(crate) fn check_cancellation(&self) -> Result<()> {
         match self.cancellation {
-            Some(token) if token.is_cancelled() => Err(Error::Cancelled {
+            Some(token) if self.may_wait() && token.is_cancelled() => Err(Error::Cancelled {
                 name: self.semaphore.to_owned(),
             }),
             _ => Ok(()),

@@ -20,6 +20,7 @@ on_each_backend!(
 
 on_each_server!(
     your_transaction_continues_after_a_cancelled_wait,
+    a_cancelled_token_refuses_your_transaction_too,
     a_wait_that_has_not_reached_the_server_is_cancelled,
 );
 
@@ -111,6 +112,17 @@ fn a_cancelled_token_refuses_requests_that_would_wait<D: TestDatabase>() {
     assert_cancelled(SemaphoreTicket::require(database.connect(), wait).map(drop));
     // A request that does not wait has nothing to cancel.
     drop(SemaphoreTicket::require(database.connect(), request).unwrap());
+}
+
+fn a_cancelled_token_refuses_your_transaction_too<D: ServerDatabase>() {
+    let database = D::with_size(1);
+    let mut conn = database.connect();
+    let token = CancellationToken::new();
+    assert!(!token.cancel(&mut conn).unwrap());
+    let request = Request::new("x").cancellation(&token);
+    let outcome = conn.transaction(|c| sem::require(c, request.wait(LONG)));
+    assert_cancelled(outcome);
+    conn.transaction(|c| sem::require(c, request)).unwrap();
 }
 
 /// Its thread has seen that the token is not cancelled, and is about to send the statement that the server could cancel.

@@ -43,7 +43,9 @@ const OVERDUE: Duration = Duration::from_secs(1);
 /// * [`TicketLost`](Error::TicketLost): `work` succeeded, but the ticket was lost meanwhile.
 /// * [`Unavailable`](Error::Unavailable): too few tickets were available in time. `work` did not run.
 /// * [`Pool`](Error::Pool): no connection was available in time. `work` did not run.
-/// * The errors of [`SemaphoreTicket::acquire`]. `work` did not run.
+/// * The errors of [`SemaphoreTicket::acquire`]. `work` did not run. Limitation: a
+///   [cancellation](Request::cancellation) does not end the check-out of a connection. A call that is cancelled meanwhile
+///   returns [`Cancelled`](Error::Cancelled) after it.
 ///
 /// [`Error::is_busy`] returns `true` for those after which a later request may succeed.
 ///
@@ -100,7 +102,11 @@ where
     let request = request.into();
     request.validate()?;
     let deadline = Deadline::from_request(&request);
-    let conn = check_out(pool, deadline).map_err(Error::Pool)?;
+    request.check_cancellation()?;
+    let conn = check_out(pool, deadline).map_err(Error::Pool);
+    // A cancellation does not end the check-out.
+    request.check_cancellation()?;
+    let conn = conn?;
     let guard = match deadline.and_then(Deadline::remaining) {
         Some(remaining) => acquire_in_time(pool, conn, request.wait(remaining), remaining)?,
         None => SemaphoreTicket::require(conn, request)?,

@@ -6,16 +6,27 @@ use crate::kit::{
 use diesel::{
     Connection,
     connection::SimpleConnection,
-    r2d2::{ConnectionManager, Pool},
+    r2d2::{
+        ConnectionManager, Pool,
+        event::{HandleEvent, TimeoutEvent},
+    },
 };
-use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket};
-use std::{thread, time::Duration};
+use diesel_dbsemaphore::{
+    self as sem, CancellationToken, Error, Request, SemaphoreTicket, TicketConnection,
+};
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
 
 on_each_backend!(
     thousands_of_guards_through_a_pool_of_five,
     a_panic_releases_the_ticket,
     a_request_that_does_not_wait_does_not_wait_for_a_connection,
     a_pool_that_cannot_connect_is_not_busy,
+    a_cancellation_is_reported_though_no_connection_is_available,
 );
 
 on_each_server!(
@@ -120,4 +131,44 @@ fn a_pool_that_cannot_connect_is_not_busy<D: TestDatabase>() {
     let text = failed.to_string();
     assert!(text.contains("could not connect: "), "{text}");
     assert!(!text.contains('\n'), "{text}");
+}
+
+/// Cancels the token when a check-out has failed, just before the pool says so.
+struct CancelAtTimeout<C> {
+    token: Arc<CancellationToken>,
+    conn: Mutex<C>,
+}
+
+impl<C: TicketConnection + Send> HandleEvent for CancelAtTimeout<C> {
+    fn handle_timeout(&self, _: TimeoutEvent) {
+        self.token.cancel(&mut *self.conn.lock().unwrap()).unwrap();
+    }
+}
+
+impl<C> fmt::Debug for CancelAtTimeout<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CancelAtTimeout")
+    }
+}
+
+fn a_cancellation_is_reported_though_no_connection_is_available<D: TestDatabase>() {
+    let database = D::with_size(1);
+    let token = Arc::new(CancellationToken::new());
+    let pool = Pool::builder()
+        .max_size(1)
+        .event_handler(Box::new(CancelAtTimeout {
+            token: Arc::clone(&token),
+            conn: Mutex::new(database.connect()),
+        }))
+        .build(ConnectionManager::<D::Connection>::new(database.url()))
+        .unwrap();
+    let _only_connection = pool.get().unwrap();
+    let request = Request::new("x").cancellation(&token);
+    for limit in [Duration::from_millis(1), Duration::MAX] {
+        let outcome = sem::with_ticket(&pool, request.wait(limit), |_| sem::Result::Ok(()));
+        assert!(
+            matches!(outcome, Err(Error::Cancelled { .. })),
+            "{outcome:?}"
+        );
+    }
 }

@@ -135,7 +135,8 @@ impl<'a> Request<'a> {
     }
 
     /// Lets [`with_ticket`](crate::with_ticket) check the ticket in the background at this interval while the closure
-    /// runs, as [`SemaphoreTicket::watch`](crate::SemaphoreTicket::watch) does for a guard. Other calls ignore it.
+    /// runs, as [`SemaphoreTicket::watch`](crate::SemaphoreTicket::watch) does for a guard. Other calls ignore it. An
+    /// interval below 10 ms counts as 10 ms.
     ///
     /// ```
     /// use diesel_dbsemaphore::Request;

@@ -59,7 +59,7 @@ impl<C: TicketConnection + Send + 'static> SemaphoreTicket<C> {
     /// Checks the ticket in the background at this interval, and reports its loss. The checks also keep poolers and
     /// firewalls from treating the connection as idle.
     ///
-    /// Each check is a round trip. The first one is made at once. An interval of some seconds is suitable.
+    /// Each check is a round trip, the first at once. Some seconds are suitable. An interval below 10 ms counts as 10 ms.
     ///
     /// ```
     /// # use diesel_dbsemaphore::{self as sem, SemaphoreTicket};
@@ -82,6 +82,8 @@ impl<C: TicketConnection + Send + 'static> SemaphoreTicket<C> {
 
 impl<C: TicketConnection + Send + 'static> WatchedTicket<C> {
     pub(crate) fn new(guard: SemaphoreTicket<C>, interval: Duration) -> Self {
+        // So that no watch keeps the server busy.
+        let interval = interval.max(Duration::from_millis(10));
         let watch = Arc::new(Watch::new(guard, interval.saturating_add(WATCH_GRACE)));
         let (checks, expiry) = (Arc::clone(&watch), Arc::clone(&watch));
         let started = [

@@ -25,6 +25,7 @@ on_each_server!(
     a_loss_is_reported_in_each_way,
     release_reports_a_loss_within_the_first_interval,
     with_ticket_reports_the_loss_of_a_watched_ticket,
+    the_shortest_interval_is_ten_milliseconds,
 );
 
 const OFTEN: Duration = Duration::from_millis(20);
@@ -222,4 +223,23 @@ fn with_ticket_reports_the_loss_of_a_watched_ticket<D: ServerDatabase>() {
     });
     assert!(matches!(lost, Err(Error::TicketLost { .. })), "{lost:?}");
     sem::with_ticket::<_, _, Error>(&pool, request, |_| Ok(())).unwrap();
+}
+
+fn the_shortest_interval_is_ten_milliseconds<D: ServerDatabase>() {
+    let database = D::with_size(1);
+    let mut conn = database.connect();
+    let (tell, told) = mpsc::channel();
+    conn.set_instrumentation(move |_: diesel::connection::InstrumentationEvent<'_>| {
+        let _ = tell.send(());
+    });
+    let guard = SemaphoreTicket::require(conn, "x").unwrap();
+    told.try_iter().for_each(drop);
+    let began = std::time::Instant::now();
+    let ticket = guard.watch(Duration::ZERO);
+    // A check takes two statements at most, each with four events at most.
+    for _ in 0..160 {
+        told.recv_timeout(LONG).unwrap();
+    }
+    assert!(began.elapsed() >= 19 * Duration::from_millis(10));
+    ticket.release().unwrap();
 }

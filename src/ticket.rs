@@ -117,7 +117,8 @@ impl Ticket {
     /// The low 52 bits are the server's clock in microseconds, read after the ticket was acquired. The 11 bits above
     /// are an epoch, which increases by 1 with each promotion, and by 16 when
     /// [`run_migrations`](crate::run_migrations) is called in another cluster. Limits: nobody sets the clock of a
-    /// server back by more than the time between two holders, and the epoch remains below 2048.
+    /// server back by more than the time between two holders, and the epoch remains below 2048. Tokens may decrease if a
+    /// semaphore is destroyed and created again after its data were moved to another cluster.
     ///
     /// On MySQL and MariaDB, the token is the clock alone: see [`mysql`](crate::guide::mysql#fencing-tokens).
     ///

@@ -1,50 +1,32 @@
 -- What the head of the queue does: it searches, and sleeps until a ticket may be available. See `queue.sql`.
 
--- The ticket that the head sleeps on next. Null if there is none. `is_only`: there is no other.
---
--- Up to 64 tickets, `rotation` 0 is the ticket whose locker has the oldest number, 1 the second, and so on, wrapped around. Of
--- more, it is a random one. Tickets are counted, because a shrink may have left fewer than there are slots.
-CREATE OR REPLACE FUNCTION dbsemaphore._choose_ticket(
-    semaphore_id bigint, slot_bound integer, excluded_ids bigint[], rotation integer, OUT ticket_id bigint, OUT is_only boolean)
+-- Sleeps on the row lock of a ticket for at most `max_wait`. Returns its id as soon as PostgreSQL grants the lock, and null
+-- otherwise. If there is no ticket, sleeps only. `rotation` 0 is the ticket whose locker has the oldest number, 1 the second,
+-- and so on, wrapped around after `ticket_count`. Tickets after the first 64 are not slept on.
+CREATE OR REPLACE FUNCTION dbsemaphore._wait_for_ticket(
+    semaphore_id bigint, slot_bound integer, ticket_count integer, excluded_ids bigint[], rotation integer, max_wait interval)
+RETURNS bigint
 LANGUAGE plpgsql AS $$
 #variable_conflict use_variable
 DECLARE
-    first_slot integer := floor(random() * slot_bound);
-    candidate_ids bigint[] := ARRAY(
-        SELECT t.id FROM (
-            SELECT o.id, o.xmax FROM dbsemaphore.ticket o
-            WHERE o.semaphore_id = semaphore_id AND o.slot < slot_bound AND o.id NOT IN (SELECT unnest(excluded_ids))
-            ORDER BY o.slot LIMIT 65) AS t
-        ORDER BY age(t.xmax) DESC);
-BEGIN
-    is_only := cardinality(candidate_ids) = 1;
-    ticket_id := candidate_ids[1 + rotation % greatest(1, cardinality(candidate_ids))];
-    IF cardinality(candidate_ids) > 64 THEN
-        ticket_id := coalesce((
-            SELECT t.id FROM dbsemaphore.ticket t
-            WHERE t.semaphore_id = semaphore_id AND t.slot >= first_slot AND t.slot < slot_bound
-              AND t.id NOT IN (SELECT unnest(excluded_ids))
-            ORDER BY t.slot LIMIT 1), ticket_id);
-    END IF;
-END
-$$;
-
--- Sleeps on the row lock of this ticket for at most `max_wait`. Returns whether PostgreSQL has granted the lock. If there is no
--- such ticket, sleeps only.
-CREATE OR REPLACE FUNCTION dbsemaphore._wait_for_ticket(ticket_id bigint, max_wait interval) RETURNS boolean
-LANGUAGE plpgsql AS $$
-#variable_conflict use_variable
+    ticket_id bigint;
 BEGIN
     -- At least 1: 0 would mean for ever.
     PERFORM set_config('lock_timeout', greatest(1, ceil(extract(epoch FROM max_wait) * 1000))::bigint::text, true);
-    PERFORM FROM dbsemaphore.ticket t WHERE t.id = ticket_id FOR NO KEY UPDATE;
-    IF NOT FOUND THEN
+    SELECT t.id INTO ticket_id FROM dbsemaphore.ticket t
+    WHERE t.id = (
+        SELECT f.id FROM (
+            SELECT o.id, o.xmax FROM dbsemaphore.ticket o
+            WHERE o.semaphore_id = semaphore_id AND o.slot < slot_bound AND o.id NOT IN (SELECT unnest(excluded_ids))
+            ORDER BY o.slot LIMIT 64) AS f
+        ORDER BY age(f.xmax) DESC OFFSET rotation % greatest(1, ticket_count) LIMIT 1)
+    FOR NO KEY UPDATE;
+    IF ticket_id IS NULL THEN
         PERFORM pg_sleep(least(0.4, extract(epoch FROM max_wait)));
-        RETURN false;
     END IF;
-    RETURN true;
+    RETURN ticket_id;
 EXCEPTION WHEN lock_not_available THEN
-    RETURN false;
+    RETURN NULL;
 END
 $$;
 
@@ -100,14 +82,13 @@ DECLARE
     short_sleep interval;
     long_sleep_at timestamptz;
     long_sleep_pause interval := interval '4 s';
-    is_only boolean;
+    ticket_count integer;
     is_long boolean;
     no_overtaking_key bigint;
     total integer;
     rotation integer := 0;
     slot_bound integer;
     ticket_id bigint;
-    is_granted boolean;
     locked_ids bigint[] := '{}';
 BEGIN
     LOOP
@@ -160,20 +141,29 @@ BEGIN
         -- deadlock_timeout, and finds it if all others in the cycle sleep at that time. So the first sleep is a long one: the
         -- last to join the cycle finds the others in short sleeps, between which they are awake for some milliseconds. If it
         -- misses one of them, a later long sleep finds the cycle.
-        SELECT c.ticket_id, c.is_only INTO ticket_id, is_only
-        FROM dbsemaphore._choose_ticket(semaphore_id, slot_bound, held_ids || locked_ids, rotation) AS c;
-        is_long := is_only AND clock_timestamp() >= long_sleep_at;
-        is_granted := dbsemaphore._wait_for_ticket(ticket_id, least(
-            wait_until - clock_timestamp(),
+        IF rotation = 0 THEN
+            ticket_count := slot_bound;
+        ELSE
+            -- A shrink may have left fewer tickets than slots. The first sleep is on the same ticket in any case.
+            ticket_count := (
+                SELECT count(*) FROM (
+                    SELECT FROM dbsemaphore.ticket t
+                    WHERE t.semaphore_id = semaphore_id AND t.slot < slot_bound
+                      AND t.id NOT IN (SELECT unnest(held_ids || locked_ids))
+                    ORDER BY t.slot LIMIT 64) AS t);
+        END IF;
+        is_long := ticket_count = 1 AND clock_timestamp() >= long_sleep_at;
+        ticket_id := dbsemaphore._wait_for_ticket(
+            semaphore_id, slot_bound, ticket_count, held_ids || locked_ids, rotation, least(wait_until - clock_timestamp(),
             CASE WHEN is_long THEN deadlock_timeout + interval '0.4 s'
-                 WHEN is_only THEN short_sleep
+                 WHEN ticket_count = 1 THEN short_sleep
                  ELSE least(short_sleep, greatest(interval '2 ms', (clock_timestamp() - became_head_at) / 20)) END));
         IF is_long THEN
             long_sleep_at := clock_timestamp() + long_sleep_pause;
             long_sleep_pause := least(long_sleep_pause * 2, interval '60 s');
         END IF;
         rotation := rotation + 1;
-        IF is_granted THEN
+        IF ticket_id IS NOT NULL THEN
             locked_ids := locked_ids || ticket_id;
             PERFORM pg_advisory_xact_lock_shared(dbsemaphore._holder_key(ticket_id));
             EXIT WHEN cardinality(locked_ids) >= needed;

@@ -13,8 +13,10 @@ fn a_wait_ends_by_the_callers_clock() {
     let _holder = SemaphoreTicket::require(database.connect(), "x").unwrap();
     let mut conn = database.connect();
     conn.batch_execute(
-        "CREATE OR REPLACE FUNCTION dbsemaphore._wait_for_ticket(ticket_id bigint, max_wait interval) RETURNS boolean \
-         LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(3600); RETURN false; END'",
+        "CREATE OR REPLACE FUNCTION dbsemaphore._wait_for_ticket( \
+             semaphore_id bigint, slot_bound integer, ticket_count integer, excluded_ids bigint[], rotation integer, \
+             max_wait interval) \
+         RETURNS bigint LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(3600); RETURN NULL; END'",
     )
     .unwrap();
     let pool = database.pool(2);

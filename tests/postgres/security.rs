@@ -26,7 +26,7 @@ const HOLDING: &[&str] = &[
     "SELECT dbsemaphore._acquire('x', 1, NULL, NULL, 10, NULL)",
     "SELECT dbsemaphore._wait_in_queue(1, 1, '{}', now(), NULL, false, false, NULL)",
     "SELECT dbsemaphore._lock_available_tickets(1, 3, 1, '{}', 10)",
-    "SELECT dbsemaphore._wait_for_ticket(1, interval '1 ms')",
+    "SELECT dbsemaphore._wait_for_ticket(1, 3, 3, '{}', 0, interval '1 ms')",
     "SELECT FROM dbsemaphore.ticket FOR UPDATE SKIP LOCKED",
     "SELECT FROM dbsemaphore.ticket FOR KEY SHARE SKIP LOCKED",
     "UPDATE dbsemaphore.ticket SET acquire_privilege = NULL WHERE id = {free}",

@@ -38,8 +38,8 @@ LANGUAGE sql
 RETURN x'db00000000000000'::bigint | ((ticket_id & 67108863) << 30)
     | ((date_part('epoch', clock_timestamp()) * 32)::bigint & 1073741823);
 
--- Takes that lock for the first 64 of these tickets. Each lock takes a place in PostgreSQL's lock table, and tickets that were
--- locked together are known by the number of their locker.
+-- Takes that lock for the first 64 of the tickets of one call. Each lock takes a place in PostgreSQL's lock table, and tickets
+-- that were locked together are known by the number of their locker.
 CREATE OR REPLACE FUNCTION dbsemaphore._publish_held_tickets(ticket_ids bigint[]) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN

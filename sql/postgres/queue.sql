@@ -8,7 +8,8 @@
 -- Waits in the queue until it has locked `needed` tickets beside those in `held_ids`, and returns their ids. Returns null, and
 -- nothing is locked, at `deadline`, or if the semaphore has too few tickets or was destroyed. Raises lock_not_available at
 -- `lock_timeout_at`, which is that of the caller's lock_timeout. Either time may be null, for no limit. A guard, whose
--- transaction holds nothing else, joins the queue again if it is the victim of a deadlock. `cancellation`: see `_cancel_wait`.
+-- transaction holds nothing else, joins the end of the queue again if it is the victim of a deadlock, and another transaction
+-- without tickets does so once. `cancellation`: see `_cancel_wait`.
 CREATE OR REPLACE FUNCTION dbsemaphore._wait_in_queue(
     semaphore_id bigint, needed integer, held_ids bigint[], deadline timestamptz, lock_timeout_at timestamptz,
     highest_slot_first boolean, is_guard boolean, cancellation bigint)

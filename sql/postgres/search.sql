@@ -32,6 +32,7 @@ DECLARE
 BEGIN
     RETURN ARRAY(
         SELECT t.slot FROM (SELECT unnest(slots) AS slot, unnest(lockers) AS locker) AS t
+        -- Each multixact has a positive age.
         WHERE NOT (lockers_are_holders AND mxid_age(t.locker) <= 0 AND (
             age(t.locker) <= newest_age
             OR t.locker IN (SELECT r.xid8::xid FROM pg_snapshot_xip(snapshot) AS r (xid8))))
@@ -130,7 +131,8 @@ BEGIN
     IF requested = 1 THEN
         RETURN dbsemaphore._lock_available_tickets(semaphore_id, slot_bound, 1, excluded_ids, 10);
     END IF;
-    -- The only way to unlock rows before the transaction ends is to roll back to a savepoint, as this block does.
+    -- The only way to unlock rows before the transaction ends is to roll back to a savepoint, as this block does. DBS00 is the
+    -- code of an error that only these functions raise and catch.
     BEGIN
         locked_ids := dbsemaphore._lock_available_tickets(semaphore_id, slot_bound, requested, excluded_ids, 10);
         IF cardinality(locked_ids) < requested THEN

@@ -1,6 +1,6 @@
--- `_try_acquire` first looks at the tickets from a random key to `_search_width` below, then at those to as much above: all
--- tickets of a semaphore with up to 31 slots, some 64 of one with up to 10,000, and some 256 of a larger one, in which it costs
--- more to read who has locked each.
+-- Where `_try_acquire` looks first: at the tickets from a random key to `_search_width` below, and then at those to as much
+-- above. These are all tickets of a semaphore with up to 31 slots, some 64 of one with up to 10,000, and some 256 of a larger
+-- one, in which it costs more to read who has locked each. Near the ends of the keys, they are fewer.
 CREATE OR REPLACE FUNCTION dbsemaphore._random_search_key() RETURNS integer
 LANGUAGE sql
 RETURN (random() * 2147483647)::integer;
@@ -101,6 +101,7 @@ BEGIN
             IF label IS NOT NULL THEN
                 unused := dbsemaphore._set_label(label);
             END IF;
+            -- A call that returns void is not null. So this condition is the call.
             RETURN CASE WHEN pg_catalog.pg_advisory_xact_lock_shared(dbsemaphore._holder_key(ticket_id)) IS NOT NULL
                 THEN pg_catalog.concat('acquired ', token, ' ', ticket_id) END;
         END IF;

@@ -12,7 +12,7 @@ pub(crate) use look::{LOOK, rearranged};
 use crate::{
     arena::{Place, SEMAPHORES, Urls},
     backend::Backend,
-    fault::{Fault, Target},
+    fault::{Fault, Target, is_stopped},
     fleet::Member,
     inject::Injector,
     kind::Kind,
@@ -163,8 +163,7 @@ impl Backend for Postgres {
     }
 
     fn is_stopped(session: &Session) -> bool {
-        std::fs::read_to_string(format!("/proc/{}/stat", session.pid))
-            .is_ok_and(|stat| stat.rsplit(") ").next().is_some_and(|s| s.starts_with('T')))
+        is_stopped(session.pid.into())
     }
 
     fn end_session(conn: &mut PgConnection, session: &Session) -> QueryResult<()> {

@@ -2,6 +2,7 @@
 
 use crate::{
     backend::Backend,
+    fault,
     inject::LONG,
     log::{Time, now},
     order::{Order, Place},
@@ -208,14 +209,22 @@ impl Sight {
                     row.held, row.tickets
                 ));
             }
-            let stands = line.iter().any(|l| l.semaphore == row.semaphore && !l.bars);
-            if stands && row.held == 0 {
+            let line = line.iter().filter(|l| l.semaphore == row.semaphore);
+            let stands = line.clone().any(|l| !l.bars);
+            // A fault may have stopped the head: it was a holder when the fault chose it.
+            let is_stopped = || line.clone().any(|l| l.pid.is_some_and(fault::is_stopped));
+            if stands && row.held == 0 && !is_stopped() {
                 let since = *memory.idle_since.entry(row.semaphore).or_insert(from);
                 if let Some(limit) = memory.idle_limit
                     && to - since > limit
                 {
+                    let line: Vec<_> = line
+                        .map(|l| (l.pid, l.granted, l.bars, l.idle, l.wait.as_deref()))
+                        .collect();
                     self.violations.push(format!(
-                        "{name}: all tickets available, and somebody waits, for {limit:?}"
+                        "{name}: all {} tickets available, and somebody waits, for {limit:?} since {since:?}; queue \
+                         (session, granted, forbids overtaking, idle, wait event): {line:?}",
+                        row.tickets
                     ));
                     memory.idle_since.remove(&row.semaphore);
                 }

@@ -70,7 +70,7 @@ pub(crate) trait Backend: Sized + Send + Sync + 'static {
     fn is_there(conn: &mut Self::Connection, session: &Session) -> Option<bool>;
 
     /// Whether the server's part of a session is stopped by a signal.
-    fn is_stopped(session: &Session) -> bool {
+    fn is_stopped(session: i64) -> bool {
         let _ = session;
         false
     }

@@ -67,12 +67,6 @@ pub(crate) fn signal(pid: i32, signal: Signal) {
     let _ = kill(Pid::from_raw(pid), signal);
 }
 
-/// Whether a process, such as that of a session of PostgreSQL, is stopped now.
-pub(crate) fn is_stopped(pid: i64) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| stat.rsplit(") ").next().is_some_and(|s| s.starts_with('T')))
-}
-
 /// Takes a fault back: whatever happens, it isn't to last for ever. The server may have been ended from below us.
 pub(crate) fn undo(fault: &Fault, mut take_back: impl FnMut() -> Option<()>) {
     while take_back().is_none() && now() < fault.at + AT_ONCE {

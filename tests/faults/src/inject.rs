@@ -107,7 +107,7 @@ impl<B: Backend> Injector<'_, B> {
         present.retain(|member| place(member.place));
         let mut found = B::sessions(conn, doing, &present);
         // Another lane may have stopped this one.
-        found.retain(|session| !B::is_stopped(session));
+        found.retain(|session| !B::is_stopped(session.pid.into()));
         let chosen = random.random_range(0..found.len().max(1));
         (!found.is_empty()).then(|| found.swap_remove(chosen))
     }
@@ -214,7 +214,7 @@ impl<B: Backend> Injector<'_, B> {
                 fault.free_after = (begin == fault.at).then(|| now() - fault.at);
                 return;
             }
-            if B::is_stopped(session) {
+            if B::is_stopped(session.pid.into()) {
                 begin = now();
             }
             thread::sleep(pause);

@@ -12,7 +12,7 @@ pub(crate) use look::{LOOK, rearranged};
 use crate::{
     arena::{Place, SEMAPHORES, Urls},
     backend::Backend,
-    fault::{Fault, Target, is_stopped},
+    fault::{Fault, Target},
     fleet::Member,
     inject::Injector,
     kind::Kind,
@@ -162,8 +162,9 @@ impl Backend for Postgres {
         sessions::is_there(conn, session)
     }
 
-    fn is_stopped(session: &Session) -> bool {
-        is_stopped(session.pid.into())
+    fn is_stopped(session: i64) -> bool {
+        std::fs::read_to_string(format!("/proc/{session}/stat"))
+            .is_ok_and(|stat| stat.rsplit(") ").next().is_some_and(|s| s.starts_with('T')))
     }
 
     fn end_session(conn: &mut PgConnection, session: &Session) -> QueryResult<()> {

@@ -2,7 +2,6 @@
 
 use crate::{
     backend::Backend,
-    fault,
     inject::LONG,
     log::{Time, now},
     order::{Order, Place},
@@ -52,6 +51,13 @@ pub(crate) struct Row {
     pub(crate) held: i64,
 }
 
+impl Row {
+    /// Of a queue: not the lock that forbids overtaking.
+    fn is_head(&self) -> bool {
+        self.granted && !self.bars
+    }
+}
+
 /// A time in which somebody at the head of this semaphore's line had looked, and found too few.
 pub(crate) struct Barred {
     pub(crate) semaphore: String,
@@ -76,6 +82,7 @@ type Waiter = (i64, i64, String);
 struct Memory {
     /// For at most this time, a waiter may wait while all tickets are available.
     idle_limit: Option<Duration>,
+    is_stopped: Option<fn(i64) -> bool>,
     order: Order,
     barring: BTreeMap<Waiter, Time>,
     /// Those who forbade overtaking and were not at the head of that line, in each look since then.
@@ -117,6 +124,7 @@ impl Memory {
     fn new<B: Backend>(idle_limit: Option<Duration>) -> Self {
         let mut memory = Self {
             idle_limit,
+            is_stopped: Some(B::is_stopped),
             ..Self::default()
         };
         memory.order.doubt = u64::from(!B::LOOKS_ARE_ATOMIC);
@@ -180,7 +188,7 @@ impl Sight {
         memory.barring = barring;
 
         let not_at_head = memory.barring.keys().filter(|(semaphore, pid, _)| {
-            let is_head = |row: &&&Row| row.granted && !row.bars && row.pid == Some(*pid);
+            let is_head = |row: &&&Row| row.is_head() && row.pid == Some(*pid);
             let line = line.iter().filter(|row| row.semaphore == *semaphore);
             line.clone().find(is_head).is_none()
         });
@@ -212,8 +220,9 @@ impl Sight {
             let line = line.iter().filter(|l| l.semaphore == row.semaphore);
             let stands = line.clone().any(|l| !l.bars);
             // A fault may have stopped the head: it was a holder when the fault chose it.
-            let is_stopped = || line.clone().any(|l| l.pid.is_some_and(fault::is_stopped));
-            if stands && row.held == 0 && !is_stopped() {
+            let is_stopped = |pid| memory.is_stopped.is_some_and(|ask| ask(pid));
+            let mut heads = line.clone().filter(|l| l.is_head());
+            if stands && row.held == 0 && !heads.any(|l| l.pid.is_some_and(is_stopped)) {
                 let since = *memory.idle_since.entry(row.semaphore).or_insert(from);
                 if let Some(limit) = memory.idle_limit
                     && to - since > limit

@@ -197,13 +197,12 @@ impl<C: TicketConnection> Watch<C> {
                 is_news = self.expire_if_stale(&mut state);
             }
         }
-        if state.lost && !state.released {
-            let calls = std::mem::take(&mut state.on_lost);
-            drop(state);
-            calls.into_iter().for_each(run);
-        } else {
-            drop(state);
-        }
+        let calls = match state.lost && !state.released {
+            true => std::mem::take(&mut state.on_lost),
+            false => Vec::new(),
+        };
+        drop(state);
+        calls.into_iter().for_each(run);
         if is_news {
             events::log_lost(&self.ticket, self.since, Some(&NO_ANSWER));
         }

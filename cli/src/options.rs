@@ -1,7 +1,7 @@
 //! The command line.
 
 use clap::{
-    Args, Parser, Subcommand,
+    Args, CommandFactory, Parser, Subcommand,
     error::{ContextKind, ContextValue},
 };
 #[cfg(feature = "serve")]
@@ -34,7 +34,12 @@ impl Options {
     pub(crate) fn parse_words() -> Result<Self, clap::Error> {
         Self::try_parse().map_err(|mut error| {
             if let Some(ContextValue::Strings(names)) = error.get(ContextKind::ValidSubcommand) {
-                let shown = names.iter().filter(|name| *name != "become").cloned();
+                let command = Self::command();
+                let is_shown = |name: &&String| {
+                    let found = command.find_subcommand(name);
+                    found.is_some_and(|found| !found.is_hide_set())
+                };
+                let shown = names.iter().filter(is_shown).cloned();
                 let shown = ContextValue::Strings(shown.collect());
                 error.insert(ContextKind::ValidSubcommand, shown);
             }

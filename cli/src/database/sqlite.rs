@@ -48,9 +48,7 @@ impl Place {
             text: text.to_owned(),
         })
     }
-}
 
-impl Place {
     /// Why the file can't be opened, which SQLite does not tell.
     fn cause(&self) -> Option<String> {
         let folder = self.path.parent().filter(|folder| *folder != Path::new(""));

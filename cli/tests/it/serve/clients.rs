@@ -38,13 +38,14 @@ fn many_idle_clients_leave_open_files_for_the_database() {
             client
         })
         .collect();
+    assert!(most <= before + MOST + 2, "{most} sockets");
     for mut client in clients {
         // The server ends each that sends nothing.
         client.read_to_end(&mut Vec::new()).unwrap();
         most = most.max(sockets(&served));
     }
     assert!(most >= before + MOST / 2, "{most} sockets");
-    // The server accepts a few more if clients end while others connect.
+    // While some end, the server may accept more than its limit.
     assert!(most < before + 2 * MOST, "{most} sockets");
     eventually("they are closed", || sockets(&served) <= before + 1);
     served.until_healthy(true);

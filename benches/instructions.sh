@@ -72,3 +72,12 @@ without "no request overtakes the queue" \
     "$(instead '_has_blocked_waiter(semaphore_id bigint) RETURNS boolean' false)"
 without "the fencing token" \
     "$(instead '_next_fencing_token(timeline integer, next_timeline text, epoch integer) RETURNS bigint' 1)"
+
+# A guard is refused because somebody waits, waits in the queue, and is its head at once.
+wait="PREPARE wait (text) AS SELECT dbsemaphore._acquire(\$1, 1, 30, NULL, NULL, 1)"
+blocked="$(instead '_has_blocked_waiter(semaphore_id bigint) RETURNS boolean' true)"
+say "guard that waits in the queue, until it is the head:" "$(each "$blocked
+$acquire
+$wait" "$begin" "EXECUTE acquire('x')" "EXECUTE wait('x')" ROLLBACK)"
+say "    of which the refusal before it" "$(($(each "$blocked
+$acquire" "$begin" "EXECUTE acquire('x')" ROLLBACK) - $(each "" "$begin" ROLLBACK)))"

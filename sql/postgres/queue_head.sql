@@ -10,9 +10,10 @@ LANGUAGE plpgsql AS $$
 #variable_conflict use_variable
 DECLARE
     ticket_id bigint;
+    unused text;
 BEGIN
     -- At least 1: 0 would mean for ever.
-    PERFORM set_config('lock_timeout', greatest(1, ceil(extract(epoch FROM max_wait) * 1000))::bigint::text, true);
+    unused := set_config('lock_timeout', greatest(1, ceil(extract(epoch FROM max_wait) * 1000))::bigint::text, true);
     SELECT t.id INTO ticket_id FROM dbsemaphore.ticket t
     WHERE t.id = (
         SELECT f.id FROM (
@@ -30,8 +31,8 @@ EXCEPTION WHEN lock_not_available THEN
 END
 $$;
 
--- Locks the available tickets that the head still needs. Up to 64 slots, a single ticket is searched from the one whose locker
--- has the oldest number, because that locker has most probably ended.
+-- Locks the available tickets that the head still needs. `_acquire_as_head` itself does so for a single ticket of at most 64
+-- slots.
 CREATE OR REPLACE FUNCTION dbsemaphore._lock_for_head(
     semaphore_id bigint, slot_bound integer, needed integer, excluded_ids bigint[], highest_slot_first boolean)
 RETURNS bigint[]
@@ -39,17 +40,7 @@ LANGUAGE plpgsql AS $$
 #variable_conflict use_variable
 DECLARE
     locked_ids bigint[];
-    ticket_id bigint;
 BEGIN
-    IF needed = 1 AND slot_bound <= 64 AND NOT highest_slot_first THEN
-        SELECT t.id INTO ticket_id FROM dbsemaphore.ticket t
-        WHERE t.semaphore_id = semaphore_id AND t.slot < slot_bound AND t.id <> ALL (excluded_ids)
-        ORDER BY age(t.xmax) DESC
-        LIMIT 1
-        FOR NO KEY UPDATE SKIP LOCKED;
-        RETURN CASE WHEN ticket_id IS NULL THEN '{}'
-            WHEN pg_advisory_xact_lock_shared(dbsemaphore._holder_key(ticket_id)) IS NOT NULL THEN ARRAY[ticket_id] END;
-    END IF;
     IF highest_slot_first OR slot_bound <= 64 THEN
         locked_ids := ARRAY(
             SELECT t.id FROM dbsemaphore.ticket t
@@ -81,28 +72,46 @@ DECLARE
     deadlock_timeout interval;
     short_sleep interval;
     long_sleep_at timestamptz;
-    long_sleep_pause interval := interval '4 s';
+    long_sleep_pause interval;
     ticket_count integer;
     is_long boolean;
-    no_overtaking_key bigint;
     total integer;
-    rotation integer := 0;
+    rotation integer;
+    is_single boolean := needed = 1 AND NOT highest_slot_first;
     slot_bound integer;
+    is_simple boolean;
     ticket_id bigint;
     locked_ids bigint[] := '{}';
+    unused text;
 BEGIN
     LOOP
-        -- Each time, because a resize that was earlier in the queue may commit later.
-        slot_bound := (SELECT s.slot_bound FROM dbsemaphore.semaphore s WHERE s.id = semaphore_id);
-        IF slot_bound > 0 THEN
+        -- Simple, and one query: a single ticket, of at most 64 slots. It is searched from the ticket whose locker has the
+        -- oldest number, because that locker has most probably ended. `slot_bound` is read each time, because a resize that was
+        -- earlier in the queue may commit later.
+        SELECT s.slot_bound, is_single AND s.slot_bound <= 64, CASE WHEN is_single AND s.slot_bound <= 64 THEN (
+            SELECT t.id FROM dbsemaphore.ticket t
+            WHERE t.semaphore_id = semaphore_id AND t.slot < s.slot_bound AND t.id <> ALL (held_ids)
+            ORDER BY age(t.xmax) DESC
+            LIMIT 1
+            FOR NO KEY UPDATE SKIP LOCKED) END
+        INTO slot_bound, is_simple, ticket_id
+        FROM dbsemaphore.semaphore s WHERE s.id = semaphore_id;
+        IF ticket_id IS NOT NULL THEN
+            locked_ids := CASE WHEN pg_advisory_xact_lock_shared(dbsemaphore._holder_key(ticket_id)) IS NOT NULL
+                THEN ARRAY[ticket_id] END;
+            EXIT;
+        END IF;
+        IF slot_bound > 0 AND NOT is_simple THEN
             locked_ids := locked_ids || dbsemaphore._lock_for_head(
                 semaphore_id, slot_bound, needed - cardinality(locked_ids), held_ids || locked_ids, highest_slot_first);
+            EXIT WHEN cardinality(locked_ids) >= needed;
         END IF;
-        EXIT WHEN cardinality(locked_ids) >= needed;
 
         IF became_head_at IS NULL THEN
             became_head_at := clock_timestamp();
             long_sleep_at := became_head_at;
+            long_sleep_pause := interval '4 s';
+            rotation := 0;
             -- PostgreSQL forgets its own statement_timeout if that comes at the instant of a lock_timeout.
             statement_timeout_at := statement_timestamp() + interval '50 ms'
                 + nullif(current_setting('statement_timeout')::interval, interval '0');
@@ -112,8 +121,7 @@ BEGIN
             short_sleep := CASE WHEN deadlock_timeout < interval '0.1 s' THEN interval '0.4 s'
                            ELSE least(interval '0.4 s', deadlock_timeout * 0.8) END;
             total := needed + cardinality(held_ids);
-            no_overtaking_key := dbsemaphore._advisory_key('o', semaphore_id);
-            PERFORM pg_advisory_lock(no_overtaking_key);
+            unused := pg_advisory_lock(dbsemaphore._advisory_key('o', semaphore_id));
         END IF;
 
         -- At size 0 the head keeps waiting.
@@ -165,12 +173,12 @@ BEGIN
         rotation := rotation + 1;
         IF ticket_id IS NOT NULL THEN
             locked_ids := locked_ids || ticket_id;
-            PERFORM pg_advisory_xact_lock_shared(dbsemaphore._holder_key(ticket_id));
+            unused := pg_advisory_xact_lock_shared(dbsemaphore._holder_key(ticket_id));
             EXIT WHEN cardinality(locked_ids) >= needed;
         END IF;
     END LOOP;
     IF became_head_at IS NOT NULL THEN
-        PERFORM pg_advisory_unlock(no_overtaking_key);
+        unused := pg_advisory_unlock(dbsemaphore._advisory_key('o', semaphore_id));
     END IF;
     RETURN locked_ids;
 END

@@ -65,11 +65,10 @@ BEGIN
     WHERE s.name OPERATOR(pg_catalog.=) semaphore_name;
 
     IF is_simple AND is_blocked THEN
-        PERFORM dbsemaphore._check_row_security(true);
         IF host_timeout_s IS NOT NULL THEN
             unused := dbsemaphore._apply_wait_settings();
         END IF;
-        RETURN 'unavailable';
+        RETURN CASE WHEN dbsemaphore._check_row_security(true) THEN 'unavailable' END;
     END IF;
     IF is_simple THEN
         -- PL/pgSQL takes the first row anyway, but with plpgsql.extra_errors it would lock a second one: hence LIMIT.

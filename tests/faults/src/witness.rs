@@ -245,4 +245,6 @@ impl Sight {
 }
 
 #[cfg(test)]
+mod allowance_tests;
+#[cfg(test)]
 mod tests;

@@ -220,31 +220,3 @@ fn a_queue_that_postgresql_rearranges_is_found() {
     assert_eq!(looking.sight.violations, [overtaking]);
     assert_eq!(rearranged(&server.log()).len(), 1);
 }
-
-/// How many violations there are if each look sees only this lock: at the beginning, when its time is over, and later.
-fn violations_by_a_lock(bars: bool, idle: bool, allowed: Duration) -> [usize; 3] {
-    let row = Row {
-        semaphore: 1,
-        name: None,
-        pid: Some(2),
-        granted: true,
-        bars,
-        idle,
-        call: Some(String::new()),
-        wait: None,
-        tickets: 0,
-        held: 0,
-    };
-    let (mut sight, mut memory) = Default::default();
-    let begin = now();
-    [begin, begin + allowed, begin + allowed * 2].map(|at| {
-        Sight::take_in(&mut sight, &mut memory, std::slice::from_ref(&row), at, at);
-        sight.violations.len()
-    })
-}
-
-#[test]
-fn locks_that_outlive_a_call_or_the_place_as_head_are_found_after_a_time() {
-    assert_eq!(violations_by_a_lock(false, true, CLEAN_UP), [0, 0, 1]);
-    assert_eq!(violations_by_a_lock(true, false, LAST_LOCK), [0, 0, 1]);
-}

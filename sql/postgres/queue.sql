@@ -1,7 +1,7 @@
--- The queue of a semaphore. Waiters wait for its queue head lock (q), an advisory lock, in PostgreSQL's order. Only the head,
--- which holds that lock, searches for tickets, or holds some while it waits for more. The lock is a session-level one, because
--- a transaction-level lock can't be released before the transaction ends. So each way out of the queue has to release it,
--- also when that is cancelled itself: see `_release_queue_locks`. What the head does is in `queue_head.sql`.
+-- The queue of a semaphore. Waiters wait for its queue head lock (q), an advisory lock, in PostgreSQL's order. Among them, only
+-- the head, which holds that lock, searches for tickets, or holds some while it waits for more. The lock is a session-level
+-- one, because a transaction-level lock can't be released before the transaction ends. So each way out of the queue has to
+-- release it, also when that is cancelled itself: see `_release_queue_locks`. What the head does is in `queue_head.sql`.
 --
 -- `_acquire` and `_remove_tickets` fix the planner's settings and search_path for all that they call.
 
@@ -29,7 +29,8 @@ BEGIN
                 unused := set_config('lock_timeout', least(2147483647, greatest(1,
                     ceil(extract(epoch FROM wait_until - clock_timestamp()) * 1000)))::bigint::text, true);
             END IF;
-            -- One assignment costs less than several, and far less than PERFORM. The queue head lock comes last.
+            -- One assignment costs less than several, and far less than PERFORM. The queue head lock comes last. A null
+            -- `cancellation` takes no lock.
             unused := concat(pg_advisory_lock_shared(dbsemaphore._advisory_key('w', needed)),
                 pg_advisory_lock_shared(dbsemaphore._advisory_key('c', cancellation)),
                 pg_advisory_lock(dbsemaphore._advisory_key('q', semaphore_id)));
@@ -53,7 +54,7 @@ BEGIN
                 IF dbsemaphore._release_queue_locks() THEN
                     RAISE EXCEPTION USING ERRCODE = 'query_canceled', MESSAGE = 'canceling statement due to user request';
                 END IF;
-                -- PostgreSQL chooses its victim among all in the cycle. A guard holds nothing that could have caused it but
+                -- Any transaction in the cycle can be its victim. A guard holds nothing that could have caused it but
                 -- its position in the queue. Another transaction without tickets may have caused it by another lock: then there
                 -- is a second deadlock.
                 IF NOT may_join_again OR current_setting('dbsemaphore.held_tickets', true) <> '' THEN
@@ -72,7 +73,8 @@ BEGIN
 END
 $$;
 
--- Waits in the queue for at most `timeout_ms`, or without limit if null, after `_try_acquire` refused. Returns what that does.
+-- Waits in the queue for at most `timeout_ms`, or without limit if null, after `_try_acquire` refused in the same transaction.
+-- Answers as that does.
 CREATE OR REPLACE FUNCTION dbsemaphore._acquire(
     semaphore_name text, requested integer, host_timeout_s integer, label text, timeout_ms bigint, cancellation bigint)
 RETURNS text
@@ -96,7 +98,7 @@ BEGIN
     IF label IS NOT NULL THEN
         PERFORM dbsemaphore._set_label(label);
     END IF;
-    -- The transaction of a guard holds no tickets yet, and has no lock_timeout.
+    -- The transaction of a guard holds no tickets yet. `_try_acquire` has switched its lock_timeout off.
     IF NOT is_guard THEN
         lock_timeout_at := clock_timestamp() + nullif(current_setting('lock_timeout')::interval, interval '0');
         held_ids := (SELECT h.ticket_ids FROM dbsemaphore._get_own_tickets(semaphore_id) AS h);

@@ -41,6 +41,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
     locked_ids bigint[];
 BEGIN
+    -- With few slots, the order does not matter.
     IF highest_slot_first OR slot_bound <= 64 THEN
         locked_ids := ARRAY(
             SELECT t.id FROM dbsemaphore.ticket t
@@ -79,13 +80,13 @@ DECLARE
     rotation integer;
     is_single boolean := needed = 1 AND NOT highest_slot_first;
     slot_bound integer;
-    is_simple boolean;
+    is_one_query boolean;
     ticket_id bigint;
     locked_ids bigint[] := '{}';
     unused text;
 BEGIN
     LOOP
-        -- Simple, and one query: a single ticket, of at most 64 slots. It is searched from the ticket whose locker has the
+        -- One query is enough for a single ticket of at most 64 slots. It is searched from the ticket whose locker has the
         -- oldest number, because that locker has most probably ended. `slot_bound` is read each time, because a resize that was
         -- earlier in the queue may commit later.
         SELECT s.slot_bound, is_single AND s.slot_bound <= 64, CASE WHEN is_single AND s.slot_bound <= 64 THEN (
@@ -94,14 +95,14 @@ BEGIN
             ORDER BY age(t.xmax) DESC
             LIMIT 1
             FOR NO KEY UPDATE SKIP LOCKED) END
-        INTO slot_bound, is_simple, ticket_id
+        INTO slot_bound, is_one_query, ticket_id
         FROM dbsemaphore.semaphore s WHERE s.id = semaphore_id;
         IF ticket_id IS NOT NULL THEN
             locked_ids := CASE WHEN pg_advisory_xact_lock_shared(dbsemaphore._holder_key(ticket_id)) IS NOT NULL
                 THEN ARRAY[ticket_id] END;
             EXIT;
         END IF;
-        IF slot_bound > 0 AND NOT is_simple THEN
+        IF slot_bound > 0 AND NOT is_one_query THEN
             locked_ids := locked_ids || dbsemaphore._lock_for_head(
                 semaphore_id, slot_bound, needed - cardinality(locked_ids), held_ids || locked_ids, highest_slot_first);
             EXIT WHEN cardinality(locked_ids) >= needed;
@@ -150,9 +151,10 @@ BEGIN
         -- last to join the cycle finds the others in short sleeps, between which they are awake for some milliseconds. If it
         -- misses one of them, a later long sleep finds the cycle.
         IF rotation = 0 THEN
+            -- The first sleep is on the first ticket, however many there are.
             ticket_count := slot_bound;
         ELSE
-            -- A shrink may have left fewer tickets than slots. The first sleep is on the same ticket in any case.
+            -- A shrink may have left fewer tickets than slots.
             ticket_count := (
                 SELECT count(*) FROM (
                     SELECT FROM dbsemaphore.ticket t

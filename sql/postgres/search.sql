@@ -17,9 +17,9 @@
 -- just read. The other tickets were held when this function began: a locker was running if the snapshot lists it, or if its
 -- number is not below the snapshot's xmax.
 --
--- All slots may be available
+-- A ticket may be available, too,
 --   if the snapshot is older than what was read, as in REPEATABLE READ;
---   if the locker may be an old sub-transaction, or a group of lockers (a multixact);
+--   if its locker may be an old sub-transaction, or a group of lockers (a multixact);
 --   if a foreign key of the application refers to tickets: then a lock may be a weaker one, which holds no ticket.
 CREATE OR REPLACE FUNCTION dbsemaphore._get_candidate_slots(slots integer[], lockers xid[], first_slot integer)
 RETURNS integer[]

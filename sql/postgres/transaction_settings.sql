@@ -19,7 +19,7 @@ RETURN concat(
         set_config('tcp_keepalives_count', '4', true),
         set_config('tcp_user_timeout', (host_timeout_s * 1000)::text, true)) END);
 
--- The server then checks each second whether the client of a waiter is connected, so that a dead client leaves the queue. In
+-- Makes the server check each second whether the client of a waiter is connected, so that a dead client leaves the queue. In
 -- force from the next statement on. Servers on some systems can't check, and refuse the setting.
 --
 -- With log_lock_waits, each check makes PostgreSQL log the wait once more. There it checks as often as the server's own
@@ -36,8 +36,8 @@ EXCEPTION WHEN invalid_parameter_value THEN
 END
 $$;
 
--- What the transaction of a guard needs for a wait, which is the next statement. A guard that does not wait never waits for a
--- lock.
+-- What the transaction of a guard needs for a wait, which is the next statement. A guard that does not wait in the queue waits
+-- for no row lock and no advisory lock.
 CREATE OR REPLACE FUNCTION dbsemaphore._apply_wait_settings() RETURNS text
 LANGUAGE sql
 RETURN concat(set_config('lock_timeout', '0', true), dbsemaphore._enable_client_check());

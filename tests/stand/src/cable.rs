@@ -1,5 +1,6 @@
 use std::{
     fs,
+    path::Path,
     process::{self, Command},
     thread,
     time::{Duration, Instant},
@@ -69,7 +70,8 @@ impl Cable {
         let words = format!("link set {} {state}", self.name);
         match try_ip(&words) {
             Ok(()) => true,
-            Err(error) if error.contains("Cannot find device") => false,
+            // `ip` says it in several ways.
+            Err(_) if !Path::new("/sys/class/net").join(&self.name).exists() => false,
             Err(error) => panic!("ip {words}: {error}"),
         }
     }
@@ -99,5 +101,30 @@ fn try_ip(words: &str) -> Result<(), String> {
     match ran.status.success() {
         true => Ok(()),
         false => Err(String::from_utf8_lossy(&ran.stderr).into_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cable;
+    use crate::eventually;
+    use nix::unistd::Uid;
+    use std::process::Stdio;
+
+    #[test]
+    fn the_cable_of_an_ended_host_is_not_cut() {
+        if !Uid::effective().is_root() {
+            eprintln!("not tested: a network namespace needs root");
+            return;
+        }
+        let mut command = Cable::command();
+        let mut host = command.arg("true").stdin(Stdio::piped()).spawn().unwrap();
+        let cable = Cable::lay(0, host.id());
+        assert!(cable.cut().is_some());
+        cable.mend();
+        host.kill().unwrap();
+        host.wait().unwrap();
+        // The system removes it some time after the process.
+        eventually("the cable has gone", || cable.cut().is_none());
     }
 }

@@ -34,5 +34,6 @@ $$;
 -- semaphore like none. So each answer that could be wrong for that reason checks this first.
 CREATE OR REPLACE FUNCTION dbsemaphore._check_row_security(to_lock boolean) RETURNS boolean
 LANGUAGE sql STABLE
-RETURN CASE WHEN row_security_active('dbsemaphore.semaphore'::regclass) OR row_security_active('dbsemaphore.ticket'::regclass)
+RETURN CASE WHEN pg_catalog.row_security_active('dbsemaphore.semaphore'::regclass)
+              OR pg_catalog.row_security_active('dbsemaphore.ticket'::regclass)
             THEN dbsemaphore._check_policies(to_lock) ELSE true END;

@@ -35,13 +35,7 @@ BEGIN
                 pg_advisory_lock_shared(dbsemaphore._advisory_key('c', cancellation)),
                 pg_advisory_lock(dbsemaphore._advisory_key('q', semaphore_id)));
             locked_ids := dbsemaphore._acquire_as_head(semaphore_id, needed, held_ids, wait_until, highest_slot_first);
-            unused := concat(pg_advisory_unlock(dbsemaphore._advisory_key('q', semaphore_id)),
-                pg_advisory_unlock_shared(dbsemaphore._advisory_key('w', needed)),
-                pg_advisory_unlock_shared(dbsemaphore._advisory_key('c', cancellation)));
-            IF current_setting('lock_timeout') <> saved_lock_timeout THEN
-                unused := set_config('lock_timeout', saved_lock_timeout, true);
-            END IF;
-            RETURN locked_ids;
+            EXIT;
         EXCEPTION
             WHEN SQLSTATE 'DBS00' OR lock_not_available THEN
                 PERFORM dbsemaphore._release_queue_locks();
@@ -70,6 +64,16 @@ BEGIN
                 RAISE;
         END;
     END LOOP;
+    -- Only now, because the block above is a sub-transaction. If the next head slept on a ticket of it, that sleep would be two
+    -- waits: for the sub-transaction, and then for this transaction. PostgreSQL can report a lock_timeout that comes between
+    -- the two as a cancellation, though nobody has requested one.
+    unused := concat(pg_advisory_unlock(dbsemaphore._advisory_key('q', semaphore_id)),
+        pg_advisory_unlock_shared(dbsemaphore._advisory_key('w', needed)),
+        pg_advisory_unlock_shared(dbsemaphore._advisory_key('c', cancellation)));
+    IF current_setting('lock_timeout') <> saved_lock_timeout THEN
+        unused := set_config('lock_timeout', saved_lock_timeout, true);
+    END IF;
+    RETURN locked_ids;
 END
 $$;
 

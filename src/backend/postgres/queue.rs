@@ -62,8 +62,8 @@ fn with_client_check<T>(
     Ok(done)
 }
 
-/// Makes sure, after an error, that this session has left the queue. The server does so itself, unless a second
-/// cancellation interrupts it.
+/// Makes sure, after an error, that this session has left the queue. The server does so itself, unless a cancellation
+/// comes as the wait ends, or a second one interrupts it.
 fn leave_queue(conn: &mut PgConnection) {
     for _ in 0..transaction::MAX_ATTEMPTS {
         let left = transaction::begin_savepoint(conn)

@@ -1,7 +1,9 @@
 //! Waits that are cancelled when they end. MariaDB does not answer some statements that KILL QUERY reaches at their end.
 
 use crate::contract::leaving::{Kind, LONG, assert_can_wait, cancel, is_broken, wait};
-use crate::kit::{ServerDatabase, TestDatabase, rounds};
+use crate::kit::{ServerDatabase, TestDatabase, eventually, rounds};
+use crate::postgres::number;
+use diesel::connection::SimpleConnection;
 use diesel_dbsemaphore::{Error, Request, SemaphoreTicket};
 use stand::{Database, postgres::Postgres};
 use std::{
@@ -87,4 +89,53 @@ fn cancel_grants(kind: Kind, rounds: usize) {
         "the aim is bad: {cancelled} of {rounds} hit"
     );
     eprintln!("{kind:?}: {cancelled} of {rounds} cancels hit a waiter");
+}
+
+/// Otherwise the next head could sleep on a ticket of the sub-transaction: see the end of `_wait_in_queue`.
+#[test]
+fn a_wait_leaves_the_queue_after_its_sub_transaction() {
+    let database = &Database::with_size(1);
+    let mut observer = database.connect();
+    // A session that has the lock of kind w needs its key again to release it, after it has released the queue head lock.
+    observer
+        .batch_execute(
+            "CREATE OR REPLACE FUNCTION dbsemaphore._advisory_key(kind text, number bigint) RETURNS bigint \
+             LANGUAGE plpgsql AS $$ BEGIN \
+                 IF kind = 'w' AND EXISTS (SELECT FROM dbsemaphore.advisory_locks() AS l \
+                                           WHERE l.kind = 'w' AND l.pid = pg_backend_pid()) THEN \
+                     PERFORM pg_advisory_lock(7); \
+                 END IF; \
+                 RETURN x'6462730000000000'::bigint | (ascii(kind)::bigint << 32) | number; \
+             END $$; \
+             SELECT pg_advisory_lock(7)",
+        )
+        .unwrap();
+    let holder = SemaphoreTicket::require(database.connect(), "x").unwrap();
+    thread::scope(|scope| {
+        let mut conn = database.connect();
+        let pid = Database::session_id(&mut conn);
+        let waiter = scope.spawn(move || {
+            let request = Request::new("x").wait(LONG);
+            SemaphoreTicket::require(conn, request).map(drop)
+        });
+        database.until_queued(1);
+        drop(holder);
+        let at_gate = format!(
+            "SELECT count(*) FROM pg_locks WHERE pid = {pid} AND NOT granted AND locktype = 'advisory' AND objid = 7"
+        );
+        eventually("it leaves the queue", || {
+            number(&mut observer, &at_gate) == 1
+        });
+        let heads = "SELECT count(*) FROM dbsemaphore.advisory_locks() AS l WHERE l.kind = 'q'";
+        let heads = number(&mut observer, heads);
+        let running = format!(
+            "SELECT count(*) FROM pg_locks WHERE pid = {pid} AND locktype = 'transactionid'"
+        );
+        let running = number(&mut observer, &running);
+        observer
+            .batch_execute("SELECT pg_advisory_unlock(7)")
+            .unwrap();
+        waiter.join().unwrap().unwrap();
+        assert_eq!((heads, running), (0, 1));
+    });
 }

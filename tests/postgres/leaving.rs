@@ -1,10 +1,10 @@
-//! Waits that are cancelled when they end. MariaDB does not answer some statements that KILL QUERY reaches at their end.
+//! Leaving the queue: cancellations at that instant, a server that is kept from leaving, and the order of the unlocks.
 
 use crate::contract::leaving::{Kind, LONG, assert_can_wait, cancel, is_broken, wait};
 use crate::kit::{ServerDatabase, TestDatabase, eventually, rounds};
 use crate::postgres::number;
-use diesel::connection::SimpleConnection;
-use diesel_dbsemaphore::{Error, Request, SemaphoreTicket};
+use diesel::{Connection, PgConnection, connection::SimpleConnection};
+use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket};
 use stand::{Database, postgres::Postgres};
 use std::{
     sync::{
@@ -89,6 +89,74 @@ fn cancel_grants(kind: Kind, rounds: usize) {
         "the aim is bad: {cancelled} of {rounds} hit"
     );
     eprintln!("{kind:?}: {cancelled} of {rounds} cancels hit a waiter");
+}
+
+/// Calls that wait in the queue.
+const CALLS: [fn(&mut PgConnection) -> sem::Result<()>; 4] = [
+    |conn| wait(conn, Kind::Guard, Request::new("x").wait(LONG)),
+    |conn| conn.transaction(|c| sem::require(c, Request::new("x").wait(LONG)).map(drop)),
+    |conn| sem::make(conn, "x", 0),
+    |conn| conn.transaction(|c| sem::destroy(c, "x").map(drop)),
+];
+
+/// A call that is cancelled while it waits, and whose attempts to leave the queue fail so many times.
+fn cancel_call(
+    call: fn(&mut PgConnection) -> sem::Result<()>,
+    failures: u32,
+    then: impl FnOnce(&Database, PgConnection, i64),
+) {
+    let database = Database::with_size(1);
+    let mut canceller = database.connect();
+    // A sequence counts also in transactions that are rolled back.
+    canceller
+        .batch_execute(&format!(
+            "ALTER FUNCTION dbsemaphore._release_queue_locks() RENAME TO _release; \
+             CREATE SEQUENCE attempts; \
+             CREATE FUNCTION dbsemaphore._release_queue_locks() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN \
+                 IF nextval('attempts') <= {failures} THEN \
+                     RAISE query_canceled; \
+                 END IF; \
+                 RETURN dbsemaphore._release(); \
+             END $$"
+        ))
+        .unwrap();
+    let _holder = SemaphoreTicket::require(database.connect(), "x").unwrap();
+    let mut conn = database.connect();
+    let pid = Database::session_id(&mut conn);
+    thread::scope(|scope| {
+        let caller = scope.spawn(|| call(&mut conn));
+        database.until_head_waits();
+        cancel::<Postgres>(&mut canceller, pid, 1);
+        assert!(matches!(caller.join().unwrap(), Err(Error::Database(_))));
+    });
+    then(&database, conn, pid);
+}
+
+#[test]
+fn the_client_leaves_the_queue_if_the_server_failed_to() {
+    for call in CALLS {
+        for failures in 0..3 {
+            cancel_call(call, failures, |database, mut conn, _| {
+                database.assert_no_queue();
+                assert!(!is_broken(&mut conn));
+            });
+        }
+    }
+}
+
+/// Otherwise a pooler could give the session, which still is in the queue, to somebody else.
+#[test]
+fn a_session_that_fails_to_leave_the_queue_stays_in_a_transaction() {
+    for call in CALLS {
+        cancel_call(call, u32::MAX, |database, mut conn, pid| {
+            assert!(is_broken(&mut conn));
+            let in_transaction = format!(
+                "SELECT count(*) FROM pg_stat_activity \
+                 WHERE pid = {pid} AND state LIKE 'idle in transaction%'"
+            );
+            assert_eq!(number(&mut database.connect(), &in_transaction), 1);
+        });
+    }
 }
 
 /// Otherwise the next head could sleep on a ticket of the sub-transaction: see the end of `_wait_in_queue`.

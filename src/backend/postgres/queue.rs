@@ -17,13 +17,31 @@ extern "SQL" {
     fn remove_tickets_function(semaphore_id: BigInt, remove_count: Integer) -> Bool;
 }
 
-/// Waits in the caller's transaction, inside a savepoint: so the transaction can continue after a failure.
+/// Waits in the caller's transaction.
 pub(super) fn wait_in_savepoint(
     conn: &mut PgConnection,
     wait: &mut dyn FnMut(&mut dyn Backend) -> Result<Option<Ticket>>,
 ) -> Result<Option<Ticket>> {
+    in_savepoint(conn, |conn| wait(conn))
+}
+
+/// Waits in the queue until that many tickets are available, and deletes them.
+pub(super) fn remove_tickets(conn: &mut PgConnection, semaphore_id: i64, count: i32) -> Result<()> {
+    in_savepoint(conn, |conn| {
+        diesel::select(remove_tickets_function(semaphore_id, count)).execute(conn)?;
+        Ok(Some(()))
+    })
+    .map(drop)
+}
+
+/// Runs `wait` inside a savepoint: so the transaction can continue after a failure, and this session can leave the queue in
+/// the same transaction. After it, the session may be another one behind a pooler.
+fn in_savepoint<T>(
+    conn: &mut PgConnection,
+    wait: impl FnOnce(&mut PgConnection) -> Result<Option<T>>,
+) -> Result<Option<T>> {
     transaction::begin_savepoint(conn)?;
-    let waited = with_client_check(conn, |conn| wait(conn));
+    let waited = with_client_check(conn, wait);
     if let Ok(Some(_)) = waited {
         transaction::release_savepoint(conn)?;
         return waited;
@@ -36,15 +54,6 @@ pub(super) fn wait_in_savepoint(
         rolled_back?;
     }
     waited
-}
-
-/// Waits in the queue until that many tickets are available, and deletes them.
-pub(super) fn remove_tickets(conn: &mut PgConnection, semaphore_id: i64, count: i32) -> Result<()> {
-    with_client_check(conn, |conn| {
-        diesel::select(remove_tickets_function(semaphore_id, count)).execute(conn)?;
-        Ok(Some(()))
-    })
-    .map(drop)
 }
 
 /// Runs `work` while the server checks whether its client is connected, so that a dead client leaves the queue. The

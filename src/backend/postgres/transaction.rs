@@ -57,11 +57,14 @@ pub(super) fn finish_guard(conn: &mut PgConnection) -> QueryResult<()> {
     }
 }
 
-/// Rolls back the transaction of a guard that failed while it waited, and leaves the queue. Both are in one message,
-/// because behind a pooler, a second message could reach another session.
+/// Rolls back the transaction of a guard that failed while it waited, and leaves the queue in another one. `AND CHAIN` begins that
+/// at the same instant: outside a transaction, a pooler could send the next message to another session.
 pub(super) fn abort_guard(conn: &mut PgConnection) {
     let left = if owns_transaction(conn) {
-        force_rollback(conn, "ROLLBACK; SELECT dbsemaphore._release_queue_locks()")
+        force_rollback(
+            conn,
+            "ROLLBACK AND CHAIN; SELECT dbsemaphore._release_queue_locks(); ROLLBACK",
+        )
     } else {
         roll_back(conn).is_ok() && retry_until_ok(conn, "SELECT dbsemaphore._release_queue_locks()")
     };

@@ -80,7 +80,6 @@ DECLARE
     rotation integer;
     is_single boolean := needed = 1 AND NOT highest_slot_first;
     slot_bound integer;
-    is_one_query boolean;
     ticket_id bigint;
     locked_ids bigint[] := '{}';
     unused text;
@@ -89,20 +88,20 @@ BEGIN
         -- One query is enough for a single ticket of at most 64 slots. It is searched from the ticket whose locker has the
         -- oldest number, because that locker has most probably ended. `slot_bound` is read each time, because a resize that was
         -- earlier in the queue may commit later.
-        SELECT s.slot_bound, is_single AND s.slot_bound <= 64, CASE WHEN is_single AND s.slot_bound <= 64 THEN (
+        SELECT s.slot_bound, CASE WHEN is_single AND s.slot_bound <= 64 THEN (
             SELECT t.id FROM dbsemaphore.ticket t
             WHERE t.semaphore_id = semaphore_id AND t.slot < s.slot_bound AND t.id <> ALL (held_ids)
             ORDER BY age(t.xmax) DESC
             LIMIT 1
             FOR NO KEY UPDATE SKIP LOCKED) END
-        INTO slot_bound, is_one_query, ticket_id
+        INTO slot_bound, ticket_id
         FROM dbsemaphore.semaphore s WHERE s.id = semaphore_id;
         IF ticket_id IS NOT NULL THEN
             locked_ids := CASE WHEN pg_advisory_xact_lock_shared(dbsemaphore._holder_key(ticket_id)) IS NOT NULL
                 THEN ARRAY[ticket_id] END;
             EXIT;
         END IF;
-        IF slot_bound > 0 AND NOT is_one_query THEN
+        IF slot_bound > 64 OR (slot_bound > 0 AND NOT is_single) THEN
             locked_ids := locked_ids || dbsemaphore._lock_for_head(
                 semaphore_id, slot_bound, needed - cardinality(locked_ids), held_ids || locked_ids, highest_slot_first);
             EXIT WHEN cardinality(locked_ids) >= needed;

@@ -77,7 +77,11 @@ pub(crate) trait Backend: Sized + Send + Sync + 'static {
 
     fn end_session(conn: &mut Self::Connection, session: &Session) -> QueryResult<()>;
 
-    fn cancel_statement(conn: &mut Self::Connection, session: &Session) -> QueryResult<()>;
+    fn cancel_statement(
+        conn: &mut Self::Connection,
+        session: &Session,
+        times: usize,
+    ) -> QueryResult<()>;
 
     /// Long enough for every holder to end; a stopped one may hold on for longer.
     fn limit_resize(conn: &mut Self::Connection) -> QueryResult<()>;

@@ -184,9 +184,7 @@ impl<B: Backend> Injector<'_, B> {
                 } else {
                     random.random_range(1..=3)
                 };
-                for _ in 0..times {
-                    B::cancel_statement(&mut conn, &session).ok()?;
-                }
+                B::cancel_statement(&mut conn, &session, times).ok()?;
                 // It goes on.
                 self.note(fault);
                 return Some(());

@@ -174,8 +174,12 @@ impl Backend for Mysql {
         conn.batch_execute(&format!("KILL CONNECTION {}", session.pid))
     }
 
-    fn cancel_statement(conn: &mut MysqlConnection, session: &Session) -> QueryResult<()> {
-        conn.batch_execute(&format!("KILL QUERY {}", session.pid))
+    fn cancel_statement(
+        conn: &mut MysqlConnection,
+        session: &Session,
+        times: usize,
+    ) -> QueryResult<()> {
+        (0..times).try_for_each(|_| conn.batch_execute(&format!("KILL QUERY {}", session.pid)))
     }
 
     /// The server's settings do.

@@ -171,8 +171,22 @@ impl Backend for Postgres {
         conn.batch_execute(&format!("SELECT pg_terminate_backend({})", session.pid))
     }
 
-    fn cancel_statement(conn: &mut PgConnection, session: &Session) -> QueryResult<()> {
-        conn.batch_execute(&format!("SELECT pg_cancel_backend({})", session.pid))
+    /// The pauses are about as long as the server needs to handle a cancellation. `pg_sleep` can't be so short.
+    fn cancel_statement(
+        conn: &mut PgConnection,
+        session: &Session,
+        times: usize,
+    ) -> QueryResult<()> {
+        conn.batch_execute(&format!(
+            "DO $$ DECLARE until timestamptz; BEGIN \
+                 FOR i IN 1..{times} LOOP \
+                     PERFORM pg_cancel_backend({}); \
+                     until := clock_timestamp() + random() * interval '0.2 ms'; \
+                     WHILE clock_timestamp() < until LOOP END LOOP; \
+                 END LOOP; \
+             END $$",
+            session.pid
+        ))
     }
 
     fn limit_resize(conn: &mut PgConnection) -> QueryResult<()> {

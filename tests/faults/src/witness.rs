@@ -219,10 +219,10 @@ impl Sight {
             }
             let line = line.iter().filter(|l| l.semaphore == row.semaphore);
             let stands = line.clone().any(|l| !l.bars);
-            // A fault may have stopped the head: it was a holder when the fault chose it.
+            // A fault may have stopped the head, a holder when the fault chose it, or the client of a head that has answered.
             let is_stopped = |pid| memory.is_stopped.is_some_and(|ask| ask(pid));
             let mut heads = line.clone().filter(|l| l.is_head());
-            if stands && row.held == 0 && !heads.any(|l| l.pid.is_some_and(is_stopped)) {
+            if stands && row.held == 0 && !heads.any(|l| l.idle || l.pid.is_some_and(is_stopped)) {
                 let since = *memory.idle_since.entry(row.semaphore).or_insert(from);
                 if let Some(limit) = memory.idle_limit
                     && to - since > limit

@@ -46,8 +46,9 @@ fn locks_that_outlive_a_call_or_the_place_as_head_are_found_after_a_time() {
     assert_eq!(violations_by_a_lock(true, false, LAST_LOCK), [0, 0, 1]);
 }
 
-/// All tickets are available while a head and a second session are in the queue. One of them may be stopped.
-fn violations_by_idle_tickets(is_stopped: fn(i64) -> bool) -> [usize; 3] {
+/// All tickets are available while a head and a second session are in the queue. One of them may be stopped, and the head may
+/// have answered.
+fn violations_by_idle_tickets(is_stopped: fn(i64) -> bool, has_answered: bool) -> [usize; 3] {
     let limit = Duration::from_secs(2);
     let semaphore = Row {
         name: Some("x".into()),
@@ -66,12 +67,28 @@ fn violations_by_idle_tickets(is_stopped: fn(i64) -> bool) -> [usize; 3] {
         is_stopped: Some(is_stopped),
         ..Memory::default()
     };
-    violations(memory, &[semaphore, lock(), second], limit)
+    let head = Row {
+        idle: has_answered,
+        ..lock()
+    };
+    violations(memory, &[semaphore, head, second], limit)
 }
 
 #[test]
 fn idle_tickets_are_found_after_a_time_unless_the_head_is_stopped() {
-    assert_eq!(violations_by_idle_tickets(|_| false), [0, 0, 1]);
-    assert_eq!(violations_by_idle_tickets(|pid| pid != HEAD), [0, 0, 1]);
-    assert_eq!(violations_by_idle_tickets(|pid| pid == HEAD), [0, 0, 0]);
+    assert_eq!(violations_by_idle_tickets(|_| false, false), [0, 0, 1]);
+    assert_eq!(
+        violations_by_idle_tickets(|pid| pid != HEAD, false),
+        [0, 0, 1]
+    );
+    assert_eq!(
+        violations_by_idle_tickets(|pid| pid == HEAD, false),
+        [0, 0, 0]
+    );
+}
+
+/// The locks that it has not released are found later.
+#[test]
+fn idle_tickets_are_not_found_while_the_head_has_answered() {
+    assert_eq!(violations_by_idle_tickets(|_| false, true), [0, 0, 0]);
 }

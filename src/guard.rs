@@ -106,7 +106,14 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
         let mut hold = Hold::default();
         let first = acquire::try_once(backend, &request, params, &mut hold);
         let acquired = match (first, deadline) {
-            (Ok(None), Some(deadline)) => wait(backend, &request, params, deadline, &mut hold),
+            (Ok(None), Some(deadline)) => wait(backend, &request, params, deadline, &mut hold)
+                .inspect_err(|_| backend.abort_guard()),
+            (Err(error), _) => {
+                if let Err(error) = backend.finish_guard(&mut hold) {
+                    log::debug!("rollback after a failed acquire: {error}");
+                }
+                Err(error)
+            }
             (acquired, _) => acquired,
         };
         match acquired {
@@ -127,14 +134,7 @@ impl<C: TicketConnection> SemaphoreTicket<C> {
                 events::log_acquire_outcome(&request, deadline, None);
                 Ok(None)
             }
-            Err(error) => {
-                if deadline.is_some() {
-                    backend.abort_guard();
-                } else if let Err(error) = backend.finish_guard(&mut hold) {
-                    log::debug!("rollback after a failed acquire: {error}");
-                }
-                Err(backend.classify(error, Operation::Acquire))
-            }
+            Err(error) => Err(backend.classify(error, Operation::Acquire)),
         }
     }
 

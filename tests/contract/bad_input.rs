@@ -3,6 +3,7 @@
 use crate::kit::{ServerDatabase, TestDatabase, on_each_backend, on_each_server};
 use diesel::{Connection, connection::SimpleConnection};
 use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket};
+use std::time::Duration;
 
 on_each_backend!(
     names,
@@ -135,8 +136,10 @@ fn guard_inside_a_transaction<D: ServerDatabase>() {
 fn migrations_not_run<D: TestDatabase>() {
     let database = D::create();
     let conn = &mut database.connect();
+    let waiting = Request::new("x").wait(Duration::from_secs(1));
     for error in [
         SemaphoreTicket::require(&mut *conn, "x").unwrap_err(),
+        SemaphoreTicket::require(&mut *conn, waiting).unwrap_err(),
         sem::make(conn, "x", 1).unwrap_err(),
         sem::ensure(conn, "x", 1).unwrap_err(),
         sem::destroy(conn, "x").unwrap_err(),

@@ -58,7 +58,7 @@ impl Backend for PgConnection {
         &mut self,
         wait: &mut dyn FnMut(&mut dyn Backend) -> Result<Option<Ticket>>,
     ) -> Result<Option<Ticket>> {
-        queue::wait_in_savepoint(self, wait)
+        queue::in_savepoint(self, |conn| wait(conn))
     }
 
     fn cancel_wait(&mut self, cancellation: u32) -> QueryResult<bool> {

@@ -55,7 +55,7 @@ pub(crate) fn mark_broken(conn: &mut impl AnsiConnection) {
 }
 
 /// How often a statement that has to succeed is sent at most, because each attempt may be cancelled.
-pub(crate) const MAX_ATTEMPTS: usize = 20;
+const MAX_ATTEMPTS: usize = 20;
 
 pub(crate) fn is_open(conn: &mut impl AnsiConnection) -> Result<bool> {
     Ok(transaction_depth(conn)?.is_some())
@@ -90,6 +90,7 @@ pub(crate) fn begin_savepoint(conn: &mut impl AnsiConnection) -> Result<()> {
     Ok(AnsiTransactionManager::begin_transaction(conn)?)
 }
 
+#[cfg(feature = "mysql")]
 pub(crate) fn release_savepoint(conn: &mut impl AnsiConnection) -> Result<()> {
     Ok(AnsiTransactionManager::commit_transaction(conn)?)
 }

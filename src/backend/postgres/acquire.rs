@@ -16,8 +16,6 @@ mod functions {
     // Functions that return void are declared with any type, and their result is not read.
     #[diesel::declare_sql_function]
     extern "SQL" {
-        #[sql_name = "dbsemaphore._release_queue_locks"]
-        fn release_queue_locks() -> Bool;
         #[sql_name = "dbsemaphore._enable_client_check"]
         fn enable_client_check() -> Text;
         #[sql_name = "dbsemaphore._cancel_wait"]
@@ -147,13 +145,6 @@ fn outcome(answer: &str) -> QueryResult<AcquireOutcome> {
 /// Cancels the waits with this number. Returns whether there was one.
 pub(super) fn cancel_wait(conn: &mut PgConnection, cancellation: u32) -> QueryResult<bool> {
     diesel::select(functions::cancel_wait(i64::from(cancellation))).get_result(conn)
-}
-
-/// Releases the locks of the queue that an error may have left behind.
-pub(super) fn release_queue_locks(conn: &mut PgConnection) -> QueryResult<()> {
-    diesel::select(functions::release_queue_locks())
-        .execute(conn)
-        .map(drop)
 }
 
 /// Lets the server check whether its client is connected, until the transaction ends. Returns the former value of the

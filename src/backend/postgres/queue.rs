@@ -1,12 +1,13 @@
 //! The client's side of the queue. The queue itself is on the server: see `sql/postgres/queue.sql`.
 
-use super::acquire::{enable_client_check, release_queue_locks, restore_client_check};
+use super::acquire::{enable_client_check, restore_client_check};
 use crate::{
-    Result, Ticket,
-    backend::{Backend, transaction},
+    Result,
+    backend::transaction::{mark_broken, retry_until_ok},
 };
 use diesel::{
     PgConnection, RunQueryDsl,
+    connection::SimpleConnection,
     sql_types::{BigInt, Integer},
 };
 
@@ -17,12 +18,33 @@ extern "SQL" {
     fn remove_tickets_function(semaphore_id: BigInt, remove_count: Integer) -> Bool;
 }
 
-/// Waits in the caller's transaction.
-pub(super) fn wait_in_savepoint(
+const SAVEPOINT: &str = "SAVEPOINT dbsemaphore_wait";
+const RELEASE: &str = "RELEASE SAVEPOINT dbsemaphore_wait";
+const ROLLBACK: &str = "ROLLBACK TO SAVEPOINT dbsemaphore_wait";
+const LEAVE_QUEUE: &str =
+    "ROLLBACK TO SAVEPOINT dbsemaphore_wait; SELECT dbsemaphore._release_queue_locks()";
+
+/// Runs `wait`, which waits in the queue, in a savepoint of the caller's transaction. So that transaction can continue after an
+/// error or `None`.
+///
+/// Diesel does not know the savepoint. Its savepoints don't allow to repeat a rollback that was cancelled: each attempt
+/// rolls back one more level.
+pub(super) fn in_savepoint<T>(
     conn: &mut PgConnection,
-    wait: &mut dyn FnMut(&mut dyn Backend) -> Result<Option<Ticket>>,
-) -> Result<Option<Ticket>> {
-    in_savepoint(conn, |conn| wait(conn))
+    wait: impl FnOnce(&mut PgConnection) -> Result<Option<T>>,
+) -> Result<Option<T>> {
+    conn.batch_execute(SAVEPOINT)?;
+    let waited = with_client_check(conn, wait).and_then(|waited| {
+        // The rollback also restores settings.
+        conn.batch_execute(if waited.is_some() { RELEASE } else { ROLLBACK })?;
+        Ok(waited)
+    });
+    // The server has left the queue itself, unless a cancellation came as the wait ended, or a second one interrupted it.
+    // This transaction does not end before: a pooler could then send the statement to another session.
+    if waited.is_err() && !retry_until_ok(conn, LEAVE_QUEUE) {
+        mark_broken(conn);
+    }
+    waited
 }
 
 /// Waits in the queue until that many tickets are available, and deletes them.
@@ -32,28 +54,6 @@ pub(super) fn remove_tickets(conn: &mut PgConnection, semaphore_id: i64, count: 
         Ok(Some(()))
     })
     .map(drop)
-}
-
-/// Runs `wait` inside a savepoint: so the transaction can continue after a failure, and this session can leave the queue in
-/// the same transaction. After it, the session may be another one behind a pooler.
-fn in_savepoint<T>(
-    conn: &mut PgConnection,
-    wait: impl FnOnce(&mut PgConnection) -> Result<Option<T>>,
-) -> Result<Option<T>> {
-    transaction::begin_savepoint(conn)?;
-    let waited = with_client_check(conn, wait);
-    if let Ok(Some(_)) = waited {
-        transaction::release_savepoint(conn)?;
-        return waited;
-    }
-    // The rollback also restores settings. If the connection is lost, `waited` is an error already.
-    let rolled_back = transaction::roll_back(conn);
-    if waited.is_err() {
-        leave_queue(conn);
-    } else {
-        rolled_back?;
-    }
-    waited
 }
 
 /// Runs `work` while the server checks whether its client is connected, so that a dead client leaves the queue. The
@@ -69,22 +69,4 @@ fn with_client_check<T>(
         restore_client_check(conn, &before)?;
     }
     Ok(done)
-}
-
-/// Makes sure, after an error, that this session has left the queue. The server does so itself, unless a cancellation
-/// comes as the wait ends, or a second one interrupts it.
-fn leave_queue(conn: &mut PgConnection) {
-    for _ in 0..transaction::MAX_ATTEMPTS {
-        let left = transaction::begin_savepoint(conn)
-            .and_then(|()| Ok(release_queue_locks(conn)?))
-            .and_then(|()| transaction::release_savepoint(conn));
-        match left {
-            Ok(()) => return,
-            Err(error) => log::debug!("the queue can't be left: {error}"),
-        }
-        if transaction::roll_back(conn).is_err() {
-            break;
-        }
-    }
-    transaction::mark_broken(conn);
 }

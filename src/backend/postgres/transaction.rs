@@ -57,8 +57,8 @@ pub(super) fn finish_guard(conn: &mut PgConnection) -> QueryResult<()> {
     }
 }
 
-/// Rolls back the transaction of a guard that failed while it waited, and leaves the queue in another one. `AND CHAIN` begins that
-/// at the same instant: outside a transaction, a pooler could send the next message to another session.
+/// Rolls back the transaction of a guard whose wait has failed, and leaves the queue. `AND CHAIN` begins a transaction at the
+/// instant at which it ends this one: between two, a pooler could send the next attempt to another session.
 pub(super) fn abort_guard(conn: &mut PgConnection) {
     let left = if owns_transaction(conn) {
         force_rollback(

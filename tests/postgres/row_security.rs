@@ -116,7 +116,7 @@ fn assert_works(database: &Database, role: &str) {
 #[test]
 fn policies_that_hide_nothing_change_nothing() {
     let mut database = Database::with_size(3);
-    let [_, holder, _] = create_roles(&mut database);
+    let [_, holder, operator] = create_roles(&mut database);
     for table in TABLES {
         alter(
             &database,
@@ -129,17 +129,33 @@ fn policies_that_hide_nothing_change_nothing() {
     let conn = &mut connect(&database, &holder);
     assert_eq!(sem::list(conn).unwrap()["x"], 3);
     assert_names_it("none to lock", acquire(conn, Request::new("x")));
-    for table in TABLES {
-        alter(
-            &database,
-            &format!(
-                "CREATE POLICY lock ON dbsemaphore.{table} FOR UPDATE TO {holder} USING (true)"
-            ),
-        );
-    }
+    // It has no right to update semaphores.
+    alter(
+        &database,
+        &format!("CREATE POLICY lock ON dbsemaphore.ticket FOR UPDATE TO {holder} USING (true)"),
+    );
+    assert_works(&database, &holder);
+    // One that may resize has.
+    let operating = &mut connect(&database, &operator);
+    let refused = sem::make(operating, "x", 3);
+    let text = refused.as_ref().unwrap_err().to_string();
+    assert!(
+        text.contains("rows of dbsemaphore.semaphore from"),
+        "{text}"
+    );
+    assert_names_it("resize", refused);
+
+    // These do not concern the holder, or hide nothing.
+    alter(
+        &database,
+        &format!(
+            "CREATE POLICY other_role ON dbsemaphore.ticket AS RESTRICTIVE TO {operator} USING (false); \
+             CREATE POLICY old ON dbsemaphore.ticket AS RESTRICTIVE FOR DELETE USING (false); \
+             CREATE POLICY everything ON dbsemaphore.ticket AS RESTRICTIVE USING (true)"
+        ),
+    );
     assert_works(&database, &holder);
 
-    // Others, of other roles, may be hidden from this one.
     alter(
         &database,
         "CREATE POLICY half ON dbsemaphore.ticket AS RESTRICTIVE USING (slot < 2)",

@@ -137,7 +137,7 @@ BEGIN
         IF clock_timestamp() >= statement_timeout_at THEN
             RAISE EXCEPTION 'canceling statement due to statement timeout' USING ERRCODE = 'query_canceled';
         END IF;
-        IF slot_bound = 0 AND current_setting('transaction_isolation') <> 'read committed' THEN
+        IF slot_bound = 0 AND dbsemaphore._has_old_snapshot() THEN
             RAISE EXCEPTION 'could not serialize access: the semaphore has no tickets in the snapshot of this transaction'
                 USING ERRCODE = 'serialization_failure';
         END IF;

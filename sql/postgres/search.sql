@@ -13,6 +13,11 @@
 --
 -- None of these functions sets search_path: their callers do.
 
+-- Whether this transaction may see an older state than others do. PostgreSQL treats READ UNCOMMITTED as READ COMMITTED.
+CREATE OR REPLACE FUNCTION dbsemaphore._has_old_snapshot() RETURNS boolean
+LANGUAGE sql STABLE
+RETURN current_setting('transaction_isolation') IN ('repeatable read', 'serializable');
+
 -- The slots whose tickets may be available, from `first_slot` on and wrapped around, according to the lockers (`xmax`) that were
 -- just read. The other tickets were held when this function began: a locker was running if the snapshot lists it, or if its
 -- number is not below the snapshot's xmax.
@@ -28,7 +33,7 @@ DECLARE
     snapshot pg_snapshot := pg_current_snapshot();
     newest_age integer := age(pg_snapshot_xmax(snapshot)::xid);
     lockers_are_holders boolean :=
-        current_setting('transaction_isolation') = 'read committed' AND NOT dbsemaphore._has_foreign_keys();
+        NOT dbsemaphore._has_old_snapshot() AND NOT dbsemaphore._has_foreign_keys();
 BEGIN
     RETURN ARRAY(
         SELECT t.slot FROM (SELECT unnest(slots) AS slot, unnest(lockers) AS locker) AS t

@@ -5,8 +5,14 @@ use crate::postgres::number;
 use diesel::{connection::SimpleConnection, result::DatabaseErrorKind};
 use diesel_dbsemaphore::{self as sem, Error, Request, SemaphoreTicket};
 use stand::Database;
+use std::{thread, time::Duration};
+
+const LONG: Duration = Duration::from_secs(60);
 
 const OLD_SNAPSHOTS: [&str; 2] = ["REPEATABLE READ", "SERIALIZABLE"];
+
+/// PostgreSQL treats the first as the second.
+const NEW_SNAPSHOTS: [&str; 2] = ["READ UNCOMMITTED", "READ COMMITTED"];
 
 fn is_serialization_failure<T>(result: &sem::Result<T>) -> bool {
     matches!(
@@ -116,5 +122,22 @@ fn a_wait_on_a_closed_semaphore_with_an_old_snapshot_fails() {
         assert!(is_serialization_failure(&waited), "{level}: {waited:?}");
         sem::make(&mut database.connect(), "x", 1).unwrap();
         assert_eq!(database.available(), 1);
+    }
+}
+
+#[test]
+fn a_wait_on_a_closed_semaphore_ends_when_it_is_opened() {
+    for level in NEW_SNAPSHOTS {
+        let database = Database::with_size(0);
+        thread::scope(|scope| {
+            let waiter = scope.spawn(|| {
+                Database::at_level(&mut database.connect(), level, |c| {
+                    sem::require(c, Request::new("x").wait(LONG))
+                })
+            });
+            database.until_head_waits();
+            sem::make(&mut database.connect(), "x", 1).unwrap();
+            waiter.join().unwrap().unwrap();
+        });
     }
 }

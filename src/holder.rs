@@ -73,15 +73,15 @@ pub struct Holder {
     #[cfg_attr(feature = "serde", serde(flatten))]
     pub session: Session,
     /// For how long the ticket has been held, by the server's clock, in steps of 1/32 s. `None` if the ticket was
-    /// locked by other means than this crate, or if the server's clock was set back since.
+    /// locked by other means than this crate, if the server's clock was set back since, or after 194 days.
     #[cfg_attr(
         feature = "serde",
         serde(rename = "held_for_ms", serialize_with = "serialize_ms")
     )]
     pub held_for: Option<Duration>,
-    /// The age of the holder's transaction, by the server's clock: for this time, it has held back `VACUUM`. `None`
-    /// if the role may not see it, if the holder's `track_activities` is off, or if the server's clock was set back
-    /// since.
+    /// The age of the holder's transaction, by the server's clock: for this time, it has held back `VACUUM`. Of a
+    /// prepared transaction, the time since it was prepared. `None` if the role may not see it, if the holder's
+    /// `track_activities` is off, or if the server's clock was set back since.
     #[cfg_attr(
         feature = "serde",
         serde(rename = "transaction_for_ms", serialize_with = "serialize_ms")

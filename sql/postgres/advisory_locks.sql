@@ -1,10 +1,13 @@
 -- The advisory locks of the queues, by kind:
 --   q, queue head: the head of the queue of a semaphore holds it, and the other waiters wait for it;
---   o, no overtaking: the head holds it while it has too few tickets, and nobody else acquires one;
+--   o, no overtaking: the head holds it from its first search that failed until it has its tickets. `_try_acquire`
+--      refuses meanwhile;
 --   w, waits: each waiter holds a shared one, whose number says how many tickets it waits for;
 --   c, cancellation: each waiter holds a shared one, under whose number its wait can be cancelled.
--- No session ever waits for w or c. PostgreSQL releases both when the session ends. By another kind of advisory lock, holders
--- publish their tickets: see `_holder_key`.
+-- All are session-level locks. `_wait_in_queue` takes and releases q, w and c, and `_acquire_as_head` o. After an error,
+-- `_release_queue_locks` releases them. No session ever waits for w or c.
+--
+-- Holders publish their tickets by another kind of advisory lock, which a transaction has until it ends: see `_holder_key`.
 
 -- The key of a lock. The upper half is "dbs" in ASCII and the kind, the lower half is the number: the id of the semaphore
 -- (q, o), how many tickets (w), or the number of the cancellation (c).
@@ -26,18 +29,18 @@ AS $$
       AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
 $$;
 
--- Whether the head of the queue waits for a ticket. In one expression, so that no cancellation comes between the lock and the
--- unlock.
+-- Whether the head of the queue waits for a ticket, or for the lock o: PostgreSQL refuses a lock that conflicts with one
+-- for which another session waits. In one expression, so that no cancellation comes between the lock and the unlock.
 CREATE OR REPLACE FUNCTION dbsemaphore._has_blocked_waiter(semaphore_id bigint) RETURNS boolean
 LANGUAGE sql
 RETURN CASE WHEN pg_try_advisory_lock_shared(dbsemaphore._advisory_key('o', semaphore_id))
             THEN NOT pg_advisory_unlock_shared(dbsemaphore._advisory_key('o', semaphore_id)) ELSE true END;
 
 -- Releases each lock of these kinds that this session holds, after an error in the queue: the one that forbids overtaking (o)
--- before the queue head lock (q), because only the head may have it. A cancellation that arrives when
--- PostgreSQL grants a lock leaves the lock granted, though the statement that asked for it failed. A cancellation that
--- arrives here does not end this function, because a stopped client could not release the locks later. Returns whether there
--- was one: a caller that waits again has to raise it.
+-- before the queue head lock (q), because only the head may have it. A cancellation that arrives when PostgreSQL grants a
+-- lock leaves the lock granted, though the statement that asked for it failed. A cancellation that arrives in the inner block
+-- does not end this function, because a stopped client could not release the locks later. Returns whether there was one: a
+-- caller that waits again has to raise it. After one that arrives before that block, the client calls this function.
 CREATE OR REPLACE FUNCTION dbsemaphore._release_queue_locks() RETURNS boolean
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp

@@ -1,7 +1,8 @@
 -- What a transaction holds: for itself in a setting, for others in advisory locks.
 
 -- The setting `dbsemaphore.held_tickets` has ' {semaphore_id,token,ticket_id,ticket_id}' for each semaphore. A setting made
--- with SET LOCAL follows transactions and savepoints as row locks do.
+-- with SET LOCAL follows transactions and savepoints as row locks do. Tickets that this transaction deleted remain in it. A
+-- guard that holds one ticket, or that has waited, does not set it: nobody else can acquire in its transaction.
 CREATE OR REPLACE FUNCTION dbsemaphore._get_own_tickets(semaphore_id bigint, OUT ticket_ids bigint[], OUT token bigint)
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -38,8 +39,8 @@ LANGUAGE sql
 RETURN x'db00000000000000'::bigint | ((ticket_id & 67108863) << 30)
     | ((date_part('epoch', clock_timestamp()) * 32)::bigint & 1073741823);
 
--- Takes that lock for the first 64 of the tickets of one call. Each lock takes a place in PostgreSQL's lock table, and tickets
--- that were locked together are known by the number of their locker.
+-- Takes that lock for the first 64 of the tickets of one call. Each lock takes a place in PostgreSQL's lock table. The other
+-- tickets are known by their locker, which is that of the first 64: see `_all_held_tickets`.
 CREATE OR REPLACE FUNCTION dbsemaphore._publish_held_tickets(ticket_ids bigint[]) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN

@@ -11,21 +11,21 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    -- One more than the last transaction that had ended when this statement began, with its upper half. Among the numbers with
-    -- the lower half that was asked for, the right one is nearest to this.
-    next bigint := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
-    distance bigint := (number::text::bigint - next) & x'ffffffff'::bigint;
+    -- One more than the last transaction that had ended when this statement began, with all 64 bits. `number` has the lower
+    -- 32. Of the transactions with these, the right one is nearest to this.
+    snapshot_xmax bigint := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
+    distance bigint := (number::text::bigint - snapshot_xmax) & x'ffffffff'::bigint;
 BEGIN
     IF distance < x'80000000'::bigint THEN
         BEGIN
-            RETURN pg_xact_status((next + distance)::text::xid8) = 'in progress';
+            RETURN pg_xact_status((snapshot_xmax + distance)::text::xid8) = 'in progress';
         EXCEPTION WHEN invalid_parameter_value THEN
             -- No transaction has had it yet.
             RETURN false;
         END;
     END IF;
     distance := x'100000000'::bigint - distance;
-    RETURN distance <= next - 3 AND pg_xact_status((next - distance)::text::xid8) = 'in progress';
+    RETURN distance <= snapshot_xmax - 3 AND pg_xact_status((snapshot_xmax - distance)::text::xid8) = 'in progress';
 END
 $$;
 
@@ -43,10 +43,10 @@ BEGIN
 END
 $$;
 
--- What `_publish_held_tickets` has published in this database: the low 26 bits of the ticket's id, and since when it is held,
--- null if that time is in the future. A prepared transaction has a number, `prepared`, and no process.
+-- What holders have published in this database, as `_holder_key` packs it: the low 26 bits of the ticket's id, and since when
+-- it is held, null after 194 days. A prepared transaction has a number, `prepared_xid`, and no process.
 CREATE OR REPLACE FUNCTION dbsemaphore._published_tickets()
-RETURNS TABLE (ticket_id_bits bigint, pid integer, prepared xid, held_since timestamptz)
+RETURNS TABLE (ticket_id_bits bigint, pid integer, prepared_xid xid, held_since timestamptz)
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -54,47 +54,35 @@ AS $$
         l.pid,
         x.transactionid,
         -- Half of what 30 bits can tell, 194 days, is for times in the future: then the clock was set back.
-        CASE WHEN age.ticks < 536870912 THEN clock_timestamp() - age.ticks / 32.0 * interval '1 s' END
+        CASE WHEN elapsed.ticks < 536870912 THEN clock_timestamp() - elapsed.ticks / 32.0 * interval '1 s' END
     FROM pg_locks l
         LEFT JOIN pg_locks x ON l.pid IS NULL AND x.pid IS NULL AND x.virtualtransaction = l.virtualtransaction
             AND x.locktype = 'transactionid' AND x.mode = 'ExclusiveLock' AND x.granted
         CROSS JOIN LATERAL (SELECT
-            ((extract(epoch FROM clock_timestamp()) * 32)::bigint - l.objid::bigint) & 1073741823 AS ticks) AS age
+            ((extract(epoch FROM clock_timestamp()) * 32)::bigint - l.objid::bigint) & 1073741823 AS ticks) AS elapsed
     WHERE l.granted AND l.locktype = 'advisory' AND l.mode = 'ShareLock' AND l.objsubid = 1
       AND l.classid::bigint >> 24 = x'db'::bigint
       AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
 $$;
 
--- Whether a foreign key refers to tickets, beside our own. Then `xmax` may be the number of a group of lockers (a multixact), or
--- that of a transaction which has a weaker lock and no ticket.
-CREATE OR REPLACE FUNCTION dbsemaphore._has_foreign_keys() RETURNS boolean
-LANGUAGE plpgsql STABLE AS $$
-BEGIN
-    RETURN EXISTS (
-        SELECT FROM pg_trigger t
-        WHERE t.tgrelid = 'dbsemaphore.ticket'::regclass
-          AND t.tgconstrrelid NOT IN (0, 'dbsemaphore.semaphore'::regclass));
-END
-$$;
-
 -- The held tickets of one semaphore, or of all if null: by which session or prepared transaction, and since when. Returns the
 -- published tickets and, if no foreign key refers to tickets, each other ticket whose locker is running. If that locker
--- has published another ticket, it holds more than 64 tickets. Otherwise the ticket was locked without this library, and its
--- holder is null.
+-- has published another ticket, it holds more than 64 tickets. Otherwise its holder is null: the ticket was locked without
+-- this library, or a moment ago.
 CREATE OR REPLACE FUNCTION dbsemaphore._all_held_tickets(only_semaphore_id bigint)
-RETURNS TABLE (semaphore_id bigint, ticket_id bigint, pid integer, prepared xid, held_since timestamptz)
+RETURNS TABLE (semaphore_id bigint, ticket_id bigint, pid integer, prepared_xid xid, held_since timestamptz)
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
     WITH published AS MATERIALIZED (
         -- If two transactions publish one ticket, the one that has locked its row, otherwise the later one: the earlier one
-        -- is just about to end.
-        SELECT DISTINCT ON (t.id) t.semaphore_id, t.id, p.pid, p.prepared, p.held_since, t.xmax
+        -- is just about to end, and has released the row before its advisory locks.
+        SELECT DISTINCT ON (t.id) t.semaphore_id, t.id, p.pid, p.prepared_xid, p.held_since, t.xmax
         FROM dbsemaphore._published_tickets() AS p
             JOIN dbsemaphore.ticket t ON t.id & 67108863 = p.ticket_id_bits
             LEFT JOIN pg_locks x ON x.pid = p.pid AND x.transactionid = t.xmax AND x.mode = 'ExclusiveLock' AND x.granted
         ORDER BY t.id, x.pid IS NULL, p.held_since DESC
-    ), locked AS MATERIALIZED (
+    ), unpublished AS MATERIALIZED (
         SELECT t.semaphore_id, t.id, t.xmax
         FROM dbsemaphore.ticket t
         WHERE (only_semaphore_id IS NULL OR t.semaphore_id = only_semaphore_id)
@@ -102,14 +90,14 @@ AS $$
           AND NOT EXISTS (SELECT FROM published p WHERE p.id = t.id)
           AND dbsemaphore._is_transaction_running(t.xmax)
     )
-    SELECT p.semaphore_id, p.id, p.pid, p.prepared, p.held_since
+    SELECT p.semaphore_id, p.id, p.pid, p.prepared_xid, p.held_since
     FROM published p
     WHERE only_semaphore_id IS NULL OR p.semaphore_id = only_semaphore_id
     UNION ALL
-    SELECT l.semaphore_id, l.id, o.pid, coalesce(o.prepared, x.transaction), o.held_since
-    FROM locked l
+    SELECT l.semaphore_id, l.id, o.pid, coalesce(o.prepared_xid, x.transaction), o.held_since
+    FROM unpublished l
         LEFT JOIN (
-            SELECT DISTINCT ON (p.xmax::text) p.xmax, p.pid, p.prepared, p.held_since FROM published p) AS o
+            SELECT DISTINCT ON (p.xmax::text) p.xmax, p.pid, p.prepared_xid, p.held_since FROM published p) AS o
             ON o.xmax = l.xmax
         LEFT JOIN pg_prepared_xacts x ON x.transaction = l.xmax
 $$;
@@ -146,14 +134,14 @@ AS $$
         CROSS JOIN LATERAL dbsemaphore._all_held_tickets(s.id) AS h
         -- Read after the locks, by process: behind a pooler, a session changes its name.
         LEFT JOIN LATERAL pg_stat_get_activity(h.pid) AS a ON h.pid IS NOT NULL
-        LEFT JOIN pg_prepared_xacts x ON x.transaction = h.prepared
+        LEFT JOIN pg_prepared_xacts x ON x.transaction = h.prepared_xid
         LEFT JOIN LATERAL dbsemaphore._parse_application_name(a.application_name) AS n ON true
     WHERE s.name = semaphore_name COLLATE "C" AND dbsemaphore._check_primary()
     ORDER BY h.ticket_id
 $$;
 
--- The waiters in the queue of one semaphore. `waiting_since` is the start of the waiter's statement, or of its wait for the queue
--- head lock where the role may not see that.
+-- The waiters in the queue of one semaphore. `waiting_since` is the start of the waiter's statement. Where the role may not see
+-- that, it is the start of its wait for the queue head lock, and null for the head.
 CREATE OR REPLACE FUNCTION dbsemaphore.waiters(semaphore_name text)
 RETURNS TABLE (
     queue_position bigint, needed integer, pid integer, usename text, application_name text, label text, client_addr inet,
@@ -206,7 +194,8 @@ AS $$
     ORDER BY c.name
 $$;
 
--- The age of a time in milliseconds. Null for a time in the future: then the clock was set back.
+-- The age of a time in milliseconds, by the server's clock, for the client. Null for a time in the future: then the clock was
+-- set back.
 CREATE OR REPLACE FUNCTION dbsemaphore._age_ms(since timestamptz) RETURNS bigint
 LANGUAGE sql STABLE
 RETURN CASE WHEN since <= clock_timestamp() THEN (extract(epoch FROM clock_timestamp() - since) * 1000)::bigint END;

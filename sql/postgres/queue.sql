@@ -1,7 +1,8 @@
 -- The queue of a semaphore. Waiters wait for its queue head lock (q), an advisory lock, in PostgreSQL's order. Among them, only
 -- the head, which holds that lock, searches for tickets, or holds some while it waits for more. The lock is a session-level
 -- one, because a transaction-level lock can't be released before the transaction ends. So each way out of the queue has to
--- release it, also when that is cancelled itself: see `_release_queue_locks`. What the head does is in `queue_head.sql`.
+-- release it: `_wait_in_queue`, `_release_queue_locks` after an error, or the client if that is cancelled, too. What the head
+-- does is in `queue_head.sql`. A wait begins by `_acquire`, or by `_remove_tickets` for a shrink.
 --
 -- `_acquire` and `_remove_tickets` fix the planner's settings and search_path for all that they call.
 
@@ -64,9 +65,10 @@ BEGIN
                 RAISE;
         END;
     END LOOP;
-    -- Only now, because the block above is a sub-transaction. If the next head slept on a ticket of it, that sleep would be two
-    -- waits: for the sub-transaction, and then for this transaction. PostgreSQL can report a lock_timeout that comes between
-    -- the two as a cancellation, though nobody has requested one.
+    -- Only now, because the block above is a sub-transaction, whose number PostgreSQL releases at its end. If the next head
+    -- slept on a ticket of it before that, its sleep would be two waits: for the sub-transaction, and then for this
+    -- transaction. PostgreSQL can report a lock_timeout that comes between the two as a cancellation, though nobody has
+    -- requested one.
     unused := concat(pg_advisory_unlock(dbsemaphore._advisory_key('q', semaphore_id)),
         pg_advisory_unlock_shared(dbsemaphore._advisory_key('w', needed)),
         pg_advisory_unlock_shared(dbsemaphore._advisory_key('c', cancellation)));
@@ -78,7 +80,9 @@ END
 $$;
 
 -- Waits in the queue for at most `timeout_ms`, or without limit if null, after `_try_acquire` refused in the same transaction.
--- Answers as that does.
+-- That has checked row level security, and has changed settings of a guard, which are in force from the next statement on.
+-- Answers as `_try_acquire` does. The client waits again if the answer is `unavailable` before its own limit: the semaphore
+-- may have been resized twice, or destroyed and created again, or the clock may have been set.
 CREATE OR REPLACE FUNCTION dbsemaphore._acquire(
     semaphore_name text, requested integer, host_timeout_s integer, label text, timeout_ms bigint, cancellation bigint)
 RETURNS text

@@ -2,9 +2,10 @@
 
 -- Sleeps on the row lock of a ticket for at most `max_wait`. Returns its id as soon as PostgreSQL grants the lock, and null
 -- otherwise. If there is no ticket, sleeps only. `rotation` 0 is the ticket whose locker has the oldest number, 1 the second,
--- and so on, wrapped around after `ticket_count`. Tickets after the first 64 are not slept on.
+-- and so on, wrapped around after `other_count`. Tickets after the first 64 are not slept on: in each round, the head searches
+-- all of them anyway. A shrink may sleep on any ticket, too.
 CREATE OR REPLACE FUNCTION dbsemaphore._wait_for_ticket(
-    semaphore_id bigint, slot_bound integer, ticket_count integer, excluded_ids bigint[], rotation integer, max_wait interval)
+    semaphore_id bigint, slot_bound integer, other_count integer, excluded_ids bigint[], rotation integer, max_wait interval)
 RETURNS bigint
 LANGUAGE plpgsql AS $$
 #variable_conflict use_variable
@@ -20,7 +21,7 @@ BEGIN
             SELECT o.id, o.xmax FROM dbsemaphore.ticket o
             WHERE o.semaphore_id = semaphore_id AND o.slot < slot_bound AND o.id NOT IN (SELECT unnest(excluded_ids))
             ORDER BY o.slot LIMIT 64) AS f
-        ORDER BY age(f.xmax) DESC OFFSET rotation % greatest(1, ticket_count) LIMIT 1)
+        ORDER BY age(f.xmax) DESC OFFSET rotation % greatest(1, other_count) LIMIT 1)
     FOR NO KEY UPDATE;
     IF ticket_id IS NULL THEN
         PERFORM pg_sleep(least(0.4, extract(epoch FROM max_wait)));
@@ -67,16 +68,16 @@ RETURNS bigint[]
 LANGUAGE plpgsql AS $$
 #variable_conflict use_variable
 DECLARE
-    -- Null until the first search has failed.
-    became_head_at timestamptz;
+    -- Since when the head holds the lock that forbids overtaking (o). Null until the first search has failed.
+    blocked_since timestamptz;
     statement_timeout_at timestamptz;
     deadlock_timeout interval;
     short_sleep interval;
     long_sleep_at timestamptz;
     long_sleep_pause interval;
-    ticket_count integer;
+    other_count integer;
     is_long boolean;
-    total integer;
+    requested integer;
     rotation integer;
     is_single boolean := needed = 1 AND NOT highest_slot_first;
     slot_bound integer;
@@ -107,12 +108,13 @@ BEGIN
             EXIT WHEN cardinality(locked_ids) >= needed;
         END IF;
 
-        IF became_head_at IS NULL THEN
-            became_head_at := clock_timestamp();
-            long_sleep_at := became_head_at;
+        IF blocked_since IS NULL THEN
+            blocked_since := clock_timestamp();
+            long_sleep_at := blocked_since;
             long_sleep_pause := interval '4 s';
             rotation := 0;
-            -- PostgreSQL forgets its own statement_timeout if that comes at the instant of a lock_timeout.
+            -- PostgreSQL forgets its own statement_timeout if that comes at the instant of a lock_timeout. Otherwise it raises
+            -- the error itself: hence 50 ms later.
             statement_timeout_at := statement_timestamp() + interval '50 ms'
                 + nullif(current_setting('statement_timeout')::interval, interval '0');
             deadlock_timeout := current_setting('deadlock_timeout')::interval;
@@ -120,17 +122,18 @@ BEGIN
             -- that the head would have to wake many times a second, the sleeps are logged.
             short_sleep := CASE WHEN deadlock_timeout < interval '0.1 s' THEN interval '0.4 s'
                            ELSE least(interval '0.4 s', deadlock_timeout * 0.8) END;
-            total := needed + cardinality(held_ids);
+            requested := needed + cardinality(held_ids);
+            -- No search follows at once: a ticket that was released meanwhile is granted to the sleep below, or found after it.
             unused := pg_advisory_lock(dbsemaphore._advisory_key('o', semaphore_id));
         END IF;
 
         -- At size 0 the head keeps waiting.
         IF slot_bound IS NULL OR clock_timestamp() >= wait_until
-            OR (slot_bound > 0 AND total > 1 AND total > (
+            OR (slot_bound > 0 AND requested > 1 AND requested > (
                 SELECT count(*) FROM (
                     SELECT FROM dbsemaphore.ticket t
                     WHERE t.semaphore_id = semaphore_id AND t.slot < slot_bound
-                    ORDER BY t.slot LIMIT total) AS t))
+                    ORDER BY t.slot LIMIT requested) AS t))
         THEN
             RAISE EXCEPTION USING ERRCODE = 'DBS00';
         END IF;
@@ -142,31 +145,32 @@ BEGIN
                 USING ERRCODE = 'serialization_failure';
         END IF;
 
-        -- With several tickets, any of them may be released. So the head changes the ticket after each sleep. Sleeps grow from
-        -- 2 ms to 0.4 s.
+        -- With several tickets, any of them may be released. So the head changes the ticket after each sleep. Its sleeps grow
+        -- from 2 ms to 0.4 s. All of them are too short for PostgreSQL to look for a deadlock: it would find one as soon as the
+        -- holder of this ticket waited for this transaction, though the holder of another one may release it.
         --
         -- With one ticket the head sleeps on it all the time. PostgreSQL looks for a deadlock when a sleep has lasted for
-        -- deadlock_timeout, and finds it if all others in the cycle sleep at that time. So the first sleep is a long one: the
-        -- last to join the cycle finds the others in short sleeps, between which they are awake for some milliseconds. If it
-        -- misses one of them, a later long sleep finds the cycle.
+        -- deadlock_timeout, and finds it if all other sessions in the cycle sleep at that time. So the first sleep is a long
+        -- one: the last head to join the cycle finds the others in their short sleeps, between which each is awake for some
+        -- milliseconds. If it finds one of them awake, a later long sleep finds the cycle.
         IF rotation = 0 THEN
             -- The first sleep is on the first ticket, however many there are.
-            ticket_count := slot_bound;
+            other_count := slot_bound;
         ELSE
             -- A shrink may have left fewer tickets than slots.
-            ticket_count := (
+            other_count := (
                 SELECT count(*) FROM (
                     SELECT FROM dbsemaphore.ticket t
                     WHERE t.semaphore_id = semaphore_id AND t.slot < slot_bound
                       AND t.id NOT IN (SELECT unnest(held_ids || locked_ids))
                     ORDER BY t.slot LIMIT 64) AS t);
         END IF;
-        is_long := ticket_count = 1 AND clock_timestamp() >= long_sleep_at;
+        is_long := other_count = 1 AND clock_timestamp() >= long_sleep_at;
         ticket_id := dbsemaphore._wait_for_ticket(
-            semaphore_id, slot_bound, ticket_count, held_ids || locked_ids, rotation, least(wait_until - clock_timestamp(),
+            semaphore_id, slot_bound, other_count, held_ids || locked_ids, rotation, least(wait_until - clock_timestamp(),
             CASE WHEN is_long THEN deadlock_timeout + interval '0.4 s'
-                 WHEN ticket_count = 1 THEN short_sleep
-                 ELSE least(short_sleep, greatest(interval '2 ms', (clock_timestamp() - became_head_at) / 20)) END));
+                 WHEN other_count = 1 THEN short_sleep
+                 ELSE least(short_sleep, greatest(interval '2 ms', (clock_timestamp() - blocked_since) / 20)) END));
         IF is_long THEN
             long_sleep_at := clock_timestamp() + long_sleep_pause;
             long_sleep_pause := least(long_sleep_pause * 2, interval '60 s');
@@ -178,7 +182,7 @@ BEGIN
             EXIT WHEN cardinality(locked_ids) >= needed;
         END IF;
     END LOOP;
-    IF became_head_at IS NOT NULL THEN
+    IF blocked_since IS NOT NULL THEN
         unused := pg_advisory_unlock(dbsemaphore._advisory_key('o', semaphore_id));
     END IF;
     RETURN locked_ids;

@@ -1,6 +1,9 @@
--- Deletes `remove_count` tickets. Waits for them in the queue as any waiter does. No other transaction can acquire those that it
--- has locked so far. Tickets that this transaction holds itself are deleted last, and without waiting: the transaction holds
--- them until it ends. At the caller's lock_timeout, which bounds the whole wait, no ticket is deleted.
+-- What shrinks a semaphore. Creating, growing and destroying one are statements of the client.
+
+-- Deletes `remove_count` tickets. Waits for them in the queue, behind earlier waiters, as any waiter does. Of the available
+-- tickets those in the highest slots are deleted, and of the held ones those that are released first. No other transaction can
+-- acquire those that it has locked so far. Tickets that this transaction holds itself are deleted last, and without waiting:
+-- the transaction holds them until it ends. At the caller's lock_timeout, which bounds the whole wait, no ticket is deleted.
 --
 -- The caller has updated the row of the semaphore before, so that resizes take turns, and sets `slot_bound` after it.
 CREATE OR REPLACE FUNCTION dbsemaphore._remove_tickets(semaphore_id bigint, remove_count integer) RETURNS void
@@ -12,7 +15,7 @@ AS $$
 #variable_conflict use_variable
 DECLARE
     lock_timeout_at timestamptz := clock_timestamp() + nullif(current_setting('lock_timeout')::interval, interval '0');
-    -- Without those that it has deleted already.
+    -- Without those that an earlier shrink in this transaction has deleted.
     held_ids bigint[] := ARRAY(
         SELECT t.id FROM dbsemaphore.ticket t
         WHERE t.id = ANY ((SELECT h.ticket_ids FROM dbsemaphore._get_own_tickets(semaphore_id) AS h)::bigint[])

@@ -18,9 +18,22 @@ CREATE OR REPLACE FUNCTION dbsemaphore._has_old_snapshot() RETURNS boolean
 LANGUAGE sql STABLE
 RETURN current_setting('transaction_isolation') IN ('repeatable read', 'serializable');
 
+-- Whether a foreign key refers to tickets, beside our own. Then `xmax` may be the number of a group of lockers (a multixact), or
+-- that of a transaction which has a weaker lock and no ticket.
+CREATE OR REPLACE FUNCTION dbsemaphore._has_foreign_keys() RETURNS boolean
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN EXISTS (
+        SELECT FROM pg_trigger t
+        WHERE t.tgrelid = 'dbsemaphore.ticket'::regclass
+          AND t.tgconstrrelid NOT IN (0, 'dbsemaphore.semaphore'::regclass));
+END
+$$;
+
 -- The slots whose tickets may be available, from `first_slot` on and wrapped around, according to the lockers (`xmax`) that were
 -- just read. The other tickets were held when this function began: a locker was running if the snapshot lists it, or if its
--- number is not below the snapshot's xmax.
+-- number is not below the snapshot's xmax. A row lock changes `xmax` in place, so even an old snapshot reads the last locker.
+-- The snapshot has to be newer than that: the function is VOLATILE, and so has one of its own under READ COMMITTED.
 --
 -- A ticket may be available, too,
 --   if the snapshot is older than what was read, as in REPEATABLE READ;
@@ -37,7 +50,8 @@ DECLARE
 BEGIN
     RETURN ARRAY(
         SELECT t.slot FROM (SELECT unnest(slots) AS slot, unnest(lockers) AS locker) AS t
-        -- Each multixact has a positive age.
+        -- As a multixact, only a number that none has had yet is of no positive age: then it is a transaction's. age() counts
+        -- from the same number throughout a transaction, so a smaller age is a later transaction.
         WHERE NOT (lockers_are_holders AND mxid_age(t.locker) <= 0 AND (
             age(t.locker) <= newest_age
             OR t.locker IN (SELECT r.xid8::xid FROM pg_snapshot_xip(snapshot) AS r (xid8))))
@@ -49,8 +63,9 @@ $$;
 --
 -- Up to 10,000 slots: reads who has locked each ticket, which costs a fraction of an attempt to lock it, and tries those that
 -- may be available. Meanwhile another transaction may acquire them, and release others. So fewer than `requested` are
--- returned only if all others were held at one instant (none may be available, or each has the same locker as in the round
--- before), or if holders changed in each of `max_rounds` rounds.
+-- returned only if all others were held at one instant, or if holders changed in each of `max_rounds` rounds. They were held
+-- at one instant if none may be available, or if each has the same locker as in the round before: that locker held it when
+-- the attempts of that round ended.
 --
 -- More slots: tries 1,024 random slots, then all of them in order. Fewer than `requested` are returned if each of the others was
 -- held when it was tried.

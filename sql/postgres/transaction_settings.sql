@@ -5,7 +5,7 @@
 -- probes take the rest. A Unix socket has no host to probe. Windows has no TCP user timeout: there the probes decide.
 --
 -- A timeout that is 0 is set, too, so that a changed configuration can't switch it on for this transaction. lock_timeout is
--- left alone: see `_apply_wait_settings`.
+-- left alone: see `_apply_guard_wait_settings`.
 CREATE OR REPLACE FUNCTION dbsemaphore._apply_guard_settings(host_timeout_s integer) RETURNS text
 LANGUAGE sql
 RETURN concat(
@@ -22,8 +22,8 @@ RETURN concat(
 -- Makes the server check each second whether the client of a waiter is connected, so that a dead client leaves the queue. In
 -- force from the next statement on. Servers on some systems can't check, and refuse the setting.
 --
--- With log_lock_waits, each check makes PostgreSQL log the wait once more. There it checks as often as the server's own
--- setting says, or each minute.
+-- With log_lock_waits, each check makes PostgreSQL log the wait once more. So with log_lock_waits the server checks only as
+-- often as its own setting says, or each minute.
 CREATE OR REPLACE FUNCTION dbsemaphore._enable_client_check() RETURNS text
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -38,12 +38,12 @@ $$;
 
 -- What the transaction of a guard needs for a wait, which is the next statement. A guard that does not wait in the queue waits
 -- for no row lock and no advisory lock.
-CREATE OR REPLACE FUNCTION dbsemaphore._apply_wait_settings() RETURNS text
+CREATE OR REPLACE FUNCTION dbsemaphore._apply_guard_wait_settings() RETURNS text
 LANGUAGE sql
 RETURN concat(set_config('lock_timeout', '0', true), dbsemaphore._enable_client_check());
 
--- The application name is what every role may see of a transaction. So the label is appended to it, which PostgreSQL cuts at
--- 63 characters.
+-- The application name is what every role may see of a transaction. So the label is appended to it. PostgreSQL cuts the whole
+-- at 63 bytes, and a label has up to 40, all of them ASCII.
 CREATE OR REPLACE FUNCTION dbsemaphore._set_label(label text) RETURNS text
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp

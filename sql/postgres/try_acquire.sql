@@ -1,6 +1,6 @@
 -- Where `_try_acquire` looks first: at the tickets from a random key to `_search_width` below, and then at those to as much
 -- above. These are all tickets of a semaphore with up to 31 slots, some 64 of one with up to 10,000, and some 256 of a larger
--- one, in which it costs more to read who has locked each. Near the ends of the keys, they are fewer.
+-- one, where `_lock_available_tickets` costs more. Near the ends of the keys, they are fewer.
 CREATE OR REPLACE FUNCTION dbsemaphore._random_search_key() RETURNS integer
 LANGUAGE sql
 RETURN (random() * 2147483647)::integer;
@@ -16,11 +16,11 @@ RETURN requested = 1 AND coalesce(current_setting('dbsemaphore.held_tickets', tr
 
 -- Makes sure that this transaction holds at least `requested` tickets of a semaphore, all or none, without waiting. Returns
 --   'acquired TOKEN ID,ID'  all tickets of the semaphore that the transaction holds, and their fencing token;
---   'unavailable'           too few tickets are available, or somebody waits for one;
+--   'unavailable'           too few tickets were found available, or somebody waits for one;
 --   'too_few SIZE'          the semaphore has that many tickets, and `requested` is more;
 --   'unknown'               there is no such semaphore.
 -- The answer is one text, because OUT parameters cost a guard 4 % more of the server's instructions as a record, and 10 % more
--- as columns.
+-- as columns (counted as `make bench-instructions` does). The client has checked all arguments.
 --
 -- With a `host_timeout_s` the transaction is that of a guard, a `SemaphoreTicket` in Rust: see `_apply_guard_settings`. The
 -- transaction has the label for as long as it waits for the tickets or holds them.
@@ -66,12 +66,13 @@ BEGIN
 
     IF is_simple AND is_blocked THEN
         IF host_timeout_s IS NOT NULL THEN
-            unused := dbsemaphore._apply_wait_settings();
+            unused := dbsemaphore._apply_guard_wait_settings();
         END IF;
         RETURN CASE WHEN dbsemaphore._check_row_security(true) THEN 'unavailable' END;
     END IF;
     IF is_simple THEN
-        -- PL/pgSQL takes the first row anyway, but with plpgsql.extra_errors it would lock a second one: hence LIMIT.
+        -- PL/pgSQL takes the first row anyway, but with plpgsql.extra_errors it would lock a second one: hence LIMIT. A bitmap
+        -- scan would need a sort, which is off.
         SELECT t.id INTO ticket_id
         FROM dbsemaphore.ticket t
         WHERE t.semaphore_id OPERATOR(pg_catalog.=) semaphore_id
@@ -143,7 +144,7 @@ BEGIN
         IF locked_ids = '{}' THEN
             PERFORM dbsemaphore._check_row_security(true);
             IF is_guard THEN
-                PERFORM dbsemaphore._apply_wait_settings();
+                PERFORM dbsemaphore._apply_guard_wait_settings();
             END IF;
             RETURN dbsemaphore._refusal(semaphore_id, requested);
         END IF;

@@ -14,7 +14,7 @@ fn a_wait_ends_by_the_callers_clock() {
     let mut conn = database.connect();
     conn.batch_execute(
         "CREATE OR REPLACE FUNCTION dbsemaphore._wait_for_ticket( \
-             semaphore_id bigint, slot_bound integer, ticket_count integer, excluded_ids bigint[], rotation integer, \
+             semaphore_id bigint, slot_bound integer, other_count integer, excluded_ids bigint[], rotation integer, \
              max_wait interval) \
          RETURNS bigint LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(3600); RETURN NULL; END'",
     )

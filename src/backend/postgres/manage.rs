@@ -15,8 +15,8 @@ use diesel::{
 extern "SQL" {
     #[sql_name = "dbsemaphore._current_timeline"]
     fn current_timeline() -> Integer;
-    #[sql_name = "dbsemaphore._current_system"]
-    fn current_system() -> BigInt;
+    #[sql_name = "dbsemaphore._current_system_identifier"]
+    fn current_system_identifier() -> BigInt;
     #[sql_name = "dbsemaphore._check_row_security"]
     fn check_row_security_function(to_lock: Bool) -> Bool;
     /// Qualified: a function of this argument type in the search path would precede PostgreSQL's own, which accepts any
@@ -47,7 +47,7 @@ fn create_semaphore(conn: &mut PgConnection, name: &str, size: i32) -> QueryResu
         .values((
             semaphore::name.eq(name),
             semaphore::slot_bound.eq(size),
-            semaphore::system_identifier.eq(current_system()),
+            semaphore::system_identifier.eq(current_system_identifier()),
             semaphore::timeline.eq(current_timeline()),
             semaphore::epoch.eq(current_timeline()),
         ))

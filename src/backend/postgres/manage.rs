@@ -18,7 +18,7 @@ extern "SQL" {
     #[sql_name = "dbsemaphore._current_system_identifier"]
     fn current_system_identifier() -> BigInt;
     #[sql_name = "dbsemaphore._check_row_security"]
-    fn check_row_security_function(to_lock: Bool) -> Bool;
+    fn check_row_security_function(to_write: Bool) -> Bool;
     /// Qualified: a function of this argument type in the search path would precede PostgreSQL's own, which accepts any
     /// type.
     #[aggregate]
@@ -27,8 +27,8 @@ extern "SQL" {
 }
 
 /// Fails if row level security may hide rows from this role.
-pub(super) fn check_row_security(conn: &mut PgConnection, to_lock: bool) -> QueryResult<()> {
-    diesel::select(check_row_security_function(to_lock))
+pub(super) fn check_row_security(conn: &mut PgConnection, to_write: bool) -> QueryResult<()> {
+    diesel::select(check_row_security_function(to_write))
         .execute(conn)
         .map(drop)
 }

@@ -2,7 +2,7 @@
 
 -- The setting `dbsemaphore.held_tickets` has ' {semaphore_id,token,ticket_id,ticket_id}' for each semaphore. A setting made
 -- with SET LOCAL follows transactions and savepoints as row locks do. Tickets that this transaction deleted remain in it. A
--- guard that holds one ticket, or that has waited, does not set it: nobody else can acquire in its transaction.
+-- guard may not set it: nobody else can acquire in its transaction.
 CREATE OR REPLACE FUNCTION dbsemaphore._get_own_tickets(semaphore_id bigint, OUT ticket_ids bigint[], OUT token bigint)
 LANGUAGE plpgsql AS $$
 DECLARE

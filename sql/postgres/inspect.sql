@@ -11,7 +11,7 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    -- One more than the last transaction that had ended when this statement began, with all 64 bits. `number` has the lower
+    -- One more than the last transaction that had ended when the snapshot was taken, with all 64 bits. `number` has the lower
     -- 32. Of the transactions with these, the right one is nearest to this.
     snapshot_xmax bigint := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
     distance bigint := (number::text::bigint - snapshot_xmax) & x'ffffffff'::bigint;

@@ -3,7 +3,7 @@
 -- Sleeps on the row lock of a ticket for at most `max_wait`. Returns its id as soon as PostgreSQL grants the lock, and null
 -- otherwise. If there is no ticket, sleeps only. `rotation` 0 is the ticket whose locker has the oldest number, 1 the second,
 -- and so on, wrapped around after `other_count`. Tickets after the first 64 are not slept on: in each round, the head searches
--- all of them anyway. A shrink may sleep on any ticket, too.
+-- all of them anyway. A shrink sleeps on these, too.
 CREATE OR REPLACE FUNCTION dbsemaphore._wait_for_ticket(
     semaphore_id bigint, slot_bound integer, other_count integer, excluded_ids bigint[], rotation integer, max_wait interval)
 RETURNS bigint
@@ -129,8 +129,8 @@ BEGIN
 
         -- At size 0 the head keeps waiting.
         IF slot_bound IS NULL OR clock_timestamp() >= wait_until
-            OR (slot_bound > 0 AND requested > 1 AND requested > (
-                SELECT count(*) FROM (
+            OR (requested > 1 AND (
+                SELECT count(*) BETWEEN 1 AND requested - 1 FROM (
                     SELECT FROM dbsemaphore.ticket t
                     WHERE t.semaphore_id = semaphore_id AND t.slot < slot_bound
                     ORDER BY t.slot LIMIT requested) AS t))
@@ -146,7 +146,7 @@ BEGIN
         END IF;
 
         -- With several tickets, any of them may be released. So the head changes the ticket after each sleep. Its sleeps grow
-        -- from 2 ms to 0.4 s. All of them are too short for PostgreSQL to look for a deadlock: it would find one as soon as the
+        -- from 2 ms to 0.4 s. None is meant to last until PostgreSQL looks for a deadlock: it would find one as soon as the
         -- holder of this ticket waited for this transaction, though the holder of another one may release it.
         --
         -- With one ticket the head sleeps on it all the time. PostgreSQL looks for a deadlock when a sleep has lasted for
@@ -154,7 +154,7 @@ BEGIN
         -- one: the last head to join the cycle finds the others in their short sleeps, between which each is awake for some
         -- milliseconds. If it finds one of them awake, a later long sleep finds the cycle.
         IF rotation = 0 THEN
-            -- The first sleep is on the first ticket, however many there are.
+            -- The first sleep is on the first ticket, however many there are. So they need not be counted.
             other_count := slot_bound;
         ELSE
             -- A shrink may have left fewer tickets than slots.

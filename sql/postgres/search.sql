@@ -64,8 +64,8 @@ $$;
 -- Up to 10,000 slots: reads who has locked each ticket, which costs a fraction of an attempt to lock it, and tries those that
 -- may be available. Meanwhile another transaction may acquire them, and release others. So fewer than `requested` are
 -- returned only if all others were held at one instant, or if holders changed in each of `max_rounds` rounds. They were held
--- at one instant if none may be available, or if each has the same locker as in the round before: that locker held it when
--- the attempts of that round ended.
+-- at one instant, that of the round's snapshot, if none may be available, or if each has the same locker one round later: then
+-- a ticket that was tried was held from before the snapshot until it was tried.
 --
 -- More slots: tries 1,024 random slots, then all of them in order. Fewer than `requested` are returned if each of the others was
 -- held when it was tried.

@@ -23,7 +23,7 @@ RETURN requested = 1 AND coalesce(current_setting('dbsemaphore.held_tickets', tr
 -- as columns (counted as `make bench-instructions` does). The client has checked all arguments.
 --
 -- With a `host_timeout_s` the transaction is that of a guard, a `SemaphoreTicket` in Rust: see `_apply_guard_settings`. The
--- transaction has the label for as long as it waits for the tickets or holds them.
+-- transaction has the label from a wait or an acquisition on, until it or its savepoint ends.
 --
 -- Most calls find an available ticket near a random key, and are the first of their transaction. PostgreSQL initializes each
 -- expression of a PL/pgSQL function once in each transaction, which costs as much as its evaluation. So this function has few

@@ -75,6 +75,12 @@ pub(crate) trait Backend: Sized + Send + Sync + 'static {
         false
     }
 
+    /// What the server's part of a session does, after which others are stopped by a signal, as the system says.
+    fn describe(session: i64) -> String {
+        let _ = session;
+        String::new()
+    }
+
     fn end_session(conn: &mut Self::Connection, session: &Session) -> QueryResult<()>;
 
     fn cancel_statement(

@@ -218,9 +218,10 @@ impl<B: Backend> Injector<'_, B> {
             thread::sleep(pause);
         }
         self.violations.lock().unwrap().push(format!(
-            "{}: session {} still has what it had after {limit:?}",
+            "{}: session {} still has what it had after {limit:?}{}",
             B::title(fault.kind),
-            session.pid
+            session.pid,
+            B::describe(session.pid.into())
         ));
     }
 

@@ -21,9 +21,7 @@ use crate::{
     worker::HOST_TIMEOUT,
 };
 use diesel::{
-    PgConnection, QueryResult, QueryableByName, RunQueryDsl,
-    connection::SimpleConnection,
-    sql_types::{BigInt, Integer},
+    PgConnection, QueryResult, RunQueryDsl, connection::SimpleConnection, sql_types::Integer,
 };
 use diesel_dbsemaphore as sem;
 use rand::rngs::SmallRng;
@@ -41,12 +39,6 @@ pub(crate) struct Postgres {
     versions: String,
     /// What servers that are gone wrote about that.
     rearranged: Vec<String>,
-}
-
-#[derive(QueryableByName)]
-struct Count {
-    #[diesel(sql_type = BigInt)]
-    count: i64,
 }
 
 impl Backend for Postgres {
@@ -79,6 +71,9 @@ impl Backend for Postgres {
             "min_wal_size=32MB",
             "wal_keep_size=32MB",
             "wal_receiver_timeout=5s",
+            // For so long, a server that is restarted waits for a client that has connected and says nothing: behind a link
+            // that is down, say.
+            "authentication_timeout=5s",
             "wal_retrieve_retry_interval=100ms",
             // It says then, too, that it rearranged a queue.
             "log_lock_waits=on",
@@ -163,8 +158,11 @@ impl Backend for Postgres {
     }
 
     fn is_stopped(session: i64) -> bool {
-        std::fs::read_to_string(format!("/proc/{session}/stat"))
-            .is_ok_and(|stat| stat.rsplit(") ").next().is_some_and(|s| s.starts_with('T')))
+        sessions::state(session) == Some('T')
+    }
+
+    fn describe(session: i64) -> String {
+        sessions::describe(session)
     }
 
     fn end_session(conn: &mut PgConnection, session: &Session) -> QueryResult<()> {
@@ -220,23 +218,7 @@ impl Backend for Postgres {
     }
 
     fn leftovers(conn: &mut PgConnection) -> QueryResult<Vec<(&'static str, i64)>> {
-        let questions = [
-            (
-                "tickets leaked",
-                "SELECT (SELECT count(*) FROM dbsemaphore.ticket) \
-                 - (SELECT count(*) FROM (SELECT FROM dbsemaphore.ticket FOR UPDATE SKIP LOCKED) AS free) AS count",
-            ),
-            (
-                "locks left behind",
-                "SELECT count(*) AS count FROM pg_locks WHERE pid <> pg_backend_pid() \
-                 AND (locktype = 'advisory' OR relation IN ('dbsemaphore.ticket'::regclass, 'dbsemaphore.semaphore'::regclass))",
-            ),
-        ];
-        let answers = questions.map(|(what, sql)| {
-            let answer: Count = diesel::sql_query(sql).get_result(conn)?;
-            Ok((what, answer.count))
-        });
-        answers.into_iter().collect()
+        look::leftovers(conn)
     }
 
     fn violations(&self) -> Vec<String> {

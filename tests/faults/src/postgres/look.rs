@@ -1,4 +1,6 @@
-//! What the witness asks PostgreSQL.
+//! What the witness asks PostgreSQL, and what is asked at the end.
+
+use diesel::{PgConnection, QueryResult, QueryableByName, RunQueryDsl, sql_types::BigInt};
 
 /// One row for each session that stands in a line, and one for each semaphore. Order is judged by what `pg_locks` says alone,
 /// which is of one time: `pg_stat_activity` is read earlier or later, and may lack a session, or show its former call.
@@ -25,4 +27,30 @@ pub(crate) fn rearranged(log: &str) -> Vec<String> {
     lines
         .map(|line| format!("PostgreSQL rearranged a queue: {line}"))
         .collect()
+}
+
+/// How much is still held or locked, by what it is.
+pub(super) fn leftovers(conn: &mut PgConnection) -> QueryResult<Vec<(&'static str, i64)>> {
+    #[derive(QueryableByName)]
+    struct Count {
+        #[diesel(sql_type = BigInt)]
+        count: i64,
+    }
+    let questions = [
+        (
+            "tickets leaked",
+            "SELECT (SELECT count(*) FROM dbsemaphore.ticket) \
+             - (SELECT count(*) FROM (SELECT FROM dbsemaphore.ticket FOR UPDATE SKIP LOCKED) AS free) AS count",
+        ),
+        (
+            "locks left behind",
+            "SELECT count(*) AS count FROM pg_locks WHERE pid <> pg_backend_pid() \
+             AND (locktype = 'advisory' OR relation IN ('dbsemaphore.ticket'::regclass, 'dbsemaphore.semaphore'::regclass))",
+        ),
+    ];
+    let answers = questions.map(|(what, sql)| {
+        let answer: Count = diesel::sql_query(sql).get_result(conn)?;
+        Ok((what, answer.count))
+    });
+    answers.into_iter().collect()
 }

@@ -1,4 +1,4 @@
-//! Sessions of workers, as `pg_stat_activity` shows them.
+//! Sessions of workers, as `pg_stat_activity` and the system show them.
 
 use crate::{
     fleet::{Member, Name},
@@ -70,4 +70,33 @@ pub(super) fn is_there(conn: &mut PgConnection, session: &Session) -> Option<boo
         same.iter()
             .any(|same| same.transaction == session.transaction),
     )
+}
+
+/// The state of a process, as `ps` abbreviates it.
+pub(super) fn state(pid: i64) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit(") ").next()?.chars().next()
+}
+
+/// The state of its process, the function of the kernel in which it sleeps, and its title. Before it, those of each
+/// process of PostgreSQL that a signal has stopped.
+pub(super) fn describe(session: i64) -> String {
+    let about = |pid: i64| {
+        let read = |file| std::fs::read_to_string(format!("/proc/{pid}/{file}")).ok();
+        let title = read("cmdline")?.replace('\0', " ");
+        let sleeps_in = read("wchan").unwrap_or_default();
+        let state = state(pid)?;
+        Some(format!(
+            "\n    {pid} {state} {sleeps_in}: {}",
+            title.trim_end()
+        ))
+    };
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes
+        .filter_map(|process| process.file_name().to_str()?.parse().ok())
+        .filter(|&pid| pid != session && state(pid) == Some('T'))
+        .chain([session])
+        .filter_map(about)
+        .filter(|line| line.contains("postgres"))
+        .collect()
 }

@@ -205,23 +205,25 @@ impl<B: Backend> Injector<'_, B> {
         pause: Duration,
         mut is_there: impl FnMut() -> Option<bool>,
     ) {
-        // Another fault may have stopped the session. Then the time begins when it goes on.
-        let mut begin = fault.at;
-        while now() < begin + limit {
+        // Another fault may have stopped the session. Then the time begins when it goes on. An answer is of the time of its
+        // question: PostgreSQL has it wait for a session that was stopped while it said what it does.
+        let pid = session.pid;
+        let (mut begin, mut asked) = (fault.at, fault.at);
+        while asked < begin + limit {
+            asked = now();
             if is_there() == Some(false) {
                 fault.free_after = (begin == fault.at).then(|| now() - fault.at);
                 return;
             }
-            if B::is_stopped(session.pid.into()) {
+            if B::is_stopped(pid.into()) {
                 begin = now();
             }
             thread::sleep(pause);
         }
         self.violations.lock().unwrap().push(format!(
-            "{}: session {} still has what it had after {limit:?}{}",
+            "{}: session {pid} still has what it had after {limit:?}{}",
             B::title(fault.kind),
-            session.pid,
-            B::describe(session.pid.into())
+            B::describe(pid.into())
         ));
     }
 

@@ -1,4 +1,6 @@
-//! How each fault is done, and how long the server takes to release what its target had.
+//! How each fault is done.
+
+mod await_end;
 
 use crate::{
     arena::{Place, SEMAPHORES},
@@ -190,41 +192,15 @@ impl<B: Backend> Injector<'_, B> {
                 return Some(());
             }
         }
+        // A timeout that another fault has set may end this connection.
         self.await_end(&mut fault, &session, AT_ONCE, Duration::ZERO, || {
-            B::is_there(&mut conn, &session)
+            B::is_there(&mut conn, &session).or_else(|| {
+                conn = arena.connect()?;
+                None
+            })
         });
         self.note(fault);
         Some(())
-    }
-
-    fn await_end(
-        &self,
-        fault: &mut Fault,
-        session: &Session,
-        limit: Duration,
-        pause: Duration,
-        mut is_there: impl FnMut() -> Option<bool>,
-    ) {
-        // Another fault may have stopped the session. Then the time begins when it goes on. An answer is of the time of its
-        // question: PostgreSQL has it wait for a session that was stopped while it said what it does.
-        let pid = session.pid;
-        let (mut begin, mut asked) = (fault.at, fault.at);
-        while asked < begin + limit {
-            asked = now();
-            if is_there() == Some(false) {
-                fault.free_after = (begin == fault.at).then(|| now() - fault.at);
-                return;
-            }
-            if B::is_stopped(pid.into()) {
-                begin = now();
-            }
-            thread::sleep(pause);
-        }
-        self.violations.lock().unwrap().push(format!(
-            "{}: session {pid} still has what it had after {limit:?}{}",
-            B::title(fault.kind),
-            B::describe(pid.into())
-        ));
     }
 
     fn resize(&self, conn: &mut B::Connection, kind: Kind, random: &mut SmallRng) -> Option<()> {

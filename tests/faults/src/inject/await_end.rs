@@ -1,6 +1,6 @@
 //! How long the server takes to release what the target of a fault had.
 
-use super::Injector;
+use super::{Injector, LONG};
 use crate::{backend::Backend, fault::Fault, log::now, session::Session};
 use std::{thread, time::Duration};
 
@@ -18,7 +18,8 @@ impl<B: Backend> Injector<'_, B> {
         // question: PostgreSQL has it wait for a session that was stopped while it said what it does.
         let pid = session.pid;
         let (mut begin, mut asked, mut there) = (fault.at, fault.at, None);
-        while asked < begin + limit || there.is_none() {
+        // The server may be down, or have ended the connection that asks.
+        while asked < begin + limit || (there.is_none() && asked < begin + limit + LONG) {
             asked = now();
             there = is_there();
             if there == Some(false) {
